@@ -1,0 +1,48 @@
+"""Random pruning before training, measured: masks, ratios, training, metrics and records.
+
+The names below are the public interface. They are resolved on first use (PEP 562), so that
+importing the package, or asking the command line for help, does not load PyTorch.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "attacks": ("fgsm", "gaussian_noise", "pgd"),
+    "config": ("RATIOS", "RunConfig", "run_id"),
+    "cost": ("cost", "layer_macs"),
+    "data": ("DataError", "load_dataset"),
+    "masks": (
+        "apply_masks",
+        "model_sparsity",
+        "random_masks",
+        "to_torch_prune",
+        "top_k_masks",
+    ),
+    "metrics": (
+        "calibration_bins",
+        "expected_calibration_error",
+        "gradient_norm",
+        "ood_auroc",
+    ),
+    "models": ("build_model", "maskable_weights", "with_normalization"),
+    "ratios": ("layer_sparsities",),
+    "runs": ("load_or_train", "load_runs"),
+    "saliency": ("grasp_scores", "snip_scores"),
+    "sweeps": ("grid", "status", "sweep"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name in _MODULE_OF:
+        module = import_module(f".{_MODULE_OF[name]}", __name__)
+        value = globals()[name] = getattr(module, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

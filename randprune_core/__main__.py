@@ -1,0 +1,217 @@
+"""The command line: `python -m randprune_core {train,sweep,status,book,notebook,check}`.
+
+Bad input is answered with one line on standard error and exit status 2; a run or sweep in which
+something failed ends with exit status 1.
+"""
+
+import argparse
+import dataclasses
+import sys
+import warnings
+
+from .config import RATIOS, TRAIN_IMAGES, RunConfig, check_sparsity, run_id
+
+_HELP = {
+    "dataset": "digits, cifar10, cifar100 or imagenet",
+    "variant": "copy of the data: auto (the one at hand), original, jpeg75 or 8 hex digits",
+    "model": "resnet-DEPTH, resnet-DEPTH-FILTERS, vgg-11/13/16/19, ...",
+    "ratio": f"layer-wise sparsity ratio: {', '.join(RATIOS)}",
+    "sparsity": "fraction of the weights that are zero, in [0, 1)",
+    "mask_source": "random, or own for SNIP's and GraSP's own mask",
+    "granularity": "unstructured, filter, or n:m such as 2:4",
+    "train_images": "images to train on (default: all but the validation images)",
+    "precision": "auto (bfloat16 where it is native), float32 or bfloat16",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what was wrong, without the usage in front of it."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="randprune_core", description="Random pruning before training, measured.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    train = commands.add_parser("train", help="train one run, or find its record")
+    for field in dataclasses.fields(RunConfig):
+        _add_field(train, field)
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+
+    sweep = commands.add_parser("sweep", help="train the missing runs of a figure")
+    sweep.add_argument("figure", help="figure name, or all")
+    sweep.add_argument("--profile", default="quick", help="quick, cpu or paper")
+    _add_grid(sweep)
+    sweep.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    sweep.add_argument("--workers", type=int, help="runs at once (default: one a core)")
+    sweep.add_argument("--time-budget", type=float, help="seconds after which to stop")
+    sweep.add_argument("--executor", default="local", help="local")
+
+    status = commands.add_parser("status", help="what is recorded and what is missing")
+    status.add_argument("--json", action="store_true", help="print JSON")
+
+    book = commands.add_parser("book", help="execute the notebooks and build the HTML book")
+    book.add_argument("--refresh", action="store_true", help="store new outputs in notebooks/")
+
+    notebook = commands.add_parser("notebook", help="execute one chapter with other parameters")
+    notebook.add_argument("name", help="chapter, such as 02_depth")
+    notebook.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
+    )
+
+    commands.add_parser("check", help="check every record against its own config")
+    return parser
+
+
+def _add_field(parser, field) -> None:
+    option = "--" + field.name.replace("_", "-")
+    text = _HELP.get(field.name, f"default {field.default}")
+    if isinstance(field.default, bool):
+        parser.add_argument(option, action=argparse.BooleanOptionalAction, default=field.default)
+    elif field.name in ("variant", "precision", "train_images"):
+        kind = int if field.name == "train_images" else str
+        parser.add_argument(option, type=kind, default=None, help=text)
+    else:
+        parser.add_argument(option, type=type(field.default), default=field.default, help=text)
+
+
+def _add_grid(parser) -> None:
+    parser.add_argument("--models", nargs="+", help="instead of the figure's own")
+    parser.add_argument("--ratios", nargs="+", help="instead of the figure's own")
+    parser.add_argument("--sparsities", nargs="+", type=float, help="instead of the figure's own")
+    parser.add_argument("--seeds", nargs="+", type=int, help="instead of the figure's own")
+
+
+def _train(options) -> int:
+    from . import paths
+    from .runs import load_or_train
+
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(RunConfig)}
+    config = _config(values, options.device)
+    record = load_or_train(config, device=options.device)
+    test = record["test"]
+    print(f"test accuracy {test['accuracy']:.2%}, ECE {test['ece']:.4f}, n = {test['n']}")
+    print(paths.record_path(config.dataset, run_id(config)))
+    return 0
+
+
+def _config(values: dict, device: str) -> RunConfig:
+    """The config of the options; what was left to choose follows data and hardware."""
+    chosen = {name: value for name, value in values.items() if value is not None}
+    RunConfig(**{k: v for k, v in chosen.items() if (k, v) not in _LEFT_OPEN})  # errors first
+    if chosen.get("dataset") in TRAIN_IMAGES:
+        chosen.setdefault("train_images", TRAIN_IMAGES[chosen["dataset"]])
+    if values["variant"] in (None, "auto"):
+        from .data import available_variant
+
+        chosen["variant"] = available_variant(chosen["dataset"])
+    if values["precision"] in (None, "auto"):
+        from .precision import native_precision
+        from .training import pick_device
+
+        chosen["precision"] = native_precision(pick_device(device).type)
+    return RunConfig(**chosen)
+
+
+_LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
+
+
+def _sweep(options) -> int:
+    from .sweeps import FIGURES, PROFILES, check_name, grid, sweep, variant_at_hand
+
+    check_name("profile", options.profile, PROFILES)
+    for sparsity in options.sparsities or ():
+        check_sparsity(sparsity)
+    figures = list(FIGURES) if options.figure == "all" else [options.figure]
+    variant = variant_at_hand(PROFILES[options.profile]["dataset"])
+    configs = {}
+    for figure in figures:
+        for config in grid(
+            figure,
+            options.profile,
+            models=options.models,
+            ratios=options.ratios,
+            sparsities=options.sparsities,
+            seeds=options.seeds,
+            variant=variant,
+        ):
+            configs[run_id(config)] = config
+    report = sweep(
+        configs.values(),
+        options.executor,
+        device=options.device,
+        workers=options.workers,
+        time_budget=options.time_budget,
+    )
+    print(
+        f"{report.trained} trained, {report.found} were recorded before, "
+        f"{len(report.failed)} failed, {report.unfinished} not finished"
+    )
+    for name, error in report.failed.items():
+        print(f"failed {name}: {error}", file=sys.stderr)
+    return 1 if report.failed else 0
+
+
+def _status(options) -> int:
+    from .sweeps import status
+
+    table = status()
+    print(table.to_json(orient="records") if options.json else table.to_string(index=False))
+    return 0
+
+
+def _book(options) -> int:
+    from . import book
+
+    if options.refresh:
+        book.refresh()
+        return 0
+    print(book.build_book())
+    return 0
+
+
+def _notebook(options) -> int:
+    from . import book
+
+    book.run_notebook(options.name, book.parse_parameters(options.parameters))
+    return 0
+
+
+def _check(options) -> int:
+    from .runs import check_records
+
+    problems = check_records()
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{len(problems)} problems")
+    return 1 if problems else 0
+
+
+_COMMANDS = {
+    "train": _train,
+    "sweep": _sweep,
+    "status": _status,
+    "book": _book,
+    "notebook": _notebook,
+    "check": _check,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    try:
+        return _COMMANDS[options.command](options)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"randprune_core: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1 if isinstance(error, RuntimeError) else 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last full epoch", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

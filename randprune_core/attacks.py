@@ -1,0 +1,242 @@
+"""Perturbed inputs: FGSM, PGD and Gaussian noise.
+
+Images are floating point NCHW in [0, 1], so attack the module that `with_normalization` returns. An
+L-infinity ball of radius `epsilon` is on the same scale: 8/255, not 8. Every image returned lies
+exactly inside its ball and inside [0, 1], float rounding included.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+# Measured for ResNet-20: on a CPU core a small batch stays in the cache.
+BATCH_SIZES = {"cpu": 125, "cuda": 250}
+
+
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
+    """Compute in true float32: no autocast, no TF32 or bfloat16 matrix products.
+
+    The settings of before are restored. Reduced precision quantises confidences and flips the sign
+    of small input gradients, which biases calibration and attacks.
+    """
+    # The per-backend switch is used alone: torch refuses a mix with the older `allow_tf32`.
+    backends = (
+        torch.backends.cuda.matmul,
+        torch.backends.cudnn.conv,
+        torch.backends.mkldnn.matmul,
+        torch.backends.mkldnn.conv,
+    )
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[torch.device]:
+    """Hold a network in evaluation mode and full precision, its weights without gradients.
+
+    Yields the model's device. Every module's training flag and every parameter's
+    `requires_grad` are restored one by one, so that a partly frozen network comes back as it was.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    needs_gradient = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    device = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0)).device
+    with ExitStack() as stack:
+        stack.enter_context(full_precision(device.type))
+        try:
+            model.eval()
+            for parameter in needs_gradient:
+                parameter.requires_grad_(False)
+            yield device
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter in needs_gradient:
+                parameter.requires_grad_(True)
+
+
+def to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Move a batch to `device`; NCHW goes to channels_last, the fastest layout for convolutions."""
+    layout = torch.channels_last if batch.dim() == 4 else torch.preserve_format
+    return batch.to(device, memory_format=layout)
+
+
+def gradient_sign(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Sign of the cross-entropy's gradient by the images, int8, of the images' shape and device.
+
+    The whole of FGSM that does not depend on epsilon: compute it once, then call `fgsm_from_sign`.
+    """
+    check_images(images)
+    _check_targets(images, targets)
+    signs = torch.empty_like(images, dtype=torch.int8)
+    with frozen(model) as device:
+        for batch in _batches(len(images), device):
+            x = to_device(images[batch], device)
+            signs[batch] = _loss_gradient(model, x, targets[batch].to(device)).sign().to(signs)
+    return signs
+
+
+def fgsm_from_sign(images: torch.Tensor, sign: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Move `images` by `epsilon` along `sign` (of `gradient_sign`), inside [0, 1].
+
+    A full step along the sign ends on the ball's boundary, so the bounds are the answer.
+    """
+    check_images(images)
+    _check_fraction(epsilon, "epsilon")
+    low, high = _ball(images, epsilon)
+    return torch.where(sign > 0, high, torch.where(sign < 0, low, images))
+
+
+def fgsm(
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, epsilon: float
+) -> torch.Tensor:
+    """Fast gradient sign method: `images` + epsilon · sign(gradient of the cross-entropy).
+
+    images: float in [0, 1], shape (n, ...); targets: integer, shape (n,); epsilon in [0, 1]. The
+    module is attacked in evaluation mode and left as it was. Raises ValueError for anything else.
+    Goodfellow et al. 2015, arXiv 1412.6572.
+    """
+    _check_fraction(epsilon, "epsilon")
+    return fgsm_from_sign(images, gradient_sign(model, images, targets), epsilon)
+
+
+def pgd(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    epsilon: float,
+    step: float,
+    steps: int,
+    seed: int,
+) -> torch.Tensor:
+    """Projected gradient descent in the L-infinity ball from a uniform random start.
+
+    `steps` signed-gradient steps of size `step` that raise the cross-entropy; the last iterate is
+    returned. images: float in [0, 1], shape (n, ...); targets: integer, shape (n,); epsilon and
+    step in [0, 1]; steps >= 1. The start is drawn on the CPU from `seed`, the same for every
+    device, and global generators are not used. Raises ValueError for anything else.
+    Madry et al. 2018, arXiv 1706.06083.
+    """
+    start = random_start(images, epsilon, seed)
+    return pgd_from_start(model, images, targets, start, epsilon, step, steps)
+
+
+def random_start(images: torch.Tensor, epsilon: float, seed: int) -> torch.Tensor:
+    """A uniform draw from each image's ball: where `pgd` starts."""
+    check_images(images)
+    _check_fraction(epsilon, "epsilon")
+    generator = torch.Generator().manual_seed(seed)
+    offset = (2 * torch.rand(images.shape, generator=generator) - 1).to(images)
+    return torch.clamp(images.add(offset, alpha=epsilon), *_ball(images, epsilon))
+
+
+def pgd_from_start(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    start: torch.Tensor,
+    epsilon: float,
+    step: float,
+    steps: int,
+) -> torch.Tensor:
+    """`pgd` from a given start of the images' shape."""
+    check_images(images)
+    _check_targets(images, targets)
+    _check_fraction(epsilon, "epsilon")
+    _check_fraction(step, "step")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 1")
+    adversarial = torch.empty_like(images)
+    with frozen(model) as device:
+        for batch in _batches(len(images), device):
+            low, high = _ball(to_device(images[batch], device), epsilon)
+            x, y = to_device(start[batch], device), targets[batch].to(device)
+            for _ in range(steps):
+                sign = _loss_gradient(model, x, y).sign_()
+                x = torch.clamp(x.add(sign, alpha=step), low, high)
+            adversarial[batch] = x.to(images.device)
+    return adversarial
+
+
+def gaussian_noise(images: torch.Tensor, sigma: float, seed: int) -> torch.Tensor:
+    """Add independent Gaussian noise of standard deviation `sigma` to each pixel; clip to [0, 1].
+
+    images: float in [0, 1]; sigma in [0, 1], a fraction of the pixel range. One seed gives the same
+    draw for every sigma and device, so that accuracies at several sigmas are compared pairwise.
+    """
+    check_images(images)
+    _check_fraction(sigma, "sigma")
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(images.shape, generator=generator).to(images)
+    return images.add(noise, alpha=sigma).clamp_(0, 1)
+
+
+def _loss_gradient(model: nn.Module, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Gradient of the *summed* cross-entropy: each image's is independent of its batch."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(True)
+        loss = F.cross_entropy(model(x), targets, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, x)
+    return gradient
+
+
+def _ball(images: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lower and upper bound of each pixel: within `epsilon` of the image and within [0, 1].
+
+    images ± epsilon rounds to nearest and may so end outside of the ball by one unit in the last
+    place; such bounds are moved to the next float inside. `epsilon` itself is first rounded down
+    to the images' precision, so that the distance measured in that precision respects it too.
+    """
+    radius = torch.tensor(epsilon, dtype=images.dtype, device=images.device)
+    if radius.item() > epsilon:
+        radius = torch.nextafter(radius, torch.zeros_like(radius))
+    low, high = images - radius, images + radius
+    exact, limit = images.double(), radius.double()
+    low = torch.where(exact - low.double() > limit, torch.nextafter(low, images), low)
+    high = torch.where(high.double() - exact > limit, torch.nextafter(high, images), high)
+    return low.clamp_(min=0), high.clamp_(max=1)
+
+
+def _batches(n: int, device: torch.device) -> Iterator[slice]:
+    size = BATCH_SIZES.get(device.type, BATCH_SIZES["cuda"])
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
+def check_images(images: torch.Tensor) -> None:
+    """Raise ValueError unless `images` are float32 or float64 in [0, 1]."""
+    if images.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"images are {images.dtype}; they must be float32 in [0, 1]: use images.float() / 255"
+        )
+    if len(images) and not bool(((images >= 0) & (images <= 1)).all()):
+        low, high = (value.item() for value in images.aminmax())
+        raise ValueError(
+            f"images range from {low:g} to {high:g}; they must be plain pixels in [0, 1]: "
+            "with_normalization gives a module that takes them"
+        )
+
+
+def _check_targets(images: torch.Tensor, targets: torch.Tensor) -> None:
+    if targets.is_floating_point() or targets.shape != (len(images),):
+        raise ValueError(
+            f"targets are {targets.dtype} of shape {tuple(targets.shape)}; they must be class "
+            f"indices (int64) of shape ({len(images)},), one for each image"
+        )
+
+
+def _check_fraction(value: float, name: str) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"{name} is {value}; it must be in [0, 1], a fraction of the pixel range: "
+            "write 8/255 for 8 grey levels"
+        )

@@ -1,0 +1,206 @@
+"""`RunConfig`, the complete description of one training run, and its hash, the run id.
+
+Two runs with equal configs are the same run: it is trained once and found again by its id.
+"""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, fields
+
+RATIOS = ("dense", "uniform", "uniform_plus", "erk", "erk_plus", "snip", "grasp")
+DATASETS = ("digits", "cifar10", "cifar100", "imagenet")
+IMAGENET_MODELS = ("resnet50", "wide_resnet50_2")
+PRECISIONS = ("float32", "bfloat16")
+TRAIN_IMAGES = {"digits": 1_294, "cifar10": 45_000, "cifar100": 45_000, "imagenet": 1_281_167}
+"""Training images of a full run per data set; what is left of the training files validates."""
+
+_CHOICES = {
+    "dataset": DATASETS,
+    "ratio": RATIOS,
+    "mask_source": ("random", "own"),
+    "method": ("static",),
+    "when": ("before",),
+    "precision": PRECISIONS,
+}
+_AT_LEAST_ONE = ("epochs", "train_images", "batch_size")
+_SEEDS = ("seed_init", "seed_mask", "seed_data")
+
+
+def parse_model_name(name: str) -> tuple[str, int, int]:
+    """Split a model name into (family, depth, width).
+
+    `resnet-A` and `resnet-A-B` give ("resnet", A, B), B = 16 filters in the first convolution when
+    it is not named; `vgg-A` gives ("vgg", A, 64); `resnet50` and `wide_resnet50_2`, the ImageNet
+    networks, give their own name with depth 50 and width 64. Raises `ValueError` for other names.
+    """
+    if name in IMAGENET_MODELS:
+        return name, 50, 64
+    if match := re.fullmatch(r"resnet-(\d{1,4})(?:-(\d{1,4}))?", name):
+        depth, width = int(match[1]), int(match[2] or 16)
+        if depth >= 8 and depth % 6 == 2 and width >= 1:
+            return "resnet", depth, width
+        raise ValueError(
+            f"model {name!r}: a CIFAR ResNet has depth 6n+2 (8, 14, 20, 32, 44, 56, 110, ...) and "
+            "at least one filter; name it resnet-DEPTH or resnet-DEPTH-FILTERS"
+        )
+    if match := re.fullmatch(r"vgg-(11|13|16|19)", name):
+        return "vgg", int(match[1]), 64
+    raise ValueError(
+        f"unknown model {name!r}: known are resnet-DEPTH and resnet-DEPTH-FILTERS (DEPTH = 6n+2), "
+        f"vgg-11, vgg-13, vgg-16, vgg-19, {', '.join(IMAGENET_MODELS)}"
+    )
+
+
+def check_sparsity(sparsity: float) -> float:
+    """Return the sparsity as a float in [0, 1), or raise `ValueError`."""
+    try:
+        value = float(sparsity)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 <= value < 1:
+        raise ValueError(
+            f"sparsity {sparsity!r} is not in [0, 1): give the fraction of weights that are zero, "
+            "such as 0.9"
+        )
+    return value
+
+
+def parse_granularity(granularity: str) -> tuple[int, int] | None:
+    """Return (n, m) for semi-structured `n:m`, None for `unstructured` and `filter`.
+
+    Raises `ValueError` for anything else.
+    """
+    if granularity in ("unstructured", "filter"):
+        return None
+    match = re.fullmatch(r"(\d{1,3}):(\d{1,3})", granularity)
+    if match and 0 < int(match[1]) < int(match[2]):
+        return int(match[1]), int(match[2])
+    raise ValueError(
+        f"granularity {granularity!r} is not known: allowed are unstructured, filter, and n:m with "
+        "0 < n < m, such as 2:4 (keep 2 of every 4 weights)"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training run. Every field is an option of `python -m randprune_core train`.
+
+    The defaults are the paper's protocol for CIFAR (Table 1). A default, once recorded, never
+    changes, because `run_id` hashes only the fields that differ from theirs.
+
+    Raises `ValueError`, in one line, for a value that is not allowed.
+    """
+
+    dataset: str = "cifar10"
+    variant: str = "original"  # which copy of the data: original, jpeg75, or 8 hex digits
+    model: str = "resnet-20"
+    ratio: str = "dense"
+    sparsity: float = 0.0  # fraction of the maskable weights that are zero, in [0, 1)
+    mask_source: str = "random"  # or "own": SNIP's or GraSP's own mask
+    granularity: str = "unstructured"
+    method: str = "static"
+    when: str = "before"
+    epochs: int = 160
+    train_images: int = 45_000
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    precision: str = "float32"
+    seed_init: int = 0
+    seed_mask: int = 0
+    seed_data: int = 0
+
+    def __post_init__(self):
+        self._coerce_types()
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r} is not known: choose from {', '.join(known)}"
+                )
+        family, depth, width = parse_model_name(self.model)
+        if family == "resnet":  # resnet-20-16 and resnet-20 are one network and must be one run
+            object.__setattr__(
+                self, "model", f"resnet-{depth}" + (f"-{width}" if width != 16 else "")
+            )
+        object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
+        parse_granularity(self.granularity)
+        self._check_numbers()
+        self._check_combinations()
+
+    def _coerce_types(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            wanted = type(field.default)
+            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, field.name, float(value))
+            elif type(value) is not wanted:
+                raise ValueError(
+                    f"{field.name} {value!r} is not of type {wanted.__name__}: "
+                    f"its default is {field.default!r}"
+                )
+
+    def _check_numbers(self):
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is too small: give at least 1")
+        for name in _SEEDS:
+            if not 0 <= getattr(self, name) < 2**32:
+                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 2**32)")
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise ValueError(f"lr {self.lr} is not a positive number")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum {self.momentum} is not in [0, 1)")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise ValueError(f"weight_decay {self.weight_decay} is not zero or positive")
+        if not re.fullmatch(r"original|jpeg75|[0-9a-f]{8}", self.variant):
+            raise ValueError(
+                f"variant {self.variant!r} is not known: allowed are original, jpeg75, or the "
+                "first 8 hex digits of the data's fingerprint"
+            )
+
+    def _check_combinations(self):
+        if self.ratio == "dense" and self.sparsity:
+            raise ValueError(
+                f"ratio dense has sparsity 0, not {self.sparsity}: leave the sparsity out, or "
+                f"choose a ratio from {', '.join(RATIOS[1:])}"
+            )
+        if self.mask_source == "own" and self.ratio not in ("snip", "grasp"):
+            raise ValueError(
+                f"mask_source own needs a criterion, not ratio {self.ratio!r}: choose snip or grasp"
+            )
+        if self.mask_source == "own" and self.granularity != "unstructured":
+            raise ValueError(
+                f"mask_source own gives unstructured masks, not granularity {self.granularity!r}: "
+                "use mask_source random"
+            )
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0: give one, or turn nesterov off")
+
+
+def run_id(config: RunConfig) -> str:
+    """The run's name: 12 hex digits of the sha256 of its fields that differ from the defaults."""
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if getattr(config, field.name) != field.default
+    }
+    text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def config_to_dict(config: RunConfig) -> dict:
+    """All fields of a config, as a record stores them."""
+    return asdict(config)
+
+
+def config_from_dict(values: dict) -> RunConfig:
+    """Rebuild a config from a record; raises `ValueError` for missing or unknown fields."""
+    known = {field.name for field in fields(RunConfig)}
+    if set(values) != known:
+        different = ", ".join(sorted(set(values) ^ known))
+        raise ValueError(f"config fields do not match RunConfig: {different}")
+    return RunConfig(**values)

@@ -1,0 +1,226 @@
+"""Masks: drawing them at random or from scores, granularity, applying, validating.
+
+A mask is a bool tensor of the shape of its weight, True = kept. A set of masks is a dict that is
+keyed by the parameter names of `maskable_weights(model)` and holds all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import BoolTensor, Tensor, nn
+from torch.nn.utils import prune
+
+from .config import check_sparsity, parse_granularity
+from .models import maskable_weights
+from .ratios import check_names, kept_count, last_linear
+
+Masks = dict[str, BoolTensor]
+
+
+def random_masks(
+    model: nn.Module,
+    sparsities: Mapping[str, float],
+    seed: int = 0,
+    granularity: str = "unstructured",
+) -> Masks:
+    """Random masks with an exact kept count per layer, drawn on the CPU for every device.
+
+    `sparsities` gives every maskable layer one sparsity in [0, 1). Each layer has its own
+    generator, seeded with sha256 of (seed, layer name): its mask depends on no other layer and on
+    no weight. Every layer keeps at least one weight. `granularity` is one of
+
+    - `"unstructured"`: `round((1 - s) * n)` of the n weights;
+    - `"filter"`: `round((1 - s) * f)` of the f output filters, each whole, so that the budget
+      holds to within one filter a layer. The last linear layer stays unstructured at its sparsity:
+      its rows are the classes, and a class without a row could never be predicted;
+    - `"n:m"`, for example `"2:4"`: n of every m consecutive weights along the input dimension,
+      see `_draw_n_m`. Each sparsity must then be 1 - n/m.
+
+    Masks come back on the device of their weights. Raises ValueError for wrong names, a sparsity
+    out of range or one that contradicts n:m, or an unknown granularity.
+    """
+    group = parse_granularity(granularity)
+    weights = maskable_weights(model)
+    check_names(weights, sparsities, "sparsities")
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    classifier = last_linear(shapes) if granularity == "filter" else None
+    masks = {}
+    for name, weight in weights.items():
+        generator = layer_generator(seed, name)
+        if group:
+            _check_n_m(name, sparsities[name], weight.numel(), group)
+            mask = _draw_n_m(shapes[name], *group, generator)
+        elif granularity == "filter" and name != classifier:
+            filters = _draw(len(weight), kept_count(sparsities[name], len(weight), name), generator)
+            mask = filters.view(-1, *[1] * (weight.ndim - 1)).expand(weight.shape).contiguous()
+        else:
+            kept = kept_count(sparsities[name], weight.numel(), name)
+            mask = _draw(weight.numel(), kept, generator).view(weight.shape)
+        masks[name] = mask.to(weight.device)
+    return masks
+
+
+def top_k_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
+    """The criterion's own masks: the highest scores over the whole network are kept.
+
+    Exactly `round((1 - sparsity) * n)` of all n weights stay; among equal scores the earlier
+    layer and then the earlier weight wins. `sparsity` lies in [0, 1). A layer that is left empty
+    cuts the network, and a RuntimeWarning names it. Raises ValueError for no scores, NaN scores or
+    a sparsity out of range.
+    """
+    masks = global_top_k(scores, sparsity)
+    empty = [name for name, mask in masks.items() if not mask.any()]
+    if empty:
+        warnings.warn(
+            f"sparsity {sparsity:g} leaves {len(empty)} layer(s) without a weight: "
+            f"{', '.join(empty)}; the network is cut there",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return masks
+
+
+def global_top_k(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
+    """What `top_k_masks` does, without its warning."""
+    check_sparsity(sparsity)
+    if not scores:
+        raise ValueError("no scores: give one tensor for each maskable weight")
+    for name, score in scores.items():
+        if torch.isnan(score).any():
+            raise ValueError(f"scores of layer {name!r} hold NaN; check its weights and the batch")
+    flat = torch.cat([score.detach().flatten() for score in scores.values()])
+    kept = max(1, round((1 - sparsity) * len(flat)))
+    # A sort of all weights is slower, and topk promises no order among equal scores.
+    threshold = flat.kthvalue(len(flat) - kept + 1).values
+    mask = flat > threshold
+    ties = (flat == threshold).nonzero().flatten()
+    mask[ties[: kept - int(mask.sum())]] = True
+    parts = mask.split([score.numel() for score in scores.values()])
+    return {
+        name: part.view(score.shape).clone()
+        for (name, score), part in zip(scores.items(), parts, strict=True)
+    }
+
+
+def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Set every pruned weight of `model` to exactly zero, in place; ValueError if masks misfit."""
+    validate_masks(model, masks)
+    with torch.no_grad():
+        for name, weight in maskable_weights(model).items():
+            # Not a product: -1 * 0 is -0.0 and nan * 0 is nan.
+            weight.masked_fill_(~masks[name].to(weight.device), 0.0)
+
+
+def validate_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Raise ValueError, naming the layer, unless names, shapes and dtype (bool) fit `model`."""
+    weights = maskable_weights(model)
+    check_names(weights, masks, "masks")
+    for name, weight in weights.items():
+        mask = masks[name]
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            kind = getattr(mask, "dtype", type(mask).__name__)
+            raise ValueError(f"mask of layer {name!r} is {kind}, but must be a torch.bool tensor")
+        if mask.shape != weight.shape:
+            raise ValueError(
+                f"mask of layer {name!r} has shape {tuple(mask.shape)}, but its weight "
+                f"{tuple(weight.shape)}; draw it for this model"
+            )
+
+
+def assert_masked(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Raise RuntimeError, naming the layer, if a pruned weight is not exactly zero (or is NaN)."""
+    validate_masks(model, masks)
+    with torch.no_grad():
+        alive = {
+            name: ((weight != 0) & ~masks[name].to(weight.device)).sum()
+            for name, weight in maskable_weights(model).items()
+        }
+        counts = torch.stack(list(alive.values())).tolist()
+    for name, count in zip(alive, counts, strict=True):
+        if count:
+            raise RuntimeError(
+                f"{count} pruned weight(s) of layer {name!r} are not zero: the mask was not "
+                "applied after the last change of the weights"
+            )
+
+
+def model_sparsity(model: nn.Module) -> float:
+    """Fraction of exact zeros over the maskable weights of `model`, in [0, 1]."""
+    weights = maskable_weights(model).values()
+    nonzero = sum(int(torch.count_nonzero(weight)) for weight in weights)
+    return 1 - nonzero / sum(weight.numel() for weight in weights)
+
+
+def mask_counts(masks: Mapping[str, Tensor]) -> dict[str, int]:
+    """Number of kept weights of every layer."""
+    return {name: int(mask.sum()) for name, mask in masks.items()}
+
+
+def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of `model` that is pruned through `torch.nn.utils.prune` (custom_from_mask).
+
+    Each weight becomes `weight_orig` and a buffer `weight_mask`, so that the tools of PyTorch
+    see it as pruned; its outputs are those of the masked model. ValueError if the masks misfit.
+    """
+    validate_masks(model, masks)
+    pruned = copy.deepcopy(model)
+    for name in masks:
+        module, _, parameter = name.rpartition(".")
+        prune.custom_from_mask(pruned.get_submodule(module), parameter, masks[name])
+    return pruned
+
+
+def layer_generator(seed: int, name: str) -> torch.Generator:
+    """CPU generator of one layer, seeded with sha256 of (seed, layer name)."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _draw(total: int, kept: int, generator: torch.Generator) -> Tensor:
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[torch.randperm(total, generator=generator)[:kept]] = True
+    return mask
+
+
+def _check_n_m(name: str, sparsity: float, total: int, group: tuple[int, int]) -> None:
+    n, m = group
+    # One weight of slack: a sparsity computed from a whole number of weights may miss 1 - n/m.
+    if not abs(sparsity - (1 - n / m)) * total <= 1:
+        raise ValueError(
+            f"granularity '{n}:{m}' fixes the sparsity of every layer at {1 - n / m:g}, but layer "
+            f"{name!r} is given {sparsity:g}; use ratio 'uniform' at sparsity {1 - n / m:g}"
+        )
+
+
+def _draw_n_m(shape: tuple[int, ...], n: int, m: int, generator: torch.Generator) -> Tensor:
+    """n of every m consecutive inputs of each output, at random.
+
+    The inputs of a convolution run as (kh, kw, channel), channels fastest: that is the reduction
+    axis of the matrix product that sparse tensor cores see for channels-last weights. Where fan-in
+    is no multiple of m (27 for the first convolution of an RGB image) the r inputs left over form
+    one short group a row; it keeps floor or ceil of r * n / m of them, so never more than n, with
+    the rows that round up drawn such that the layer keeps its exact count.
+    """
+    channels_last = (shape[0], *shape[2:], shape[1])
+    rows, fan_in = shape[0], torch.Size(shape[1:]).numel()
+    full = fan_in // m * m
+    mask = torch.zeros(rows, fan_in, dtype=torch.bool)
+    mask[:, :full] = _choose(torch.full((rows, full // m), n), m, generator).view(rows, full)
+    if left := fan_in - full:
+        kept = max(round(rows * fan_in * n / m), 1) - rows * full // m * n
+        counts = kept // rows + _draw(rows, kept % rows, generator).long()
+        mask[:, full:] = _choose(counts, left, generator)
+    order = (0, len(shape) - 1, *range(1, len(shape) - 1))
+    return mask.view(channels_last).permute(order).contiguous()
+
+
+def _choose(counts: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Bool tensor of shape (*counts.shape, size) with `counts` random True along the last axis."""
+    keys = torch.rand(*counts.shape, size, generator=generator)
+    ranks = keys.argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)
+    return ranks < counts.unsqueeze(-1)

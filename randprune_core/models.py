@@ -1,0 +1,163 @@
+"""The networks of the paper: CIFAR ResNet and BN-VGG, and torchvision's ImageNet ResNets.
+
+Every network returns logits and takes the tensor it is given as it is; `with_normalization` wraps
+one so that it takes pixels in [0, 1].
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .config import parse_model_name
+
+NORMALIZATION = {
+    "digits": ((0.305,) * 3, (0.376,) * 3),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+"""Per-channel mean and standard deviation of the training pixels, in units of the [0, 1] range."""
+
+_VGG_LAYERS = {
+    11: (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512),
+    13: (64, 64, "pool", 128, 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512),
+    16: (64, 64, "pool", 128, 128, "pool", *[256] * 3, "pool", *[512] * 3, "pool", *[512] * 3),
+    19: (64, 64, "pool", 128, 128, "pool", *[256] * 4, "pool", *[512] * 4, "pool", *[512] * 4),
+}
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, a 1x1 convolution where the shape changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x):
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x), inplace=True)
+
+
+class CifarResNet(nn.Module):
+    """ResNet of depth 6n+2 for small images (He et al. 2016, section 4.2).
+
+    Input (batch, 3, height, width), output (batch, num_classes) logits. The three stages have
+    `width`, 2 `width` and 4 `width` filters, the last two with stride 2.
+    """
+
+    def __init__(self, depth: int, width: int, num_classes: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        channels = width
+        for stage in range(3):
+            blocks = []
+            for block in range((depth - 2) // 6):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(BasicBlock(channels, width << stage, stride))
+                channels = width << stage
+            setattr(self, f"stage{stage + 1}", nn.Sequential(*blocks))
+        self.linear = nn.Linear(channels, num_classes)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.stage3(self.stage2(self.stage1(x)))
+        return self.linear(x.mean(dim=(2, 3)))
+
+
+class VGG(nn.Module):
+    """VGG with batch norm and one linear layer, for small images (Simonyan & Zisserman 2015).
+
+    Input (batch, 3, height, width) with sides of at least 16, output (batch, num_classes) logits.
+    The last pooling averages over all that is left, so that it serves 16 and 32 pixels alike.
+    """
+
+    def __init__(self, depth: int, num_classes: int):
+        super().__init__()
+        layers, channels = [], 3
+        for entry in _VGG_LAYERS[depth]:
+            if entry == "pool":
+                layers.append(nn.MaxPool2d(2))
+                continue
+            layers += [nn.Conv2d(channels, entry, 3, padding=1, bias=False), nn.BatchNorm2d(entry)]
+            layers.append(nn.ReLU(inplace=True))
+            channels = entry
+        self.features = nn.Sequential(*layers)
+        self.linear = nn.Linear(channels, num_classes)
+
+    def forward(self, x):
+        return self.linear(self.features(x).mean(dim=(2, 3)))
+
+
+def build_model(name: str, num_classes: int = 10, seed: int = 0) -> nn.Module:
+    """Build a network by name with Kaiming-normal weights (fan-in, gain sqrt 2) and zero biases.
+
+    Names: `resnet-A` and `resnet-A-B` (CIFAR, depth A = 6n+2, B filters in the first convolution),
+    `vgg-11/13/16/19`, and torchvision's `resnet50` and `wide_resnet50_2`. The weights depend on
+    `seed` alone; the global generators are left as they were. Raises `ValueError` for an unknown
+    name or fewer than two classes.
+    """
+    family, depth, width = parse_model_name(name)
+    if num_classes < 2:
+        raise ValueError(f"num_classes {num_classes} is too small: a classifier needs at least 2")
+    with torch.random.fork_rng(devices=[]):
+        if family == "resnet":
+            model = CifarResNet(depth, width, num_classes)
+        elif family == "vgg":
+            model = VGG(depth, num_classes)
+        else:
+            import torchvision
+
+            model = torchvision.models.get_model(family, weights=None, num_classes=num_classes)
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            if module.weight.device.type != "meta":
+                nn.init.kaiming_normal_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+def maskable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Every convolution and linear weight by parameter name, in module order.
+
+    The first convolution, the 1x1 shortcuts and the last layer are included; biases and batch norm
+    are not.
+    """
+    return {
+        f"{name}.weight" if name else "weight": module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+
+
+class _Normalized(nn.Module):
+    def __init__(self, model: nn.Module, mean, std):
+        super().__init__()
+        self.model = model
+        device = next(model.parameters()).device
+        self.register_buffer("mean", torch.tensor(mean, device=device).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, device=device).view(1, -1, 1, 1))
+
+    def forward(self, x):
+        return self.model((x - self.mean) / self.std)
+
+
+def with_normalization(model: nn.Module, dataset: str) -> nn.Module:
+    """Wrap a network so that it takes pixels in [0, 1] of the named data set.
+
+    Weights are shared with `model`, not copied. Raises `ValueError` for an unknown data set.
+    """
+    if dataset not in NORMALIZATION:
+        raise ValueError(f"unknown data set {dataset!r}: known are {', '.join(NORMALIZATION)}")
+    return _Normalized(model, *NORMALIZATION[dataset])

@@ -1,0 +1,248 @@
+"""Layer-wise sparsity ratios: rules that turn one global sparsity into one sparsity per layer.
+
+Each ratio is a pure function of `(shapes, sparsity)`, where `shapes` maps layer names to weight
+shapes in module order (`out, in, kh, kw` for a convolution, `out, in` for a linear layer). None
+of them needs a network, so that all can be checked by hand. The two ratios of a criterion, `snip`
+and `grasp`, need one and go through `layer_sparsities`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .config import RATIOS, check_sparsity
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Shapes = Mapping[str, Sequence[int]]
+
+# Uniform+ never prunes the last linear layer below this density (Gale et al. 2019).
+LAST_LAYER_MIN_DENSITY = 0.2
+
+
+def dense(shapes: Shapes, sparsity: float = 0.0) -> dict[str, float]:
+    """Sparsity 0 in every layer, the unpruned network; raises ValueError for any other sparsity."""
+    _check(shapes, sparsity)
+    if sparsity != 0:
+        raise ValueError(
+            f"ratio 'dense' cannot give sparsity {sparsity:g}: it keeps every weight, from layer "
+            f"{next(iter(shapes))!r} on; ask for sparsity 0 or for another ratio"
+        )
+    return dict.fromkeys(shapes, 0.0)
+
+
+def uniform(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """The global sparsity, in [0, 1), in every layer; raises ValueError outside that range."""
+    _check(shapes, sparsity)
+    return dict.fromkeys(shapes, float(sparsity))
+
+
+def uniform_plus(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Uniform with the first convolution dense and the last linear layer at density 0.2 or more.
+
+    Every other layer has density d, the last linear layer `max(0.2, d)`, and d is solved so that
+    the global budget is exact. `sparsity` is the global one, in [0, 1). Raises ValueError, naming
+    the layer, where the protected layers alone use up the budget. Source: Gale et al. 2019, arXiv
+    1902.09574, for which layers are protected; the exact budget is this project's.
+    """
+    sizes = _check(shapes, sparsity)
+    first, last = first_conv(shapes), last_linear(shapes)
+    rest = sum(sizes.values()) - sizes[first]
+    budget = (1 - sparsity) * sum(sizes.values()) - sizes[first]
+    if budget <= 0:
+        raise _cannot_give("uniform_plus", first, "it stays dense", sizes, sizes[first], sparsity)
+    density = last_density = budget / rest
+    if density < LAST_LAYER_MIN_DENSITY:
+        last_density = LAST_LAYER_MIN_DENSITY
+        budget -= last_density * sizes[last]
+        if budget <= 0 or rest == sizes[last]:
+            held = math.ceil(sizes[first] + last_density * sizes[last])
+            why = f"it stays at density {last_density:g} and {first!r} dense"
+            raise _cannot_give("uniform_plus", last, why, sizes, held, sparsity)
+        density = budget / (rest - sizes[last])
+    return {name: 1 - {first: 1.0, last: last_density}.get(name, density) for name in shapes}
+
+
+def erk(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Erdős–Rényi-Kernel: the density of a layer is proportional to `sum(shape) / prod(shape)`.
+
+    A layer whose density would pass 1 is pinned dense and the others are solved again, so that the
+    global budget is exact. `sparsity` is the global one, in [0, 1); ValueError outside that
+    range. Source: Mocanu et al. 2018 (Erdős–Rényi), Evci et al. 2020 (kernel, arXiv 1911.11134).
+    """
+    sizes = _check(shapes, sparsity)
+    budget = (1 - sparsity) * sum(sizes.values())
+    pinned = set() if sparsity else set(shapes)
+    # Pinning a layer only raises the scale of the others, so a pinned layer never has to be freed
+    # again and all layers above 1 can be pinned at once.
+    while free := [name for name in shapes if name not in pinned]:
+        left = budget - sum(sizes[name] for name in pinned)
+        scale = left / sum(sum(shapes[name]) for name in free)
+        densities = {name: scale * sum(shapes[name]) / sizes[name] for name in free}
+        over = {name for name, density in densities.items() if density >= 1}
+        if not over:
+            return {name: 0.0 if name in pinned else 1 - densities[name] for name in shapes}
+        pinned |= over
+    return dict.fromkeys(shapes, 0.0)
+
+
+def erk_plus(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Last linear layer dense, `erk` on the other layers with what is left of the budget.
+
+    `sparsity` is the global one, in [0, 1). Raises ValueError, naming the last layer, where that
+    layer alone exceeds the budget. Source: the paper.
+    """
+    sizes = _check(shapes, sparsity)
+    if sparsity == 0:
+        return dict.fromkeys(shapes, 0.0)
+    last = last_linear(shapes)
+    rest = sum(sizes.values()) - sizes[last]
+    budget = (1 - sparsity) * sum(sizes.values()) - sizes[last]
+    if budget <= 0:
+        raise _cannot_give("erk_plus", last, "it stays dense", sizes, sizes[last], sparsity)
+    others = {name: shape for name, shape in shapes.items() if name != last}
+    solved = erk(others, 1 - budget / rest)
+    return {name: solved.get(name, 0.0) for name in shapes}
+
+
+SHAPE_RATIOS: dict[str, Callable[[Shapes, float], dict[str, float]]] = {
+    "dense": dense,
+    "uniform": uniform,
+    "uniform_plus": uniform_plus,
+    "erk": erk,
+    "erk_plus": erk_plus,
+}
+"""Ratios that need nothing but shapes; `snip` and `grasp`, the others of `RATIOS`, need data."""
+
+
+def layer_sparsities(
+    ratio: str,
+    model: nn.Module,
+    sparsity: float,
+    *,
+    inputs: Tensor | None = None,
+    targets: Tensor | None = None,
+    chunk_size: int | None = None,
+) -> dict[str, float]:
+    """Sparsity of every maskable layer of `model`, in module order, under one of `RATIOS`.
+
+    `sparsity` is the global one, in [0, 1). `snip` and `grasp` score the weights on one batch
+    (`inputs` N×C×H×W, `targets` N class indices; `chunk_size` as in `saliency`), keep the
+    best over the whole network and return each layer's pruned fraction. A layer that the criterion
+    empties gets one weight, taken from the layer that keeps most, so that the total stays exact.
+    Raises ValueError for an unknown ratio, a sparsity out of range, a budget that the ratio cannot
+    meet, or a criterion without its batch.
+    """
+    from .models import maskable_weights
+
+    check_ratio(ratio)
+    shapes = {name: tuple(weight.shape) for name, weight in maskable_weights(model).items()}
+    if ratio in SHAPE_RATIOS:
+        return SHAPE_RATIOS[ratio](shapes, sparsity)
+    sizes = _check(shapes, sparsity)
+    if inputs is None or targets is None:
+        raise ValueError(f"ratio {ratio!r} scores weights on data: give inputs= and targets=")
+    from .masks import global_top_k
+    from .saliency import SCORES
+
+    scores = SCORES[ratio](model, inputs, targets, chunk_size=chunk_size)
+    kept = {name: int(mask.sum()) for name, mask in global_top_k(scores, sparsity).items()}
+    kept = refill_empty(kept)
+    return {name: 1 - kept[name] / sizes[name] for name in shapes}
+
+
+def refill_empty(kept: Mapping[str, int]) -> dict[str, int]:
+    """The same total with at least one weight in every layer, taken one by one from the fullest.
+
+    Where there are fewer weights than layers, every layer gets one and the total grows to that.
+    """
+    filled = dict(kept)
+    for name in [name for name, count in filled.items() if count == 0]:
+        fullest = max(filled, key=filled.__getitem__)
+        if filled[fullest] > 1:
+            filled[fullest] -= 1
+        filled[name] = 1
+    return filled
+
+
+def kept_counts(shapes: Shapes, sparsities: Mapping[str, float]) -> dict[str, int]:
+    """Weights that a redrawn mask keeps in each layer: `round((1 - sparsity) * n)`, at least 1.
+
+    Raises ValueError where the names differ or a sparsity lies outside [0, 1).
+    """
+    sizes = _sizes(shapes)
+    check_names(sizes, sparsities, "sparsities")
+    return {name: kept_count(sparsities[name], sizes[name], name) for name in sizes}
+
+
+def kept_count(sparsity: float, total: int, name: str = "layer") -> int:
+    """Kept ones of `total` weights (or filters) at `sparsity` in [0, 1): exact, at least 1."""
+    try:
+        density = 1 - check_sparsity(sparsity)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from None
+    return max(1, round(density * total))
+
+
+def first_conv(shapes: Shapes) -> str:
+    """Name of the first layer with a 4-d weight; ValueError where there is none."""
+    return _layer_with(shapes, 4, "convolution", 0)
+
+
+def last_linear(shapes: Shapes) -> str:
+    """Name of the last layer with a 2-d weight; ValueError where there is none."""
+    return _layer_with(shapes, 2, "linear layer", -1)
+
+
+def check_ratio(ratio: str) -> None:
+    """Raise ValueError with the known names unless `ratio` is one of `RATIOS`."""
+    if ratio not in RATIOS:
+        raise ValueError(f"unknown ratio {ratio!r}: known are {', '.join(RATIOS)}")
+
+
+def check_names(expected: Mapping[str, object], given: Mapping[str, object], what: str) -> None:
+    """Raise ValueError, naming layers, unless `given` has the layer names of `expected`."""
+    missing = [name for name in expected if name not in given]
+    unknown = [name for name in given if name not in expected]
+    for problem, names in (("lack", missing), ("name an unknown", unknown)):
+        if names:
+            raise ValueError(
+                f"{what} {problem} layer {names[0]!r} ({len(names)} in all); give exactly the "
+                f"{len(expected)} layers of maskable_weights(model)"
+            )
+
+
+def _check(shapes: Shapes, sparsity: float) -> dict[str, int]:
+    check_sparsity(sparsity)
+    return _sizes(shapes)
+
+
+def _sizes(shapes: Shapes) -> dict[str, int]:
+    if not shapes:
+        raise ValueError("no layer to prune: shapes is empty, give at least one weight shape")
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"layer {name!r} has shape {tuple(shapes[name])} and no weight")
+    return sizes
+
+
+def _layer_with(shapes: Shapes, dimensions: int, kind: str, position: int) -> str:
+    names = [name for name, shape in shapes.items() if len(shape) == dimensions]
+    if not names:
+        raise ValueError(f"no {kind} ({dimensions}-d weight) among layers {', '.join(shapes)}")
+    return names[position]
+
+
+def _cannot_give(
+    ratio: str, layer: str, why: str, sizes: Mapping[str, int], held: int, sparsity: float
+) -> ValueError:
+    total = sum(sizes.values())
+    return ValueError(
+        f"ratio {ratio!r} cannot reach sparsity {sparsity:g}: layer {layer!r} cannot give enough "
+        f"({why}; that holds {held:,} weights and the budget is {round((1 - sparsity) * total):,} "
+        f"of {total:,}); ask for less than {1 - held / total:.4f} or for another ratio"
+    )

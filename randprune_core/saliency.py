@@ -1,0 +1,183 @@
+"""Saliency scores at initialisation: SNIP and GraSP, higher = keep.
+
+Both run the network once on real data with batch norm in training mode, in float32, and leave the
+model as they found it: weights, buffers, gradients, modes and the global generators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .attacks import full_precision
+from .models import maskable_weights
+
+# Wang et al. 2020 divide the logits by it, so that the softmax at initialisation stays smooth.
+GRASP_TEMPERATURE = 200.0
+GRASP_PER_CLASS = 25
+
+
+def snip_scores(
+    model: nn.Module, inputs: Tensor, targets: Tensor, *, chunk_size: int | None = None
+) -> dict[str, Tensor]:
+    """SNIP: `|w * dL/dw|` of the mean cross-entropy on one batch, per maskable weight.
+
+    `inputs` is N×C×H×W as the model takes it, `targets` N class indices. With `chunk_size`
+    the batch is run in near-equal parts of at most that many images, to bound memory; batch norm
+    then normalises each part by itself. Scores have the shapes of the weights, float32, >= 0.
+    Raises ValueError where the batch does not fit. Source: Lee et al. 2019, arXiv 1810.02340.
+    """
+    with _scoring(model, inputs) as state:
+        weights = _leaves(model)
+        gradients = _gradients(model, weights, state, _chunks(inputs, targets, chunk_size), 1.0)
+        return {
+            name: (weight.detach() * gradient).abs()
+            for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+        }
+
+
+def grasp_scores(
+    model: nn.Module, inputs: Tensor, targets: Tensor, *, chunk_size: int | None = None
+) -> dict[str, Tensor]:
+    """GraSP: `w * Hg`, with gradient g and Hessian H of the loss over the maskable weights.
+
+    GraSP keeps the weights with the lowest `-w * Hg`; the sign is turned so that higher = keep,
+    and scores may be negative. The loss is the mean cross-entropy of the logits divided by 200.
+    Arguments, shapes and errors as in `snip_scores`; use `class_balanced_batch` for
+    the batch. Source: Wang et al. 2020, arXiv 2002.07376.
+    """
+    with _scoring(model, inputs) as state:
+        weights = _leaves(model)
+        chunks = _chunks(inputs, targets, chunk_size)
+        gradients = _gradients(model, weights, state, chunks, GRASP_TEMPERATURE)
+        product = [torch.zeros_like(gradient) for gradient in gradients]
+        for images, labels in chunks:
+            share = len(labels) / len(targets)
+            loss = share * _loss(model, weights, state, images, labels, GRASP_TEMPERATURE)
+            graph = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+            # d/dw of <dL/dw, g> with g held fixed is Hg: no Hessian is ever formed.
+            inner = sum((a * b).sum() for a, b in zip(graph, gradients, strict=True))
+            for total, part in zip(product, _grad(inner, weights), strict=True):
+                total += part
+        return {
+            name: weight.detach() * part
+            for (name, weight), part in zip(weights.items(), product, strict=True)
+        }
+
+
+SCORES: dict[str, Callable[..., dict[str, Tensor]]] = {"snip": snip_scores, "grasp": grasp_scores}
+
+
+def class_balanced_batch(
+    labels: Tensor, per_class: int = GRASP_PER_CLASS, seed: int = 0, num_classes: int | None = None
+) -> Tensor:
+    """Indices of `per_class` random images of every class, the classes taking turns.
+
+    `labels` holds N class indices; `num_classes` defaults to the largest label plus one.
+    Because the classes take turns, every run of `num_classes` indices is balanced too. Returns
+    int64 on the CPU. Raises ValueError, naming the class, where one has too few images.
+    """
+    labels = torch.as_tensor(labels).cpu()
+    if per_class < 1 or labels.ndim != 1 or not len(labels):
+        raise ValueError(
+            f"a class-balanced batch needs per_class >= 1 and a vector of labels, not "
+            f"per_class={per_class} and labels of shape {tuple(labels.shape)}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for label in range(num_classes or int(labels.max()) + 1):
+        indices = (labels == label).nonzero().flatten()
+        if len(indices) < per_class:
+            raise ValueError(
+                f"class {label} has {len(indices)} images, but {per_class} a class are asked for; "
+                "lower per_class or give more training images"
+            )
+        rows.append(indices[torch.randperm(len(indices), generator=generator)[:per_class]])
+    return torch.stack(rows, dim=1).flatten()
+
+
+def _leaves(model: nn.Module) -> dict[str, Tensor]:
+    # Fresh leaves that share the storage: neither .grad nor requires_grad of the model is touched.
+    return {
+        name: weight.detach().float().requires_grad_()
+        for name, weight in maskable_weights(model).items()
+    }
+
+
+def _loss(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    state: dict[str, Tensor],
+    images: Tensor,
+    labels: Tensor,
+    temperature: float,
+) -> Tensor:
+    logits = functional_call(model, {**state, **weights}, (images.float(),))
+    if not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
+        raise ValueError(
+            f"targets lie in [{int(labels.min())}, {int(labels.max())}], but the model has "
+            f"{logits.shape[1]} classes; build it with num_classes of the data set"
+        )
+    return F.cross_entropy(logits / temperature, labels)
+
+
+def _grad(output: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(
+        output, list(weights.values()), allow_unused=True, materialize_grads=True
+    )
+
+
+def _gradients(
+    model: nn.Module,
+    weights: dict[str, Tensor],
+    state: dict[str, Tensor],
+    chunks: list[tuple[Tensor, Tensor]],
+    temperature: float,
+) -> list[Tensor]:
+    total = [torch.zeros_like(weight) for weight in weights.values()]
+    count = sum(len(labels) for _, labels in chunks)
+    for images, labels in chunks:
+        loss = _loss(model, weights, state, images, labels, temperature) * (len(labels) / count)
+        for sum_, part in zip(total, _grad(loss, weights), strict=True):
+            sum_ += part
+    return total
+
+
+def _chunks(inputs: Tensor, targets: Tensor, chunk_size: int | None) -> list[tuple[Tensor, Tensor]]:
+    if not len(inputs) or targets.ndim != 1 or len(inputs) != len(targets):
+        raise ValueError(
+            f"inputs of shape {tuple(inputs.shape)} and targets of shape {tuple(targets.shape)} "
+            "make no batch; give N images and N class indices, N >= 1"
+        )
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(
+            f"chunk_size is {chunk_size}, but must be at least 1, or None for no split"
+        )
+    parts = -(-len(inputs) // (chunk_size or len(inputs)))
+    return list(zip(inputs.tensor_split(parts), targets.long().tensor_split(parts), strict=True))
+
+
+@contextmanager
+def _scoring(model: nn.Module, inputs: Tensor) -> Iterator[dict[str, Tensor]]:
+    """Training mode on copied buffers; yields the parameters and buffers to call the model with."""
+    modes = {module: module.training for module in model.modules()}
+    state = {name: value.detach().float() for name, value in model.named_parameters()}
+    for name, value in model.named_buffers():
+        state[name] = value.float().clone() if value.is_floating_point() else value.clone()
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    try:
+        model.train()
+        with (
+            torch.random.fork_rng(devices),
+            full_precision(inputs.device.type),
+            torch.enable_grad(),
+        ):
+            yield state
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

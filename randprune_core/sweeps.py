@@ -1,0 +1,361 @@
+"""The grid of runs behind each figure, the order they are trained in, and who trains them.
+
+A figure names models, ratios and sparsities for each profile; figures share runs, because a run is
+known by its config alone. `sweep` trains what is missing, the most informative runs first.
+"""
+
+import multiprocessing
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from . import paths
+from .config import RunConfig, config_to_dict, run_id
+from .runs import find_record, load_or_train, records_to_frame
+
+PROFILES = {
+    "quick": {
+        "dataset": "digits",
+        "variant": "original",
+        "train_images": 1_000,
+        "epochs": 4,
+        "batch_size": 50,
+    },
+    "cpu": {"dataset": "cifar10", "train_images": 10_000, "epochs": 16},
+    "paper": {"dataset": "cifar10", "precision": "bfloat16"},
+}
+"""What sets a profile apart from the protocol's defaults.
+
+The precision is fixed so that the records of one figure compare: `quick` and `cpu` train in
+float32, which every processor has, and `paper` in bfloat16, which every GPU of its class has.
+"""
+
+_SMALL = ("resnet-8", "resnet-14", "resnet-20")
+_DEPTHS = ("resnet-20", "resnet-32", "resnet-44", "resnet-56", "resnet-110")
+_SMALL_WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20")
+_WIDTHS = ("resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-32")
+_TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_HIGH = (0.8, 0.9)
+_PAIR = ("dense", "erk")
+_FIVE = ("dense", "erk", "uniform", "uniform_plus", "snip")
+_FOUR = ("dense", "erk", "uniform", "snip")
+
+
+def _small(models, ratios, sparsities=_HIGH, seeds=(0, 1, 2)) -> dict:
+    """The same grid for `quick` (one seed) and `cpu`."""
+    grid = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
+    return {"quick": grid | {"seeds": (0,)}, "cpu": grid}
+
+
+def _paper(models, ratios, sparsities=_TENTHS, seeds=(0, 1, 2)) -> dict:
+    grid = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
+    return {"paper": grid}
+
+
+FIGURES = {
+    "depth": _small(_SMALL, _FOUR) | _paper(_DEPTHS, _FIVE),
+    "width": _small(_SMALL_WIDTHS, _PAIR) | _paper(_WIDTHS, _FIVE),
+    "calibration": _small(_SMALL, _PAIR) | _paper(_DEPTHS + _WIDTHS, _FIVE),
+    "ood": _small(_SMALL, _PAIR) | _paper(_DEPTHS + _WIDTHS, _FIVE),
+    "robustness": _small(_SMALL, _PAIR) | _paper(_DEPTHS + _WIDTHS, _FIVE),
+    "gradient_flow": _small(_SMALL, ("dense", "erk", "snip"))
+    | _paper(("resnet-20", "resnet-56", "resnet-110"), ("dense", "erk", "snip"), (0.5,)),
+}
+"""The grid of each figure of the paper (1, 2, 3, 4, 17 and 6 top), per profile."""
+
+_RATIO_RANK = {"dense": 0, "erk": 0, "uniform": 1, "snip": 1, "uniform_plus": 2}
+_SPARSITY_RANK = {0.0: 0, 0.9: 0, 0.8: 1, 0.5: 1, 0.7: 2}
+
+
+@dataclass
+class SweepReport:
+    """What a sweep did: counts, and the failed runs with their errors by run id."""
+
+    trained: int = 0
+    found: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    unfinished: int = 0
+
+
+def check_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the name when it is known, else raise `ValueError` that lists the known ones."""
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}: known are {', '.join(known)}")
+    return name
+
+
+def grid(
+    figure: str,
+    profile: str,
+    *,
+    models: Sequence[str] | None = None,
+    ratios: Sequence[str] | None = None,
+    sparsities: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    variant: str | None = None,
+) -> list[RunConfig]:
+    """The runs behind a figure at a profile, dense first; lists replace the figure's own.
+
+    `variant` is the copy of the data; None takes the one that the records of this profile use most,
+    else the copy at hand, else 'original'. A seed sets initialisation, mask and data order alike.
+    Raises `ValueError` for an unknown figure, profile or name, or a sparsity out of range.
+    """
+    check_name("figure", figure, FIGURES)
+    check_name("profile", profile, PROFILES)
+    default = FIGURES[figure][profile]
+    models = default["models"] if models is None else models
+    ratios = default["ratios"] if ratios is None else ratios
+    sparsities = default["sparsities"] if sparsities is None else sparsities
+    seeds = default["seeds"] if seeds is None else seeds
+    common = dict(PROFILES[profile])
+    common.setdefault("variant", variant or recorded_variant(profile))
+    configs = {}
+    for model in models:
+        for ratio in ratios:
+            for sparsity in (0.0,) if ratio == "dense" else sparsities:
+                for seed in seeds:
+                    config = RunConfig(
+                        model=model,
+                        ratio=ratio,
+                        sparsity=sparsity,
+                        seed_init=seed,
+                        seed_mask=seed,
+                        seed_data=seed,
+                        **common,
+                    )
+                    configs[run_id(config)] = config
+    return list(configs.values())
+
+
+def in_profile(config: dict | RunConfig, profile: str) -> bool:
+    """Whether a config (or a record's config) belongs to a profile, whatever its variant."""
+    values = config if isinstance(config, dict) else config_to_dict(config)
+    expected = {"precision": "float32", "train_images": 45_000, "epochs": 160, "batch_size": 128}
+    expected |= PROFILES[profile]
+    expected.pop("variant", None)
+    return all(values[name] == value for name, value in expected.items())
+
+
+def recorded_variant(profile: str) -> str:
+    """The variant that most records of a profile have, else the copy at hand, else 'original'."""
+    from collections import Counter
+
+    from .runs import all_records
+
+    dataset = PROFILES[profile]["dataset"]
+    counts = Counter(
+        record["config"]["variant"]
+        for record in all_records(dataset)
+        if in_profile(record["config"], profile)
+    )
+    if counts:
+        return max(sorted(counts), key=counts.get)
+    return variant_at_hand(dataset) or "original"
+
+
+def variant_at_hand(dataset: str) -> str | None:
+    """The variant of the data in `data_root()`, None where there is none; downloads nothing."""
+    if not paths.data_root().is_dir():
+        return None
+    from . import data
+
+    try:
+        return data.available_variant(dataset, download=False)
+    except data.DataError:
+        return None
+
+
+def resolve_profile(profile: str, figure: str = "depth") -> str:
+    """The profile to show: `auto` is the best one with enough records, others are themselves.
+
+    Enough are dense and `erk` at two sparsities for three models of the figure's grid. The order
+    is `paper`, `cpu`, `quick`. Raises `ValueError` for an unknown profile.
+    """
+    if profile != "auto":
+        return check_name("profile", profile, ("auto", *PROFILES)) and profile
+    for candidate in ("paper", "cpu"):
+        found: dict[str, set] = {}
+        for config in grid(figure, candidate, ratios=("dense", "erk")):
+            if find_record(config) is not None:
+                found.setdefault(config.model, set()).add(config.sparsity)
+        complete = [model for model, levels in found.items() if 0.0 in levels and len(levels) > 2]
+        if len(complete) >= 3:
+            return candidate
+    return "quick"
+
+
+def missing(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """Those of the runs that have no record yet."""
+    return [config for config in configs if find_record(config) is None]
+
+
+def collect(configs: Sequence[RunConfig], train_missing: bool | None = None, device: str = "auto"):
+    """The records of a grid as a DataFrame (see `runs.load_runs`), in the order of the grid.
+
+    `train_missing` None trains what is missing on `digits` only, which takes seconds a run; True
+    trains whatever is missing, False nothing. A run that fails is left out with a warning.
+    """
+    if train_missing is None:
+        train_missing = all(config.dataset == "digits" for config in configs)
+    if train_missing and missing(configs):
+        report = sweep(configs, device=device)
+        for name, error in report.failed.items():
+            warnings.warn(f"run {name} failed and is left out: {error}", stacklevel=2)
+    found = (find_record(config) for config in configs)
+    return records_to_frame(record for record in found if record is not None)
+
+
+def plan(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """Runs in the order to train them: first seeds first, dense and ERK before the other ratios,
+    few sparsities of every model before all sparsities of one, small models before large ones."""
+
+    def rank(config: RunConfig):
+        return (
+            config.seed_init,
+            _RATIO_RANK.get(config.ratio, 3) + _SPARSITY_RANK.get(config.sparsity, 3),
+            _RATIO_RANK.get(config.ratio, 3),
+        )
+
+    return sorted(configs, key=rank)
+
+
+def sweep(
+    configs: Iterable[RunConfig],
+    executor: str = "local",
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    time_budget: float | None = None,
+    progress: bool = True,
+) -> SweepReport:
+    """Train the runs that have no record, several at once, and say what happened.
+
+    On a CPU every core trains one run with one thread, which is faster in total than threads
+    sharing a run; on a GPU one run follows the other. `time_budget` is in seconds: no run starts
+    after it, and runs in progress stop at their next full epoch with a checkpoint. A failed run
+    is noted and the sweep goes on. Raises `ValueError` for an unknown executor or device.
+    """
+    check_name("executor", executor, ("local",))
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers {workers} is too small: give at least 1")
+    configs = list(configs)
+    todo = plan(missing(configs))
+    report = SweepReport(found=len(configs) - len(todo))
+    if not todo:
+        return report
+    from .training import pick_device
+
+    kind = pick_device(device).type
+    workers = workers or (1 if kind == "cuda" else os.cpu_count())
+    deadline = None if time_budget is None else time.time() + time_budget
+    _run_local(todo, device, min(workers, len(todo)), deadline, report, progress)
+    return report
+
+
+@contextmanager
+def _worker_environment():
+    """What worker processes inherit: one thread each, and freed memory kept for the next step.
+
+    Handing large blocks back to the system after every step costs 10 % of the images a second.
+    """
+    wanted = {"OMP_NUM_THREADS": "1"}
+    wanted |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+    wanted |= {"MALLOC_TOP_PAD_": str(2**29)}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _run_local(todo, device, workers, deadline, report: SweepReport, progress: bool) -> None:
+    from tqdm import tqdm
+
+    bar = tqdm(total=len(todo), unit="run", desc="sweep", disable=None if progress else True)
+    context = multiprocessing.get_context("spawn")
+    queue = iter(todo)
+    pool = ProcessPoolExecutor(workers, context, initializer=_one_thread)
+    with _worker_environment(), bar, pool:
+        running: dict[Future, RunConfig] = {}
+        while True:
+            while len(running) < workers and (deadline is None or time.time() < deadline):
+                if (config := next(queue, None)) is None:
+                    break
+                running[pool.submit(_train_one, config, device, deadline)] = config
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                config = running.pop(future)
+                outcome, message = future.result()
+                _note(report, config, outcome, message)
+                bar.update()
+                if progress and bar.disable:  # no terminal: one line a run for the log
+                    _log(config, outcome)
+    report.unfinished += sum(1 for _ in queue)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _train_one(config: RunConfig, device: str, deadline: float | None) -> tuple[str, str]:
+    """Train one run in a worker; exceptions are turned to words, which always travel back."""
+    from .training import OutOfTime, TrainingFailed
+
+    try:
+        load_or_train(config, device=device, progress=False, deadline=deadline)
+    except OutOfTime as error:
+        return "unfinished", str(error)
+    except TrainingFailed as error:
+        return "failed", str(error)
+    return "trained", ""
+
+
+def _note(report: SweepReport, config: RunConfig, outcome: str, message: str) -> None:
+    if outcome == "trained":
+        report.trained += 1
+    elif outcome == "unfinished":
+        report.unfinished += 1
+    else:
+        report.failed[run_id(config)] = message
+
+
+def _log(config: RunConfig, outcome: str) -> None:
+    name = f"{config.model} {config.ratio} {config.sparsity:g} seed {config.seed_init}"
+    print(f"{time.strftime('%H:%M:%S')} {outcome} {run_id(config)} {name}", file=sys.stderr)
+
+
+def status(profiles: Sequence[str] = tuple(PROFILES)):
+    """Recorded and missing runs, one row a figure and profile, as a DataFrame."""
+    import pandas as pd
+
+    rows = []
+    for profile in profiles:
+        check_name("profile", profile, PROFILES)
+        variant = PROFILES[profile].get("variant") or recorded_variant(profile)
+        for figure in FIGURES:
+            configs = grid(figure, profile, variant=variant)
+            absent = len(missing(configs))
+            rows.append(
+                {
+                    "figure": figure,
+                    "profile": profile,
+                    "variant": variant,
+                    "recorded": len(configs) - absent,
+                    "missing": absent,
+                    "total": len(configs),
+                }
+            )
+    return pd.DataFrame(rows)
