@@ -9,7 +9,6 @@ from importlib import import_module
 _HOME = {
     "attacks": ("fgsm", "gaussian_noise", "pgd"),
     "config": ("RATIOS", "RunConfig", "run_id"),
-    "cost": ("cost", "layer_macs"),
     "data": ("DataError", "load_dataset"),
     "masks": (
         "apply_masks",

@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from .attacks import frozen
 from .models import maskable_weights
 from .ratios import check_names
 
@@ -21,8 +19,8 @@ from .ratios import check_names
 def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
     """MACs of every maskable layer for one image of `input_shape` (C, H, W), in module order.
 
-    Only convolutions and linear layers count. Nothing is computed: shapes are propagated on the
-    meta device, so that any model on any device costs milliseconds. Raises ValueError unless
+    Only convolutions and linear layers count. Their output sizes come from one forward pass of a
+    black image in evaluation mode, which leaves the model as it was. Raises ValueError unless
     `input_shape` has three positive sizes.
     """
     if len(input_shape) != 3 or min(input_shape) < 1:
@@ -43,13 +41,16 @@ def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
         model.get_submodule(name.rpartition(".")[0]).register_forward_hook(count(name, weight))
         for name, weight in weights.items()
     ]
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    meta = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
-    image = torch.empty(1, *input_shape, device="meta")
+    modes = {module: module.training for module in model.modules()}
+    parameter = next(iter(weights.values()))
+    image = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
-        with torch.no_grad(), frozen(model):
-            functional_call(model, meta, (image,))
+        model.eval()  # batch norm must not learn from this image
+        with torch.no_grad():
+            model(image)
     finally:
+        for module, mode in modes.items():
+            module.training = mode
         for handle in handles:
             handle.remove()
     return {name: positions[name] * weight.numel() for name, weight in weights.items()}

@@ -198,7 +198,7 @@ def _check_n_m(name: str, sparsity: float, total: int, group: tuple[int, int]) -
 
 
 def _draw_n_m(shape: tuple[int, ...], n: int, m: int, generator: torch.Generator) -> Tensor:
-    """n of every m consecutive inputs of each output, at random.
+    """Keep n of every m consecutive inputs of each output, at random.
 
     The inputs of a convolution run as (kh, kw, channel), channels fastest: that is the reduction
     axis of the matrix product that sparse tensor cores see for channels-last weights. Where fan-in
