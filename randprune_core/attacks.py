@@ -6,11 +6,13 @@ exactly inside its ball and inside [0, 1], float rounding included.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from .precision import full_float32
 
 # Measured for ResNet-20: on a CPU core a small batch stays in the cache.
 BATCH_SIZES = {"cpu": 125, "cuda": 250}
@@ -18,27 +20,9 @@ BATCH_SIZES = {"cpu": 125, "cuda": 250}
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Compute in true float32: no autocast, no TF32 or bfloat16 matrix products.
-
-    The settings of before are restored. Reduced precision quantises confidences and flips the sign
-    of small input gradients, which biases calibration and attacks.
-    """
-    # The per-backend switch is used alone: torch refuses a mix with the older `allow_tf32`.
-    backends = (
-        torch.backends.cuda.matmul,
-        torch.backends.cudnn.conv,
-        torch.backends.mkldnn.matmul,
-        torch.backends.mkldnn.conv,
-    )
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
+    """Compute in true float32: no autocast, no TF32 or bfloat16 products; restored afterwards."""
+    with full_float32(), torch.autocast(device_type, enabled=False):
+        yield
 
 
 @contextmanager
@@ -51,8 +35,7 @@ def frozen(model: nn.Module) -> Iterator[torch.device]:
     modes = [(module, module.training) for module in model.modules()]
     needs_gradient = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0)).device
-    with ExitStack() as stack:
-        stack.enter_context(full_precision(device.type))
+    with full_precision(device.type):
         try:
             model.eval()
             for parameter in needs_gradient:

@@ -6,6 +6,7 @@ Two runs with equal configs are the same run: it is trained once and found again
 import hashlib
 import json
 import math
+import numbers
 import re
 from dataclasses import asdict, dataclass, fields
 
@@ -135,8 +136,10 @@ class RunConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             wanted = type(field.default)
-            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, field.name, float(value))
+            # Whole numbers serve as floats, and NumPy's scalars as Python's; bool is no number.
+            kind = {int: numbers.Integral, float: numbers.Real}.get(wanted)
+            if kind and isinstance(value, kind) and not isinstance(value, bool):
+                object.__setattr__(self, field.name, wanted(value))
             elif type(value) is not wanted:
                 raise ValueError(
                     f"{field.name} {value!r} is not of type {wanted.__name__}: "

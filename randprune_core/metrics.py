@@ -1,38 +1,23 @@
-"""Accuracy, calibration, out-of-distribution detection, gradient norm; the record's `test` entry.
+"""Accuracy, calibration, out-of-distribution detection, gradient norm.
 
 Shares are fractions in [0, 1], never percent. A score is higher for in-distribution, everywhere.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .attacks import (
-    check_images,
-    fgsm_from_sign,
-    frozen,
-    gaussian_noise,
-    gradient_sign,
-    pgd_from_start,
-    random_start,
-    to_device,
-)
+from .attacks import check_images, frozen, to_device
 from .masks import validate_masks
 from .models import maskable_weights
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
-
-# The keys of the record; an epsilon is in grey levels of 255, a sigma a share of the pixel range.
-FGSM_EPSILONS = ("1", "2", "4", "8")
-PGD_EPSILONS = ("0.5", "1", "2", "8")
-PGD_STEPS = 10
-NOISE_SIGMAS = ("0.04", "0.08", "0.12")
 
 
 @torch.no_grad()
@@ -114,7 +99,7 @@ def expected_calibration_error(
     probs: torch.Tensor, targets: torch.Tensor, n_bins: int = 15
 ) -> float:
     """Mean |accuracy - confidence| over the bins of `calibration_bins`, weighted by their count."""
-    return _error_of_bins(calibration_bins(probs, targets, n_bins))
+    return error_of_bins(calibration_bins(probs, targets, n_bins))
 
 
 def ood_auroc(in_scores: "ArrayLike", out_scores: "ArrayLike") -> float:
@@ -199,94 +184,6 @@ def gradient_norm_tensor(
     return torch.linalg.vector_norm(torch.stack(norms))
 
 
-def evaluate(
-    model: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    ood_sets: Mapping[str, torch.Tensor],
-    attack_images: int,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """The `test` entry of a record: every metric of the book, as plain numbers for JSON.
-
-    model: takes [0, 1] pixels. images: uint8 NCHW test images; targets: (n,); ood_sets: uint8 NCHW
-    by name; attacks and noise use the first `attack_images` test images (all, if there are fewer).
-    `clean` is the accuracy on just these images, the curves' value at epsilon and sigma 0.
-    Float32 with TF32 off throughout. An empty calibration bin has confidence and accuracy None.
-    """
-    if attack_images < 1:
-        raise ValueError(f"attack_images is {attack_images}; at least 1 image is needed")
-    logits = predict_logits(model, images).cpu()
-    targets = targets.cpu()
-    bins = calibration_bins(logits.double().softmax(1), targets)
-    rows = bins.astype(object).where(bins.notna(), None).to_dict("records")
-    attacked, attacked_targets = images[:attack_images].float() / 255, targets[:attack_images]
-    right = logits[:attack_images].argmax(1) == attacked_targets
-    return {
-        "accuracy": accuracy(logits, targets),
-        "nll": negative_log_likelihood(logits, targets),
-        "ece": _error_of_bins(bins),
-        "n": len(images),
-        "bins": [{**row, "count": int(row["count"])} for row in rows],
-        "ood": {
-            name: _ood_metrics(logits, predict_logits(model, out_images).cpu())
-            for name, out_images in ood_sets.items()
-        },
-        "clean": {"accuracy": int(right.sum()) / len(right), "n": len(right)},
-        **_robustness(model, attacked, attacked_targets, right, seed),
-    }
-
-
-def _ood_metrics(in_logits: torch.Tensor, out_logits: torch.Tensor) -> dict[str, float | int]:
-    in_scores, out_scores = max_softmax(in_logits), max_softmax(out_logits)
-    return {
-        "auroc": ood_auroc(in_scores, out_scores),
-        "auroc_se": auroc_standard_error(in_scores, out_scores),
-        "fpr95": fpr_at_95_tpr(in_scores, out_scores),
-        "auroc_energy": ood_auroc(energy(in_logits), energy(out_logits)),
-        "n": len(out_logits),
-        "n_in": len(in_logits),
-    }
-
-
-def _robustness(
-    model: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    right: torch.Tensor,
-    seed: int,
-) -> dict[str, dict[str, dict[str, float | int]]]:
-    """Accuracy under FGSM, PGD (step epsilon/4, random start) and noise; images float in [0, 1].
-
-    PGD attacks only the images that are classified `right` as they are: the ball holds the image
-    itself, so that a misclassified one counts as broken (as in Croce and Hein 2020, arXiv
-    2003.01690). Each keeps the random start that it has in `pgd` over all images.
-    """
-    n = len(images)
-
-    def measured(perturbed: torch.Tensor) -> dict[str, float | int]:
-        return {"accuracy": accuracy(predict_logits(model, perturbed), targets), "n": n}
-
-    def survived(epsilon: float) -> dict[str, float | int]:
-        if not right.any():
-            return {"accuracy": 0.0, "n": n}
-        start = random_start(images, epsilon, seed)[right]
-        attacked = pgd_from_start(
-            model, images[right], targets[right], start, epsilon, epsilon / 4, PGD_STEPS
-        )
-        still_right = predict_logits(model, attacked).argmax(1).cpu() == targets[right]
-        return {"accuracy": int(still_right.sum()) / n, "n": n}
-
-    sign = gradient_sign(model, images, targets)
-    return {
-        "fgsm": {
-            key: measured(fgsm_from_sign(images, sign, float(key) / 255)) for key in FGSM_EPSILONS
-        },
-        "pgd": {key: survived(float(key) / 255) for key in PGD_EPSILONS},
-        "noise": {key: measured(gaussian_noise(images, float(key), seed)) for key in NOISE_SIGMAS},
-    }
-
-
 def _check_predictions(rows: torch.Tensor, targets: torch.Tensor, name: str) -> None:
     if rows.dim() != 2 or not len(rows) or targets.shape != rows.shape[:1]:
         raise ValueError(
@@ -295,7 +192,8 @@ def _check_predictions(rows: torch.Tensor, targets: torch.Tensor, name: str) -> 
         )
 
 
-def _error_of_bins(bins: "pd.DataFrame") -> float:
+def error_of_bins(bins: "pd.DataFrame") -> float:
+    """The expected calibration error of the bins that `calibration_bins` gives, in [0, 1]."""
     gaps = (bins["accuracy"] - bins["confidence"]).abs()  # NaN, in an empty bin, adds nothing
     return float((gaps * bins["count"]).sum() / bins["count"].sum())
 

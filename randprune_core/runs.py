@@ -115,6 +115,10 @@ def read_record(path: Path) -> dict:
         raise BadRecord(f"{path}: its schema is {found!r}, not {SCHEMA}")
     if missing := [section for section in SECTIONS if section not in record]:
         raise BadRecord(f"{path}: it has no {', '.join(missing)}")
+    for section in ("config", "provenance", "cost", "history", "test"):
+        if not isinstance(record[section], dict):
+            found = type(record[section]).__name__
+            raise BadRecord(f"{path}: its {section} is a {found}, not an object")
     try:
         expected = run_id(config_from_dict(record["config"]))
     except (ValueError, TypeError) as error:
@@ -155,12 +159,30 @@ def _write_json(path: Path, content: dict) -> None:
 
 @contextmanager
 def _lock(name: str) -> Iterator[None]:
-    """Hold the run's `flock`; the system releases it when the process dies, however it dies."""
+    """Hold the run's `flock`; the system releases it when the process dies, however it dies.
+
+    The file is removed by its holder. Whoever was waiting for it then holds the lock of a file
+    that nobody else can find, and so asks again.
+    """
     path = paths.lock_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with open(path, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_open_as(path, file):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_open_as(path: Path, file) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def load_runs(**filters):
@@ -287,7 +309,10 @@ def check_records() -> list[str]:
         except BadRecord as error:
             problems.append(str(error))
             continue
-        problems += [f"{path}: {problem}" for problem in _contradictions(record)]
+        try:
+            problems += [f"{path}: {problem}" for problem in _contradictions(record)]
+        except (KeyError, TypeError, AttributeError) as error:
+            problems.append(f"{path}: a section is not complete ({error!r})")
     return problems
 
 

@@ -212,7 +212,8 @@ def collect(configs: Sequence[RunConfig], train_missing: bool | None = None, dev
 
 def plan(configs: Iterable[RunConfig]) -> list[RunConfig]:
     """Runs in the order to train them: first seeds first, dense and ERK before the other ratios,
-    few sparsities of every model before all sparsities of one, small models before large ones."""
+    few sparsities of every model before all sparsities of one, small models before large ones.
+    """
 
     def rank(config: RunConfig):
         return (
@@ -311,14 +312,17 @@ def _one_thread() -> None:
 
 
 def _train_one(config: RunConfig, device: str, deadline: float | None) -> tuple[str, str]:
-    """Train one run in a worker; exceptions are turned to words, which always travel back."""
-    from .training import OutOfTime, TrainingFailed
+    """Train one run in a worker; what is wrong with this run alone is turned to words."""
+    from .data import DataError
+    from .training import OutOfTime
 
     try:
         load_or_train(config, device=device, progress=False, deadline=deadline)
     except OutOfTime as error:
         return "unfinished", str(error)
-    except TrainingFailed as error:
+    except DataError:  # no other run of this data set would fare better
+        raise
+    except (RuntimeError, ValueError) as error:  # a loss that is NaN, a budget that is infeasible
         return "failed", str(error)
     return "trained", ""
 
