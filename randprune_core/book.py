@@ -5,294 +5,171 @@ copy of everything the book is made of under its real relative paths, and `_buil
 The committed notebooks are written by `refresh` alone.
 """
 
-import ast
 import fcntl
-import filecmp
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import paths
+from .notebooks import (
+    VOLATILE_TAG,
+    chapter,
+    chapters,
+    check_parameters,
+    default_parameters,
+    execute,
+    execute_chapters,
+    hash_files,
+    parse_parameters,
+    read_notebook,
+    say,
+    write_notebook,
+    write_text,
+)
 
-VOLATILE_TAG = "nbval-ignore-output"
-"""Tag of a cell whose output differs from run to run or between machines."""
+__all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_quick"]
 
-_INJECTED = "injected-parameters"
-_SIDE_BY_SIDE = 2  # chapters executed at once
-_METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {
-        "file_extension": ".py",
-        "mimetype": "text/x-python",
-        "name": "python",
-        "pygments_lexer": "ipython3",
-    },
-}
+_SPHINX = "from jupyter_book.cli.main import main; main()"
+_STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
 
 
-def chapters() -> dict[str, Path]:
-    """The chapter notebooks `notebooks/NN_topic.ipynb` by name, in the order of the book."""
-    found = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    return {path.stem: path for path in found}
+def build_book() -> Path:
+    """Execute the chapters, build the HTML and return the path of its index page.
 
-
-def chapter(name: str) -> Path:
-    """The notebook of a chapter, named `02_depth` or `02_depth.ipynb`.
-
-    Raises `ValueError` that lists the known names.
+    What has not changed since the last call is not done again. Raises `ValueError` or
+    `RuntimeError` when a chapter fails, `RuntimeError` when Sphinx has anything to warn of.
     """
-    known = chapters()
-    stem = Path(name).name.removesuffix(".ipynb")
-    if stem not in known:
-        raise ValueError(f"unknown chapter {name!r}: known are {', '.join(known) or 'none'}")
-    return known[stem]
+    with _only_one_build():
+        executed = execute_chapters()
+        staging = stage(executed)
+        return render(staging)
 
 
-def default_parameters(source: Path) -> dict[str, object]:
-    """Names and default values of the literals in the cell tagged `parameters`.
+@contextmanager
+def _only_one_build() -> Iterator[None]:
+    """Wait until no other process builds; a killed process gives the lock back."""
+    paths.BUILD.mkdir(exist_ok=True)
+    with (paths.BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
-    Raises `ValueError` if there is no such cell or it holds anything but assignments of literals.
+
+def stage(executed: Mapping[str, Path]) -> Path:
+    """Make the staging folder a mirror of what the book is made of, and return it.
+
+    Pages keep their relative paths, so that `_toc.yml`, links and repository buttons mean the same
+    here and in the repository. `executed` gives the executed notebook of each chapter.
     """
-    for cell in json.loads(source.read_text())["cells"]:
-        if "parameters" in cell["metadata"].get("tags", ()):
-            try:
-                return dict(_literal(node) for node in ast.parse("".join(cell["source"])).body)
-            except ValueError as error:
-                raise ValueError(f"{source.name}, cell tagged parameters: {error}") from None
-    raise ValueError(f"{source.name} has no cell tagged parameters")
-
-
-def _literal(node: ast.stmt) -> tuple[str, object]:
-    if isinstance(node, ast.Assign) and len(node.targets) == 1:
-        if isinstance(node.targets[0], ast.Name):
-            return node.targets[0].id, ast.literal_eval(node.value)
-    raise ValueError(f"line {node.lineno} does not assign a literal to a name")
-
-
-def check_parameters(source: Path, parameters: Mapping[str, object]) -> None:
-    """Raise `ValueError` for a parameter that the notebook does not have, naming those it has.
-
-    papermill only warns, and then runs the notebook as if nothing had been asked.
-    """
-    known = default_parameters(source)
-    for name in parameters:
-        if name not in known:
-            raise ValueError(
-                f"unknown parameter {name!r} of {source.stem}: known are {', '.join(known)}"
-            )
-
-
-def parse_parameters(pairs: Iterable[Sequence[str]]) -> dict[str, object]:
-    """Parameters from `-p NAME VALUE` pairs: numbers, True, None and lists become values.
-
-    A list may be written `[0.8, 0.9]` or, without quotes around names, `[resnet-8, resnet-14]`.
-    Anything that is no Python or YAML literal is a string.
-    """
-    return {name: _parse_value(text) for name, text in pairs}
-
-
-def _parse_value(text: str) -> object:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        pass
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def fingerprint(source: Path, parameters: Mapping[str, object], surroundings: str) -> str:
-    """Hash of all that the outputs of a chapter depend on: its cells, parameters, surroundings."""
-    notebook = json.loads(source.read_text())
-    inputs = [(cell["cell_type"], cell["source"], cell["metadata"]) for cell in notebook["cells"]]
-    text = json.dumps([inputs, dict(parameters), surroundings], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def surroundings() -> str:
-    """Hash of what all chapters depend on: the core, the lock file and the committed records.
-
-    Runs on `digits` are left out: the chapters train those themselves, from code that is hashed.
-    """
-    left_out = (paths.RUNS / "digits", paths.FIGURES, paths.LOCAL, paths.CHECKPOINTS)
-    files = [*(paths.ROOT / "randprune_core").rglob("*.py"), paths.ROOT / "constraints.txt"]
-    for folder, _, names in os.walk(paths.RESULTS):
-        if not any(Path(folder).is_relative_to(skipped) for skipped in left_out):
-            files.extend(Path(folder, name) for name in names)
-    return _hash_files(files) + sys.version
-
-
-def _hash_files(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(files):
+    wanted = {Path("notebooks", path.name): path for path in executed.values()}
+    files = [paths.ROOT / name for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff")]
+    for folder in (paths.BOOK, paths.FIGURES, paths.PAPER):
+        files.extend(folder.rglob("*"))
+    for file in files:
         if file.is_file():
-            digest.update(f"{file}\0".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+            home = paths.RESULTS.parent if file.is_relative_to(paths.RESULTS) else paths.ROOT
+            wanted[file.relative_to(home)] = file
+
+    staging = paths.BUILD / "staging"
+    for old in [path for path in staging.rglob("*") if path.is_file()]:
+        if old.relative_to(staging) not in wanted:
+            old.unlink()
+    for name, file in wanted.items():
+        copy = staging / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    return staging
 
 
-def execute(
-    source: Path, parameters: Mapping[str, object], target: Path, *, progress: bool = False
-) -> Path:
-    """Run a notebook with papermill, in a process of its own, and write the result to `target`.
+def render(staging: Path) -> Path:
+    """Build the HTML of a staging folder strictly and return the path of `index.html`.
 
-    The kernel is the running interpreter and works in the root of the repository. `target` is
-    replaced only after success. Raises `ValueError` for an unknown parameter or when a cell raises
-    one, `RuntimeError` when a cell fails otherwise.
+    Sphinx is not started where the folder is what the last successful build was made of. Every
+    build is a full one: an incremental one leaves old entries in the sidebars of unchanged pages.
     """
-    check_parameters(source, parameters)
-    with tempfile.TemporaryDirectory(prefix="randprune-") as scratch:
-        output = Path(scratch, source.name)
-        command = [sys.executable, "-m", "papermill", str(source), str(output), "--cwd"]
-        command += [str(paths.ROOT), "-k", "python3", "-y", json.dumps(dict(parameters))]
-        command += ["--progress-bar" if progress else "--no-progress-bar", "--log-level", "ERROR"]
-        log = Path(scratch, "log")
-        with log.open("w") as file:
-            finished = subprocess.run(
-                command,
-                env=_kernel_environment(Path(scratch)),
-                stdout=file,
-                stderr=None if progress else file,
-                check=False,
-            )
-        if finished.returncode:
-            raise _failure(source, output, log.read_text())
-        notebook = json.loads(output.read_text())
-    write_notebook(normalise(notebook, parameters), target)
-    return target
-
-
-def _kernel_environment(scratch: Path) -> dict[str, str]:
-    """The environment of papermill and its kernel, free of the user's own Jupyter settings."""
-    spec = scratch / "jupyter" / "kernels" / "python3"
-    spec.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, **_METADATA["kernelspec"]}))
-    environment = dict(os.environ)
-    environment.pop("MPLBACKEND", None)  # the kernel then draws inline
-    for name, first in (("PYTHONPATH", paths.ROOT), ("JUPYTER_PATH", scratch / "jupyter")):
-        environment[name] = os.pathsep.join(filter(None, (str(first), os.environ.get(name))))
-    for name, path in (
-        ("RANDPRUNE_DATA", paths.data_root()),
-        ("RANDPRUNE_RESULTS", paths.RESULTS),
-    ):
-        if os.environ.get(name):  # may be relative to the folder we were called in
-            environment[name] = str(path)
-    environment["IPYTHONDIR"] = str(scratch / "ipython")
-    environment["TQDM_DISABLE"] = "1"
-    environment["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    environment.setdefault("OMP_NUM_THREADS", "1")  # what is stored depends on the thread count
-    return environment
-
-
-def _failure(source: Path, output: Path, log: str) -> Exception:
-    """What went wrong, read from the half-run notebook or else from papermill's own words."""
-    cells = json.loads(output.read_text())["cells"] if output.exists() else []
-    for number, cell in enumerate(cells):
-        for result in cell.get("outputs", ()):
-            if result["output_type"] == "error":
-                if result["ename"] == "ValueError":
-                    return ValueError(f"{source.stem}: {result['evalue']}")
-                print("\n".join(result["traceback"]), file=sys.stderr)
-                what = f"{result['ename']}: {result['evalue']}"
-                return RuntimeError(f"{source.stem}: cell {number} failed with {what}")
-    last = log.strip().splitlines()[-1:] or ["papermill ended without a message"]
-    return RuntimeError(f"{source.stem} was not executed: {last[0]}")
-
-
-def normalise(notebook: dict, parameters: Mapping[str, object] | None = None) -> dict:
-    """Strip what differs between two equal runs: timestamps, random ids, versions of the kernel.
-
-    With parameters, keeps them as `metadata.randprune.parameters` and hides the defaults.
-    """
-    notebook["metadata"] = json.loads(json.dumps(_METADATA))
-    if parameters:
-        notebook["metadata"]["randprune"] = {"parameters": dict(parameters)}
-    for cell in notebook["cells"]:
-        metadata = cell["metadata"]
-        tags = metadata.pop("tags", [])
-        for name in ("papermill", "execution"):
-            metadata.pop(name, None)
-        if _INJECTED in tags:
-            cell["id"] = _INJECTED
-        if parameters and "parameters" in tags and "hide-cell" not in tags:
-            tags.append("hide-cell")
-        if tags:
-            metadata["tags"] = tags
-        if "outputs" in cell:
-            cell["outputs"] = _merge_streams(cell["outputs"])
-    return notebook
-
-
-def _merge_streams(outputs: list[dict]) -> list[dict]:
-    """Join neighbouring chunks of one stream; where a stream is cut depends on timing."""
-    merged: list[dict] = []
-    for output in outputs:
-        is_stream = output["output_type"] == "stream"
-        if is_stream and merged and merged[-1].get("name") == output["name"]:
-            text = "".join(merged[-1]["text"]) + "".join(output["text"])
-            merged[-1]["text"] = text.splitlines(keepends=True)
-        else:
-            merged.append(output)
-    return merged
-
-
-def write_notebook(notebook: dict, target: Path) -> None:
-    """Write a notebook as Jupyter formats it, whole or not at all."""
-    text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    write_text(text, target)
-
-
-def write_text(text: str, target: Path) -> None:
-    """Replace a text file in one step."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(target)
-
-
-def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
-    """Execute chapters with their default parameters, two at a time; names None means all.
-
-    A chapter whose fingerprint is that of its last execution is not executed again.
-    Raises the first error after all chapters have ended.
-    """
-    sources = [chapter(name) for name in chapters() if names is None] or [
-        chapter(name) for name in names or ()
-    ]
-    common = surroundings()
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        jobs = {source: pool.submit(_execute_cached, source, common) for source in sources}
-    return {source.stem: job.result() for source, job in jobs.items()}
-
-
-def _execute_cached(source: Path, common: str) -> Path:
-    target = paths.BUILD / "executed" / source.name
-    key_file = target.with_suffix(".sha256")
-    key = fingerprint(source, {}, common)
-    if target.exists() and key_file.exists() and key_file.read_text() == key:
-        say(f"{source.stem}: unchanged since it was executed")
-        return target
-    say(f"{source.stem}: executing")
+    index = paths.BUILD / "html" / "index.html"
+    key_file = paths.BUILD / "html.sha256"
+    lock_file = paths.ROOT / "constraints.txt"
+    key = hash_files([*staging.rglob("*"), lock_file])
+    if index.exists() and key_file.exists() and key_file.read_text() == key:
+        say("book: unchanged since it was built")
+        return index
+    say("book: building")
     started = time.monotonic()
-    execute(source, {}, target)
+    key_file.unlink(missing_ok=True)
+    shutil.rmtree(index.parent, ignore_errors=True)
+    command = [sys.executable, "-c", _SPHINX, "build", str(staging), *_STRICT]
+    # jupyter-book puts its output into a folder `_build` of the folder that it is given.
+    finished = subprocess.run(
+        [*command, "--path-output", str(paths.BUILD.parent)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if finished.returncode or not index.exists():
+        print(finished.stdout, file=sys.stderr)
+        raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     write_text(key, key_file)
+    say(f"book: built in {time.monotonic() - started:.0f} s")
+    return index
+
+
+def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> Path:
+    """Execute one chapter with the given parameters into `results/local/` and return the path.
+
+    The committed notebook stays as it is. Raises `ValueError` for an unknown chapter or parameter
+    or when a cell raises one, `RuntimeError` when a cell fails otherwise.
+    """
+    source = chapter(name)
+    check_parameters(source, parameters or {})
+    target = paths.LOCAL / source.name
+    shown = ", ".join(f"{key}={value!r}" for key, value in (parameters or {}).items())
+    say(f"{source.stem}: executing with {shown or 'its default parameters'}")
+    started = time.monotonic()
+    execute(source, parameters or {}, target, progress=sys.stderr.isatty())
     say(f"{source.stem}: executed in {time.monotonic() - started:.0f} s")
+    say(os.path.relpath(target))
     return target
 
 
-def say(message: str) -> None:
-    """Tell the terminal how far we are."""
-    print(message, flush=True)
+def run_quick(names: Iterable[str] | None = None) -> list[Path]:
+    """Execute chapters (None: all) with profile `quick`, training what is missing.
+
+    A chapter gets those of the two parameters that it has.
+    """
+    done = []
+    for name in chapters() if names is None else names:
+        known = default_parameters(chapter(name))
+        wanted = {"profile": "quick", "train_missing": True}
+        done.append(run_notebook(name, {key: wanted[key] for key in wanted if key in known}))
+    return done
+
+
+def refresh(names: Iterable[str] | None = None) -> list[Path]:
+    """Execute chapters (None: all) and store their outputs in `notebooks/`; return those changed.
+
+    A notebook whose outputs differ only in cells that vary from run to run is left as it is, so
+    that a repeated call changes nothing.
+    """
+    changed = []
+    for name, executed in execute_chapters(names).items():
+        source = chapter(name)
+        if _lasting(source) != _lasting(executed):
+            write_notebook(read_notebook(executed), source)
+            changed.append(source)
+        say(f"{name}: {'outputs stored' if source in changed else 'nothing to store'}")
+    return changed
+
+
+def _lasting(notebook: Path) -> dict:
+    """A notebook without the outputs that vary from run to run."""
+    content = read_notebook(notebook)
+    for cell in content["cells"]:
+        if VOLATILE_TAG in cell["metadata"].get("tags", ()):
+            cell["outputs"] = []
+    return content

@@ -260,6 +260,7 @@ def _parquet_files(name: str, root: Path) -> dict[str, list[Path]]:
 
 def _read_parquet(name: str, files: dict[str, list[Path]]) -> _Encoded:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     label_column = _LABEL_COLUMN[name]
@@ -269,10 +270,10 @@ def _read_parquet(name: str, files: dict[str, list[Path]]) -> _Encoded:
         for path in paths:
             try:
                 table = pq.read_table(path, columns=["img", label_column])
-                encoded = table.column("img").combine_chunks().field("bytes").to_pylist()
+                encoded = pc.struct_field(table.column("img"), "bytes").to_pylist()
                 parts.append(table.column(label_column).to_numpy().astype(np.int64))
-            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
+            except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+                reason = (str(error).splitlines() or ["no reason given"])[0]
                 raise DataError(
                     f"{path}: not a readable Parquet file with img and {label_column} ({reason}); "
                     "fetch it again"
@@ -306,15 +307,23 @@ def _download(name: str, root: Path) -> _Encoded:
         with tempfile.TemporaryDirectory(prefix="randprune-") as folder:
             for train in (True, False):
                 _torchvision_class(name)(folder, train=train, download=True)
-            complete = _torchvision_folder(name, Path(folder))
-            root.mkdir(parents=True, exist_ok=True)
-            staged = root / f".{complete.name}.partial"
-            shutil.rmtree(staged, ignore_errors=True)
-            shutil.copytree(complete, staged)
-            staged.rename(_torchvision_folder(name, root))
+            _move_in(_torchvision_folder(name, Path(folder)), root)
     except (OSError, RuntimeError) as error:
         raise _not_found(name, root) from error
     return _read_torchvision(name, root)
+
+
+def _move_in(complete: Path, root: Path) -> None:
+    """Put a folder into `root` at once; whichever of two processes is first there wins."""
+    root.mkdir(parents=True, exist_ok=True)
+    target = root / complete.name
+    with tempfile.TemporaryDirectory(prefix=".randprune-", dir=root) as staging:
+        copied = shutil.copytree(complete, Path(staging) / complete.name)
+        try:
+            Path(copied).rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
 
 
 def _load_digits() -> Dataset:

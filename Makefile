@@ -1,0 +1,105 @@
+# Needs Linux, make and Python 3.11 or later. Each target sets up .venv first; where that is done
+# already, and requirements.txt and constraints.txt have not changed since, it costs nothing.
+#
+#   make PYTHON=/path/to/python3.12 book    chooses the interpreter of a new .venv
+
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -eu -c
+.PHONY: help setup book test test-notebooks notebook serve lint clean
+
+# Candidates, the first one that is 3.11 or later is taken.
+PYTHON ?= python3 python3.12 python3.11 python3.13
+PORT ?= 8000
+
+VENV := $(CURDIR)/.venv
+PY := $(VENV)/bin/python
+LOCK := $(shell cat requirements.txt constraints.txt | cksum | tr ' ' -)
+STAMP := $(VENV)/.installed-$(LOCK)
+
+# One thread a process: two processes run side by side, and results depend on the thread count.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
+# No progress bars in the stored outputs of a notebook, and figures drawn inline in it.
+NOTEBOOK_ENV := TQDM_DISABLE=1 MPLBACKEND=module://matplotlib_inline.backend_inline
+# Figures do not depend on the user's own settings, and the font cache is built during set-up:
+# building it later would leave a message in the outputs of the first notebook.
+export MPLCONFIGDIR := $(VENV)/matplotlib
+# nbval runs a notebook in the notebook's own folder.
+ifdef RANDPRUNE_DATA
+export RANDPRUNE_DATA := $(abspath $(RANDPRUNE_DATA))
+endif
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | \
+		awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## create .venv with everything that the other targets need
+
+book: $(STAMP) ## execute the chapters and build the book (the last line is the path of index.html)
+	@$(PY) -m randprune_core book
+
+test: $(STAMP) ## run the tests, then every notebook against its stored outputs
+	@$(PY) -m pytest -n 2
+	$(NOTEBOOK_ENV) $(PY) -m pytest -p no:cacheprovider --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
+
+test-notebooks: $(STAMP) ## re-run every chapter with profile quick
+	@$(PY) -c 'from randprune_core import book; book.run_quick()'
+
+notebook: $(STAMP) ## re-run one chapter: make notebook NAME=02_depth ARGS="-p profile quick"
+	@if [ -z "$(NAME)" ]; then
+		echo 'name a chapter: make notebook NAME=02_depth ARGS="-p profile quick"' >&2; exit 2
+	fi
+	$(PY) -m randprune_core notebook $(NAME) $(ARGS)
+
+serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000)
+	@echo "http://127.0.0.1:$(PORT)"
+	$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+lint: $(STAMP) ## check style and formatting
+	@$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+clean: ## remove the built book and caches (records, results/local and .venv stay)
+	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# uv if it can be had, since it installs in seconds what takes pip minutes; otherwise pip. Both
+# read the user's own settings; uv is told of pip's index, find-links and certificates as well.
+$(STAMP): export PIP_DISABLE_PIP_VERSION_CHECK := 1
+$(STAMP):
+	@echo "setting up .venv (about 6 GB; a minute with uv, several with pip)"
+	if ! $(PY) -c '' 2>/dev/null; then
+		python=
+		for candidate in $(PYTHON); do
+			if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+				python=$$("$$candidate" -c 'import sys; print(sys.executable)'); break
+			fi
+		done
+		if [ -z "$$python" ]; then
+			echo "no Python 3.11 or later among: $(PYTHON); name one with make PYTHON=..." >&2; exit 2
+		fi
+		rm -rf $(VENV)
+		"$$python" -m venv $(VENV) >/dev/null 2>&1 || uv venv -q --clear --seed -p "$$python" $(VENV) || {
+			echo "cannot create .venv: install uv, or the venv module (Debian: python3-venv)" >&2; exit 2
+		}
+	fi
+	uv=uv
+	if ! uv --version >/dev/null 2>&1; then
+		uv=$(VENV)/bin/uv
+		[ -x "$$uv" ] || $(PY) -m pip install -q uv >/dev/null 2>&1 || true
+	fi
+	with_uv() (
+		[ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"
+		[ -z "$${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}"
+		[ -z "$${PIP_CERT:-}" ] || export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$PIP_CERT}"
+		"$$uv" pip install -p $(PY) "$$@"
+	)
+	with_pip() { $(PY) -m pip install --progress-bar off "$$@"; }
+	install() { "$$uv" --version >/dev/null 2>&1 && with_uv -q "$$@" || with_pip -q "$$@"; }
+	install -r requirements.txt -c constraints.txt
+	install --no-deps --no-build-isolation -e .
+	$(PY) -c 'import matplotlib.font_manager'
+	rm -f $(VENV)/.installed-*
+	touch $@

@@ -1,0 +1,263 @@
+"""What the chapters share: the records of a figure, and the lines, tables and files made of them.
+
+A chapter collects its records once (`collect_records`); what it says of them is computed from them
+here and in `findings`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+import pandas as pd
+
+from . import paths, sweeps
+from .config import RunConfig, run_id
+from .runs import MissingRecord, load_or_train
+from .theme import LABELS, model_label
+
+DATASETS = {"digits": "digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+PURPOSE = {
+    "quick": "it shows that the machinery runs, and nothing else",
+    "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
+    "paper": "the paper's own schedule",
+}
+
+
+@dataclass(frozen=True)
+class Records:
+    """The runs behind a figure: its grid, those that are recorded, and how they were asked for."""
+
+    figure: str
+    profile: str
+    configs: list[RunConfig]
+    runs: pd.DataFrame
+    default: bool  # whether every parameter of the chapter had its default
+
+    @property
+    def variant(self) -> str:
+        """Which copy of the data the runs were made on; a figure has one only."""
+        return self.configs[0].variant
+
+    def cells(self) -> pd.DataFrame:
+        """One row a cell of the grid: model, ratio, sparsity, runs `recorded` and `wanted`."""
+        recorded = set(self.runs.run_id)
+        counts: dict[tuple, list[int]] = {}
+        for config in self.configs:
+            count = counts.setdefault((config.model, config.ratio, config.sparsity), [0, 0])
+            count[0] += run_id(config) in recorded
+            count[1] += 1
+        rows = [[*cell, *count] for cell, count in counts.items()]
+        return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "recorded", "wanted"])
+
+    def seeds(self) -> str:
+        """How many seeds stand behind a recorded cell: `one seed`, `3 seeds`, `1 to 3 seeds`."""
+        counts = [count for count in self.cells().recorded if count]
+        if not counts:
+            return "no seed"
+        few, many = min(counts), max(counts)
+        if many == 1:
+            return "one seed"
+        return f"{many} seeds" if few == many else f"{few} to {many} seeds"
+
+    def source(self) -> str:
+        """Profile, data and seeds in one line, as it stands above the panels of a figure."""
+        config = self.configs[0]
+        return (
+            f"profile {self.profile}: {data_label(config)}, {config.train_images:,} images, "
+            f"{config.epochs} epochs, {self.seeds()}"
+        )
+
+    def coverage(self) -> str:
+        """How many cells of the grid are recorded, and which are missing."""
+        cells = self.cells()
+        missing = cells[cells.recorded == 0]
+        line = (
+            f"{len(cells) - len(missing)} of {len(cells)} cells recorded "
+            f"({len(self.runs)} of {len(self.configs)} runs, {self.seeds()} a cell)"
+        )
+        if missing.empty:
+            return f"{line}; no cell is missing"
+        parts = []
+        for model, group in missing.groupby("model", sort=False):
+            names = [_cell_label(cell.ratio, cell.sparsity) for cell in group.itertuples()]
+            parts.append(f"{model_label(model)}: {', '.join(names)}")
+        return f"{line}; missing: {'; '.join(parts)}"
+
+    def purpose(self) -> str:
+        """What the profile is good for."""
+        return PURPOSE[self.profile]
+
+
+def collect_records(
+    figure: str,
+    *,
+    profile: str = "auto",
+    models: Sequence[str] | None = None,
+    ratios: Sequence[str] | None = None,
+    sparsities: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    train_missing: bool | None = None,
+    device: str = "auto",
+) -> Records:
+    """The records behind a figure for the parameters of its chapter (see `sweeps.grid`).
+
+    A single value stands for a list of one. What is missing is trained where `train_missing` says
+    so, None meaning on `digits` only. Raises ValueError for names and values that are not known.
+    """
+    lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
+    default = is_default(profile, *lists.values(), train_missing, device)
+    lists = {name: as_list(name, value) for name, value in lists.items()}
+    profile = sweeps.resolve_profile(profile, figure)
+    configs = sweeps.grid(figure, profile, **lists)
+    runs = sweeps.collect(configs, train_missing=train_missing, device=device)
+    return Records(figure, profile, configs, runs, default)
+
+
+def one_record(
+    config: RunConfig, *, train_missing: bool | None = None, device: str = "auto"
+) -> dict | None:
+    """The record of one run, trained where `train_missing` says so (None: on `digits` only)."""
+    if train_missing is None:
+        train_missing = config.dataset == "digits"
+    try:
+        return load_or_train(config, device=device, train_missing=train_missing, progress=False)
+    except MissingRecord:
+        return None
+
+
+def as_list(name: str, value: object) -> list | None:
+    """A parameter as a list: None stays None, one value becomes a list; ValueError when empty."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value]
+    if not (values := list(value)):
+        raise ValueError(f"{name} is empty: give at least one value, or None for the figure's own")
+    return values
+
+
+def data_label(config: RunConfig) -> str:
+    """The data of a run as the text names it, with its copy where it is not the original."""
+    name = DATASETS.get(config.dataset, config.dataset)
+    return name if config.variant == "original" else f"{name}, copy {config.variant}"
+
+
+def _cell_label(ratio: str, sparsity: float) -> str:
+    return LABELS[ratio] + (f" {sparsity:g}" if ratio != "dense" else "")
+
+
+def listing(words: Iterable[object]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(word) for word in words]
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def plus_minus(value: float, low: float = nan, high: float = nan, digits: int = 1) -> str:
+    """A value with half the width of its interval, or alone where it has none."""
+    reach = "" if pd.isna(low) else f" ± {(high - low) / 2:.{digits}f}"
+    value = round(value, digits) + 0.0  # no minus sign before a zero
+    return f"{value:.{digits}f}{reach}".replace("-", "−")
+
+
+def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame:
+    """Cells as a table to read: a row a model and ratio, a column a sparsity.
+
+    `cells` has `model, ratio, sparsity`, the column named by `value`, and `low` and `high`. A dash
+    stands for a cell that is not recorded.
+    """
+    models = {name: place for place, name in enumerate(cells.model.unique())}
+    ratios = {name: place for place, name in enumerate(LABELS)}
+    rows: dict[tuple, dict] = {}
+    for cell in cells.to_dict("records"):
+        row = rows.setdefault((models[cell["model"]], ratios[cell["ratio"]]), {})
+        row["network"], row["ratio"] = model_label(cell["model"]), LABELS[cell["ratio"]]
+        row[cell["sparsity"]] = plus_minus(cell[value], cell["low"], cell["high"], digits)
+    columns = ["network", "ratio", *sorted(cells.sparsity.unique())]
+    for row in rows.values():  # a dense network has sparsity 0, and no other network has
+        none = columns[2:] if row["ratio"] == LABELS["dense"] else [0.0]
+        row |= {sparsity: "" for sparsity in none if sparsity not in row}
+    table = pd.DataFrame([rows[key] for key in sorted(rows)], columns=columns).fillna("–")
+    return table.rename(columns=lambda name: name if isinstance(name, str) else f"{name:g}")
+
+
+def show_table(table: pd.DataFrame, name: str, caption: str):
+    """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`."""
+    from IPython.display import Markdown
+
+    body = table.to_markdown(index=False, disable_numparse=True) if len(table) else "No run."
+    return Markdown(f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::")
+
+
+def show_text(*sentences: str):
+    """Computed sentences as one paragraph, so that no number of the text is typed."""
+    from IPython.display import Markdown
+
+    return Markdown(" ".join(sentence for sentence in sentences if sentence))
+
+
+def glue(values: Mapping[str, object]) -> None:
+    """Give other pages of the book named values, as text; printed where myst-nb is absent."""
+    try:
+        from myst_nb import glue as store
+    except ImportError:
+        store = None
+    for name, value in values.items():
+        if store:
+            store(name, str(value), display=False)
+        else:
+            print(f"{name}: {value}")
+
+
+def save_figure_data(table: pd.DataFrame, name: str, *, default: bool) -> Path:
+    """Write the numbers that a figure draws as CSV, print where and their digest.
+
+    Only a chapter with its default parameters writes to `results/figures/`, any other run to
+    `results/local/`. Equal numbers give equal files on every machine.
+    """
+    folder = paths.FIGURES if default else paths.LOCAL
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    path = folder / f"{name}.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    print(f"results/{folder.name}/{path.name}: {len(table)} rows, digest {digest}")
+    return path
+
+
+def provenance(runs: pd.DataFrame) -> pd.DataFrame:
+    """Where the shown runs were made: a row for each commit, device, version and copy of the data.
+
+    Everything is read from the records: number of runs, their seconds together, and the images
+    that the accuracy is measured on. A commit with a plus had uncommitted changes.
+    """
+    names = ["commit", "dirty", "device", "versions.torch", "data.fingerprint", "seconds"]
+    *columns, seconds = [f"provenance.{name}" for name in names]
+    known = runs.reindex(columns=[*columns, seconds, "n"])
+    known[columns] = known[columns].astype(object).fillna("unknown")
+    rows = []
+    for key, part in known.groupby(columns, sort=False):
+        commit, dirty, device, torch, fingerprint = key
+        rows.append(
+            {
+                "runs": len(part),
+                "commit": commit[:12] + ("+" if dirty is True else ""),
+                "device": device,
+                "torch": torch,
+                "data": fingerprint[:12],
+                "test images": listing(f"{n:,}" for n in sorted(part["n"].unique())),
+                "seconds in all": f"{part[seconds].sum():,.0f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def is_default(*parameters: object) -> bool:
+    """Whether the parameters of a chapter are its defaults, which are all None or `auto`."""
+    return all(value is None or value == "auto" for value in parameters)

@@ -1,0 +1,138 @@
+"""What the gap to the dense network does with the size of a network, in a table and in sentences.
+
+The sentences of a chapter are computed from its records, so that none outlives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from .chapter import Records, data_label, listing, plus_minus
+from .statistics import gap_change, gap_to_dense
+from .theme import LABELS, model_label
+
+
+def direction(change: float, low: float, high: float) -> str:
+    """What a change of the gap says: `shrinks`, `grows` or `undecided`, by its interval.
+
+    Without an interval, that is with one seed, nothing is decided, and the word says so.
+    """
+    if pd.isna(low):
+        return f"undecided (one seed; {'smaller' if change < 0 else 'not smaller'})"
+    if high < 0:
+        return "shrinks"
+    return "grows" if low > 0 else "undecided"
+
+
+def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Changes of the gap by source, as a table to read (see `statistics.gap_change`)."""
+    rows = []
+    for source, frame in changes.items():
+        for row in frame.sort_values("sparsity", kind="stable").to_dict("records"):
+            limits = (row["change"], row["low"], row["high"])
+            rows.append(
+                {
+                    "source": source,
+                    "sparsity": f"{row['sparsity']:g}",
+                    "ratio": LABELS[row["ratio"]],
+                    "from": f"{model_label(row['first'])}: {plus_minus(row['first_gap'])}",
+                    "to": f"{model_label(row['last'])}: {plus_minus(row['last_gap'])}",
+                    "change": plus_minus(*limits),
+                    "the gap": direction(*limits),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def gap_finding(records: Records, ratio: str = "erk") -> str:
+    """One sentence: dense minus `ratio` at the highest sparsity that has two models, and its trend.
+
+    Says what is lacking where the records allow no such sentence.
+    """
+    gaps, changes = gap_to_dense(records.runs), gap_change(records.runs)
+    changes = changes[changes.ratio == ratio]
+    if changes.empty:
+        return (
+            f"The records allow no statement on size yet: profile {records.profile} has no two "
+            f"models with a dense and a {LABELS[ratio]} run at one sparsity."
+        )
+    last = changes.iloc[-1]
+    shown = gaps[(gaps.ratio == ratio) & (gaps.sparsity == last.sparsity)]
+    values = listing(plus_minus(gap) for gap in shown.gap)
+    models = listing(model_label(model) for model in shown.model)
+    ends = f"in {model_label(last['last'])} than in {model_label(last['first'])}"
+    if last.n == 1:
+        word = "smaller" if last.change < 0 else "not smaller"
+        verdict = f"it is {word} {ends}, but one seed decides nothing"
+    else:
+        word = direction(last.change, last.low, last.high)
+        reach = f"{plus_minus(last.low)} to {plus_minus(last.high)}, {records.seeds()}"
+        words = {"shrinks": "smaller", "grows": "larger"}
+        verdict = f"it is {words.get(word)} {ends}"
+        if word == "undecided":
+            verdict = f"whether it is smaller {ends} is undecided"
+        verdict += f" (change {plus_minus(last.change)} points, 95 % interval {reach})"
+    return (
+        f"At sparsity {last.sparsity:g}, dense minus {LABELS[ratio]} is {values} points of test "
+        f"accuracy for {models}: {verdict} (profile {records.profile}, "
+        f"{data_label(records.configs[0])})."
+    )
+
+
+def gains(
+    points: pd.DataFrame, ratio: str, sparsity: float, first: str, last: str, start: str = "From"
+) -> str:
+    """What dense and sparse each gain from one model to another, which is what moves the gap."""
+    means = points.set_index(["model", "ratio", "sparsity"])["mean"]
+    steps = [
+        plus_minus(means[last, which, level] - means[first, which, level], digits=2)
+        for which, level in (("dense", 0.0), (ratio, sparsity))
+    ]
+    dense, sparse = (step if step.startswith("−") else f"+{step}" for step in steps)
+    return (
+        f"{start} {model_label(first)} to {model_label(last)} the dense network changes by {dense} "
+        f"points and {LABELS[ratio]} at sparsity {sparsity:g} by {sparse}."
+    )
+
+
+def gains_of(points: pd.DataFrame, changes: pd.DataFrame, ratio: str = "erk") -> str:
+    """`gains` at the highest sparsity of `changes` (`statistics.gap_change`); "" without any."""
+    found = changes[changes.ratio == ratio]
+    if found.empty:
+        return ""
+    last = found.iloc[-1]
+    return gains(points, ratio, last.sparsity, last["first"], last["last"], "Here, from")
+
+
+def agreement(ours: pd.DataFrame, published: pd.DataFrame) -> str:
+    """In how many ratios and sparsities the gap is smaller in the last model: ours, and theirs.
+
+    Both are `statistics.gap_change`; the published ones are counted where ours has the same ratio
+    and sparsity.
+    """
+    if ours.empty:
+        return ""
+    both = ours.merge(published, on=["ratio", "sparsity"], suffixes=("", "_paper"))
+    levels = listing(f"{sparsity:g}" for sparsity in ours.sparsity.unique())
+    first, last = ours[["first", "last"]].iloc[0].map(model_label)
+    text = (
+        f"Here the gap of {last} is smaller than that of {first} in {(ours.change < 0).sum()} of "
+        f"{len(ours)} pairs of ratio and sparsity (sparsity {levels})."
+    )
+    if both.empty:
+        return text
+    theirs = both[["first_paper", "last_paper"]].iloc[0].map(model_label)
+    same = int(((both.change < 0) == (both.change_paper < 0)).sum())
+    return (
+        f"{text} In the paper, between {theirs.iloc[0]} and {theirs.iloc[1]}, it is smaller in "
+        f"{(both.change_paper < 0).sum()} of the {len(both)} pairs that the paper shows too. The "
+        f"two point the same way in {same} of {len(both)}."
+    )
+
+
+def panels(gaps: pd.DataFrame, fixed: float = 0.5, most: int = 2) -> list[float]:
+    """Sparsities worth a panel: one that the paper's claim names, and the highest recorded."""
+    recorded = sorted(gaps.sparsity.unique()) or [0.8, 0.9]
+    return sorted({fixed, *recorded[-most:]})

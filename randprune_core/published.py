@@ -1,0 +1,195 @@
+"""The paper's published numbers from `results/paper/`, and ours beside them.
+
+They were read off a figure: `low` and `high` enclose the reading error, not a spread over seeds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import paths
+from .chapter import (
+    Records,
+    collect_records,
+    data_label,
+    listing,
+    plus_minus,
+    show_table,
+    show_text,
+)
+from .findings import gains
+from .plots import plot_accuracy_by_sparsity
+from .statistics import CELL, summarise
+from .theme import LABELS, model_label
+
+TITLE = "The paper's Figure 1, read off: CIFAR-10, 45,000 images, 160 epochs"
+"""What stands above the panels of published numbers."""
+
+DENSE_BAND = {20: 0.22, 32: 0.25, 44: 0.13, 56: 0.05, 110: 0.42}
+"""Half-width in points of the band of the dense line over seeds in Figure 1, by depth, read off it
+(`results/paper/README.md`)."""
+
+
+def figure1() -> pd.DataFrame:
+    """Figure 1 of the paper, CIFAR-10 accuracy by depth: one row a point, accuracies in percent.
+
+    Columns `model, ratio, sparsity, mean, low, high, error, dense_band`.
+    """
+    table = pd.read_csv(paths.PAPER / "figure1_cifar10_depth.csv")
+    mean, error = table.test_accuracy_percent, table.reading_error_points
+    return pd.DataFrame(
+        {
+            "model": "resnet-" + table.depth.astype(str),
+            "ratio": table.ratio,
+            "sparsity": table.sparsity,
+            "mean": mean,
+            "low": mean - error,
+            "high": mean + error,
+            "error": error,
+            "dense_band": table.depth.map(DENSE_BAND),
+        }
+    )
+
+
+def gap_to_dense(points: pd.DataFrame) -> pd.DataFrame:
+    """Dense minus sparse in points; the reading errors of the two add up.
+
+    Columns `model, ratio, sparsity, gap, low, high, error, dense_band`.
+    """
+    dense = points[points.ratio == "dense"].set_index("model")
+    sparse = points[points.ratio != "dense"].reset_index(drop=True)
+    gap = sparse.model.map(dense["mean"]) - sparse["mean"]
+    error = sparse.model.map(dense["error"]) + sparse["error"]
+    limits = {"gap": gap, "low": gap - error, "high": gap + error, "error": error}
+    return sparse[CELL].assign(**limits, dense_band=sparse.dense_band)
+
+
+def gap_change(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Change of the gap from the first to the last model, columns as in `statistics.gap_change`.
+
+    The spread over seeds is published for the dense networks only. `low` and `high` are as far from
+    the change as the four reading errors and the two dense bands together; this is no confidence
+    interval, but a change within it cannot be told from reading and seeds.
+    """
+    rows = []
+    for (ratio, sparsity), part in gaps.groupby(["ratio", "sparsity"], sort=False):
+        first, last = part.iloc[0], part.iloc[-1]
+        change = last.gap - first.gap
+        reach = sum(end.error + end.dense_band for end in (first, last))
+        row = {"ratio": ratio, "sparsity": sparsity, "first": first.model, "last": last.model}
+        row |= {"first_gap": first.gap, "last_gap": last.gap, "change": change}
+        rows.append(row | {"low": change - reach, "high": change + reach})
+    return pd.DataFrame(rows)
+
+
+def compare(records: Records, points: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Ours beside the paper's, for every cell that both have; empty unless the profile is `paper`.
+
+    `points` is `statistics.summarise`. Adds `paper`, `error` and `difference` (ours minus theirs):
+    another schedule trains another network, even where model and sparsity have the same name.
+    """
+    theirs = published[[*CELL, "mean", "error"]].rename(columns={"mean": "paper"})
+    both = points[: len(points) if records.profile == "paper" else 0].merge(theirs, on=CELL)
+    return both.assign(difference=both["mean"] - both.paper)
+
+
+def show_comparison(records: Records, points: pd.DataFrame, published: pd.DataFrame):
+    """The table `tab-depth-paper` of `compare`, or a sentence that says why there is none."""
+    both = compare(records, points, published)
+    if both.empty:
+        config = records.configs[0]
+        return show_text(
+            f"These are not: profile {records.profile} trains {config.epochs} epochs on "
+            f"{config.train_images:,} images of {data_label(config)}, the paper 160 epochs on "
+            "45,000 images of the original CIFAR-10. A network of the same name is another "
+            "network after another schedule, so that only the direction of the gap is compared."
+        )
+    table = {
+        "network": both.model.map(model_label),
+        "ratio": both.ratio.map(LABELS),
+        "sparsity": [f"{sparsity:g}" for sparsity in both.sparsity],
+        "ours": [plus_minus(*row, digits=2) for row in both[["mean", "low", "high"]].values],
+        "paper": [f"{row.paper:.2f} ± {row.error:.2f}" for row in both.itertuples()],
+        "ours − paper": [plus_minus(value, digits=2) for value in both.difference],
+    }
+    caption = (
+        "Ours beside the paper's, in percent and points, for the cells that both have. ± is half "
+        "of the 95 % interval over seeds for ours and the reading error for the paper's."
+    )
+    return show_table(pd.DataFrame(table), "tab-depth-paper", caption)
+
+
+def figure_table(
+    records: Records,
+    points: pd.DataFrame,
+    gaps: pd.DataFrame,
+    published: pd.DataFrame,
+    published_gaps: pd.DataFrame,
+) -> pd.DataFrame:
+    """Every number that the figures of the chapter draw, one row a point, ours before the paper's.
+
+    Accuracies are in percent, gaps (dense minus sparse) in points; `low` and `high` are 95 %
+    intervals over seeds for ours and reading errors for the paper's.
+    """
+    parts = []
+    for source, cells, differences in (
+        (f"{records.profile} {records.variant}", points, gaps),
+        ("paper", published, published_gaps),
+    ):
+        limits = {"low": "gap_low", "high": "gap_high"}
+        right = differences[[*CELL, "gap", "low", "high"]].rename(columns=limits)
+        names = {"mean": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+        both = cells.rename(columns=names).merge(right, on=CELL, how="left")
+        parts.append(both.assign(source=source))
+    columns = ["source", *CELL, "n", *names.values(), *right.columns[3:]]
+    return pd.concat([part.reindex(columns=columns) for part in parts if len(part)])
+
+
+def accuracy_figure(records: Records, points: pd.DataFrame) -> Figure:
+    """Figure 1 of the paper beside ours, in the same panels where the schedules are the same."""
+    return plot_accuracy_by_sparsity(
+        points,
+        figure1(),
+        overlay=records.profile == "paper" and len(points) > 0,
+        title=f"Recorded: {records.source()}",
+        published_title=TITLE,
+    )
+
+
+def draw_readme_picture() -> Path:
+    """Draw the picture of the README from the records, as chapter 02 does; returns its path."""
+    records = collect_records("depth", train_missing=False)
+    path = paths.BOOK / "_static" / "figure-depth.png"
+    figure = accuracy_figure(records, summarise(records.runs))
+    figure.savefig(path, metadata={"Software": None})
+    return path
+
+
+def dense_line(points: pd.DataFrame, ratio: str = "erk", sparsity: float = 0.9) -> str:
+    """How the published dense line flattens with depth, against `ratio` at one sparsity."""
+    dense = points[points.ratio == "dense"]
+    first, middle, last = (dense.model.iloc[place] for place in (0, len(dense) // 2, -1))
+    values = listing(plus_minus(value, digits=2) for value in dense["mean"])
+    models = listing(model_label(model) for model in dense.model)
+    return (
+        f"In the paper's figure the dense line is at {values} percent for {models}. "
+        f"{gains(points, ratio, sparsity, first, middle)} "
+        f"{gains(points, ratio, sparsity, middle, last)}"
+    )
+
+
+def inside_band(gaps: pd.DataFrame, model: str = "resnet-110") -> str:
+    """How many published gaps of a model are smaller than the spread of its dense line."""
+    gaps = gaps[gaps.model == model]
+    band = gaps.dense_band.iloc[0]
+    inside = gaps[gaps.gap.abs() < band]
+    erk = inside[inside.ratio == "erk"].sparsity
+    which = listing(f"{value:g}" for value in erk) or "no sparsity"
+    return (
+        f"At {model_label(model)} the dense line has a band of ±{band:.2f} points over seeds. "
+        f"{len(inside)} of the {len(gaps)} sparse points lie less than that from it, those of ERK "
+        f"at {which}: such a difference, of either sign, cannot be told from the choice of seeds."
+    )

@@ -1,0 +1,51 @@
+"""How every figure looks: the colour, marker and name of each ratio, sizes, background."""
+
+import seaborn as sns
+
+WIDTH = 7.6
+"""Inches; at the book's text column of about 740 pixels a point is then 1.35 pixels high."""
+
+# Okabe and Ito's palette: told apart with every kind of colour vision, and on a grey print.
+COLOURS = {
+    "dense": "#222222",
+    "uniform": "#E69F00",
+    "uniform_plus": "#D55E00",
+    "erk": "#0072B2",
+    "erk_plus": "#56B4E9",
+    "snip": "#009E73",
+    "grasp": "#CC79A7",
+}
+MARKERS = {
+    "dense": "",
+    "uniform": "s",
+    "uniform_plus": "D",
+    "erk": "o",
+    "erk_plus": "P",
+    "snip": "^",
+    "grasp": "v",
+}
+LABELS = {
+    "dense": "dense",
+    "uniform": "Uniform",
+    "uniform_plus": "Uniform+",
+    "erk": "ERK",
+    "erk_plus": "ERK+",
+    "snip": "SNIP ratio",
+    "grasp": "GraSP ratio",
+}
+
+
+def use_theme() -> None:
+    """Set the book's theme: light background for either mode of the page, 9-point text."""
+    sizes = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 9}
+    sizes |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "figure.titlesize": 10}
+    lines = {"lines.linewidth": 1.6, "lines.markersize": 6, "axes.linewidth": 0.8}
+    paper = {"figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 160}
+    ink = {"grid.color": "#DDDDDD", "axes.edgecolor": "#777777", "font.family": "DejaVu Sans"}
+    sns.set_theme(context="paper", style="whitegrid", rc=sizes | lines | paper | ink)
+
+
+def model_label(name: str) -> str:
+    """A model's name as the text writes it: `resnet-20-8` becomes ResNet-20-8."""
+    known = {"resnet50": "ResNet-50", "wide_resnet50_2": "Wide ResNet-50-2"}
+    return known.get(name) or name.replace("resnet", "ResNet").replace("vgg", "VGG")

@@ -1,0 +1,182 @@
+"""Shared fixtures: a record store of its own for each test, made-up data and made-up records."""
+
+import copy
+import io
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+# One thread a process, before PyTorch is loaded: the tests run side by side.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import pytest
+
+from randprune_core import paths
+from randprune_core.config import RunConfig, config_to_dict, run_id
+
+REAL_DATA = os.environ.get("RANDPRUNE_DATA")
+STORE_FOLDERS = {
+    "RUNS": "runs",
+    "FAILED": "failed",
+    "FIGURES": "figures",
+    "LOCAL": "local",
+    "CHECKPOINTS": "checkpoints",
+    "BENCHMARKS": "benchmarks",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch, tmp_path_factory):
+    """No test meets the data of this machine, unless it asks for `real_data`."""
+    monkeypatch.delenv("RANDPRUNE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def real_data(monkeypatch) -> Path:
+    """The data folder that $RANDPRUNE_DATA named when the tests began; skips without one."""
+    if not REAL_DATA or not (Path(REAL_DATA) / "cifar10").is_dir():
+        pytest.skip("RANDPRUNE_DATA names no folder with a cifar10/ folder in it")
+    monkeypatch.setenv("RANDPRUNE_DATA", REAL_DATA)
+    return Path(REAL_DATA)
+
+
+def redirect_store(monkeypatch, folder: Path) -> Path:
+    """Make `folder` the results folder of this process and of those that it starts."""
+    monkeypatch.setenv("RANDPRUNE_RESULTS", str(folder))
+    monkeypatch.setattr(paths, "RESULTS", folder)
+    for name, below in STORE_FOLDERS.items():
+        monkeypatch.setattr(paths, name, folder / below)
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Path:
+    """An empty results folder in place of the project's."""
+    return redirect_store(monkeypatch, tmp_path / "results")
+
+
+def files_under(folder: Path) -> list[str]:
+    """Every file below a folder, by its relative path: what 'nothing was written' looks at."""
+    return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
+
+
+# A run that trains and is measured in a second or two.
+TINY = {
+    "dataset": "digits",
+    "model": "resnet-8",
+    "ratio": "erk",
+    "sparsity": 0.9,
+    "epochs": 2,
+    "train_images": 200,
+    "batch_size": 50,
+}
+
+
+def tiny(**changes) -> RunConfig:
+    return RunConfig(**{**TINY, **changes})
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory):
+    from randprune_core.runs import load_or_train
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        folder = redirect_store(monkeypatch, tmp_path_factory.mktemp("trained"))
+        config = tiny()
+        record = load_or_train(config, device="cpu", progress=False)
+        path = paths.record_path(config.dataset, run_id(config))
+        left = files_under(folder)
+    return SimpleNamespace(config=config, record=record, text=path.read_text(), files=left)
+
+
+@pytest.fixture
+def trained(_trained) -> SimpleNamespace:
+    """One real tiny run, trained once: `config`, `record`, the file's `text`, `files` left."""
+    return copy.deepcopy(_trained)
+
+
+def made_up_record(config: RunConfig, accuracy: float = 0.5) -> dict:
+    """A record of the right form that contradicts nothing, without any training."""
+    kept = round((1 - config.sparsity) * 1_000)
+    history = ("epoch", "lr", "train_loss", "train_accuracy", "validation_loss")
+    history += ("validation_accuracy",)
+    epochs = [float(epoch) for epoch in range(1, config.epochs + 1)]
+    bins = [{"lower": 0.0, "upper": 1.0, "count": 360, "confidence": 0.5, "accuracy": accuracy}]
+    ood = {"auroc": 0.75, "auroc_se": 0.01, "fpr95": 0.5, "auroc_energy": 0.7, "n": 9, "n_in": 9}
+    return {
+        "schema": 1,
+        "run_id": run_id(config),
+        "config": config_to_dict(config),
+        "provenance": {"commit": "abc", "device": "a CPU", "seconds": 1.5, "data": {"test": 360}},
+        "layers": [{"name": "conv1.weight", "shape": [10, 100], "kept": kept, "total": 1_000}],
+        "cost": {"kept_weights": kept, "dense_weights": 1_000},
+        "history": dict.fromkeys(history, epochs) | {"gradient_norm_at_init": 1.0},
+        "test": {
+            "accuracy": accuracy,
+            "nll": 1.25,
+            "ece": 0.0625,
+            "n": 360,
+            "bins": bins,
+            "ood": {"photos": ood},
+            "fgsm": {"1": {"accuracy": 0.25, "n": 100}},
+            "pgd": {"0.5": {"accuracy": 0.125, "n": 100}},
+        },
+    }
+
+
+def store_record(record: dict) -> Path:
+    """Write a record where the store looks for it, as it is."""
+    path = paths.record_path(record["config"]["dataset"], record["run_id"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def picture(pixels: np.ndarray, form: str = "PNG") -> bytes:
+    """Encode (height, width, 3) uint8 pixels."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+def write_parquet(path: Path, images: list[bytes], labels, label_column: str) -> None:
+    """A Parquet file in the layout of the Hugging Face hub."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    column = pa.array(
+        [{"bytes": image, "path": None} for image in images],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = pa.array(np.asarray(labels, dtype=np.int64))
+    pq.write_table(pa.table({"img": column, label_column: labels}), path)
+
+
+CIFAR_LAYOUT = {"cifar10": ("plain_text", "label", 200, 50), "cifar100": ("x", "fine_label", 30, 40)}
+
+
+@pytest.fixture
+def cifar_folder(tmp_path, monkeypatch) -> SimpleNamespace:
+    """A data folder with a small CIFAR-10 and CIFAR-100 as Parquet, and what is in it.
+
+    `root`, and by data set and split: `path`, `pixels` (n, 32, 32, 3) and `labels`.
+    """
+    draw = np.random.default_rng(0)
+    made = SimpleNamespace(root=tmp_path / "data", path={}, pixels={}, labels={}, encoded={})
+    for name, (folder, column, train, test) in CIFAR_LAYOUT.items():
+        classes = 10 if name == "cifar10" else 100
+        for split, count in (("train", train), ("test", test)):
+            key = (name, split)
+            made.pixels[key] = draw.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+            made.labels[key] = np.arange(count) % classes
+            made.encoded[key] = [picture(pixels) for pixels in made.pixels[key]]
+            made.path[key] = made.root / name / folder / f"{split}-00000-of-00001.parquet"
+            write_parquet(made.path[key], made.encoded[key], made.labels[key], column)
+    monkeypatch.setenv("RANDPRUNE_DATA", str(made.root))
+    return made

@@ -1,0 +1,244 @@
+import io
+import math
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
+
+from randprune_core import plots, theme
+from randprune_core.config import RATIOS
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def points(interval=True, **means) -> pd.DataFrame:
+    """A summary with the dense network and one line, `model=accuracy` of the dense network."""
+    rows = []
+    for model, dense in means.items():
+        for ratio, sparsity, drop in (("dense", 0.0, 0), ("erk", 0.8, 3), ("erk", 0.9, 5)):
+            mean, reach = float(dense - drop), 0.5 if interval else math.nan
+            name = model.replace("_", "-")
+            rows.append([name, ratio, sparsity, mean, mean - reach, mean + reach])
+    frame = pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean", "low", "high"])
+    return frame.assign(dense_band=0.2)
+
+
+def gaps(**start) -> pd.DataFrame:
+    rows = [
+        [model.replace("_", "-"), "erk", sparsity, gap + sparsity, gap, gap + 2, 0.2]
+        for model, gap in start.items()
+        for sparsity in (0.8, 0.9)
+    ]
+    columns = ["model", "ratio", "sparsity", "gap", "low", "high", "dense_band"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def panels(figure) -> dict:
+    return {axis.get_title(): axis for axis in figure.get_axes()}
+
+
+def lines(axis, ratio: str) -> list:
+    """Lines with points in the colour of a ratio; caps of error bars are no such lines."""
+    wanted = to_rgb(theme.COLOURS[ratio])
+    return [
+        line
+        for line in axis.lines
+        if to_rgb(line.get_color()) == wanted and line.get_linestyle() != "None"
+    ]
+
+
+def test_every_ratio_has_a_colour_a_marker_and_a_name_of_its_own():
+    for look in (theme.COLOURS, theme.MARKERS, theme.LABELS):
+        assert tuple(look) == RATIOS
+        assert len(set(look.values())) == len(RATIOS)
+
+
+def test_colours_differ_in_lightness_or_hue_on_white():
+    rgb = np.array([to_rgb(colour) for colour in theme.COLOURS.values()])
+    distance = np.linalg.norm(rgb[:, None] - rgb, axis=-1)[np.triu_indices(len(rgb), 1)]
+    assert distance.min() > 0.25
+    assert np.linalg.norm(1 - rgb, axis=1).min() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("resnet-20", "ResNet-20"),
+        ("resnet-20-8", "ResNet-20-8"),
+        ("vgg-16", "VGG-16"),
+        ("resnet50", "ResNet-50"),
+        ("wide_resnet50_2", "Wide ResNet-50-2"),
+    ],
+)
+def test_model_names_are_written_as_in_the_text(name, label):
+    assert theme.model_label(name) == label
+
+
+def test_no_record_gives_a_figure_that_says_so():
+    empty = points(resnet_8=70)[:0]
+    assert "no run is recorded" in panels(plots.plot_accuracy_by_sparsity(empty))
+    assert "no run is recorded" in panels(plots.plot_gap_to_dense(gaps(resnet_8=1)[:0]))
+    beside = panels(plots.plot_accuracy_by_sparsity(empty, points(resnet_20=92)))
+    assert {"no run is recorded", "ResNet-20"} == set(beside)
+
+
+def test_accuracy_panel_draws_the_means_and_the_dense_network_across():
+    figure = plots.plot_accuracy_by_sparsity(points(resnet_8=70, resnet_20=80))
+    axes = panels(figure)
+    assert set(axes) == {"ResNet-8", "ResNet-20"}
+    (erk,) = lines(axes["ResNet-20"], "erk")
+    assert erk.get_xydata().tolist() == [[0.8, 77.0], [0.9, 75.0]]
+    (dense,) = lines(axes["ResNet-20"], "dense")
+    assert set(dense.get_ydata()) == {80.0}
+
+
+def test_intervals_are_drawn_where_there_are_any():
+    with_interval = plots.plot_accuracy_by_sparsity(points(resnet_8=70))
+    one_seed = plots.plot_accuracy_by_sparsity(points(interval=False, resnet_8=70))
+    (axis,), (bare,) = with_interval.get_axes(), one_seed.get_axes()
+    (bars,) = axis.collections
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
+        [66.5, 67.5],
+        [64.5, 65.5],
+    ]
+    assert len(axis.patches) == 1  # the band of the dense network
+    assert not bare.collections and not bare.patches
+
+
+def test_published_points_are_hollow_in_a_row_of_their_own():
+    figure = plots.plot_accuracy_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    axes = panels(figure)
+    (ours,) = lines(axes["ResNet-8"], "erk")
+    (theirs,) = lines(axes["ResNet-20"], "erk")
+    assert to_rgb(theirs.get_markerfacecolor()) == to_rgb("white")
+    assert to_rgb(ours.get_markerfacecolor()) == to_rgb(theme.COLOURS["erk"])
+
+
+def test_overlay_draws_both_in_the_panels_of_the_same_model_and_leaves_others_out():
+    published = points(resnet_20=92, resnet_32=93)
+    figure = plots.plot_accuracy_by_sparsity(points(resnet_20=80), published, overlay=True)
+    axes = panels(figure)
+    assert set(axes) == {"ResNet-20"}
+    drawn = [line.get_ydata().tolist() for line in lines(axes["ResNet-20"], "erk")]
+    assert sorted(drawn) == [[77.0, 75.0], [89.0, 87.0]]
+
+
+def test_a_ratio_has_one_colour_in_every_figure():
+    for figure in (
+        plots.plot_accuracy_by_sparsity(points(resnet_8=70)),
+        plots.plot_gap_to_dense(gaps(resnet_8=3, resnet_14=2)),
+        plots.plot_layer_sparsities(layers()),
+    ):
+        assert lines(figure.get_axes()[0], "erk")
+
+
+def test_gap_has_a_panel_a_sparsity_and_a_tick_a_model_in_the_order_given():
+    figure = plots.plot_gap_to_dense(gaps(resnet_8=3, resnet_14=2, resnet_110=1))
+    axes = panels(figure)
+    assert list(axes) == ["sparsity 0.8", "sparsity 0.9"]
+    axis = axes["sparsity 0.9"]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "14", "110"]
+    (erk,) = lines(axis, "erk")
+    assert erk.get_ydata() == pytest.approx([3.9, 2.9, 1.9])
+
+
+def test_gap_panels_are_limited_to_the_sparsities_asked_for():
+    figure = plots.plot_gap_to_dense(gaps(resnet_8=3), gaps(resnet_20=1), sparsities=[0.9])
+    assert [axis.get_title() for axis in figure.get_axes()] == ["sparsity 0.9"] * 2
+
+
+def layers() -> pd.DataFrame:
+    rows = [
+        [model, ratio, position, sparsity]
+        for model in ("resnet-8", "wide_resnet50_2")
+        for ratio in ("uniform", "erk")
+        for position, sparsity in enumerate((0.0, 0.5, 0.9), start=1)
+    ]
+    return pd.DataFrame(rows, columns=["model", "ratio", "position", "sparsity"])
+
+
+def test_layer_sparsities_have_a_panel_a_model():
+    figure = plots.plot_layer_sparsities(layers())
+    assert [axis.get_title("left") for axis in figure.get_axes()] == [
+        "ResNet-8",
+        "Wide ResNet-50-2",
+    ]
+    (erk,) = lines(figure.get_axes()[0], "erk")
+    assert erk.get_xydata().tolist() == [[1, 0.0], [2, 0.5], [3, 0.9]]
+
+
+def test_mask_shows_each_kernel_as_a_cell():
+    mask = np.zeros((2, 3, 3, 3), dtype=bool)
+    mask[1, 2, 0, 1] = True  # second filter, third channel, top row, middle column
+    (axis,) = plots.plot_mask({"one": mask}).get_axes()
+    (image,) = axis.images
+    assert image.get_array().shape == (6, 9)
+    assert np.argwhere(np.asarray(image.get_array())).tolist() == [[3, 7]]
+
+
+def test_mask_of_a_linear_layer_is_shown_as_it_is():
+    mask = np.eye(3, 4, dtype=bool)
+    (axis,) = plots.plot_mask({"linear": mask}).get_axes()
+    assert np.array_equal(axis.images[0].get_array(), mask)
+
+
+def test_heatmap_writes_every_known_value_and_leaves_unknown_cells_empty():
+    table = pd.DataFrame([[0.25, np.nan], [0.5, 1.0]], index=["a", "b"], columns=["x", "y"])
+    axis = plots.plot_heatmap(table, "value").get_axes()[0]
+    assert sorted(text.get_text() for text in axis.texts) == ["0.25", "0.50", "1.00"]
+
+
+def test_figures_fit_the_page_with_text_of_nine_points_on_white():
+    figure = plots.plot_accuracy_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    figure.canvas.draw()
+    assert figure.get_figwidth() == theme.WIDTH
+    assert to_rgb(figure.get_facecolor()) == to_rgb("white")
+    texts = [text for axis in figure.get_axes() for text in axis.get_xticklabels()]
+    texts += [axis.title for axis in figure.get_axes()]
+    assert min(text.get_size() for text in texts) >= 9
+    key = figure.subfigs[0].legends[0].get_window_extent()
+    assert key.x0 >= 0 and key.x1 <= figure.bbox.width
+
+
+def test_equal_frames_give_equal_pictures():
+    def picture():
+        buffer = io.BytesIO()
+        plots.plot_gap_to_dense(gaps(resnet_8=3)).savefig(buffer, metadata={"Software": None})
+        return buffer.getvalue()
+
+    assert picture() == picture()
+
+
+@pytest.mark.parametrize("column", ["mean", "sparsity", "low"])
+def test_digest_changes_with_what_is_drawn(column):
+    frame, other = points(resnet_8=70), points(resnet_8=70)
+    assert plots.digest(plots.plot_accuracy_by_sparsity(frame)) == plots.digest(
+        plots.plot_accuracy_by_sparsity(other)
+    )
+    other.loc[2, column] += 0.01
+    assert plots.digest(plots.plot_accuracy_by_sparsity(frame)) != plots.digest(
+        plots.plot_accuracy_by_sparsity(other)
+    )
+
+
+def test_digest_sees_bands_heat_maps_and_masks_and_not_the_last_bit():
+    frame = pd.DataFrame([[0.25, 0.5]])
+    near, far = frame + 1e-12, frame + 0.01
+    first, same, other = (plots.digest(plots.plot_heatmap(f, "v")) for f in (frame, near, far))
+    assert first == same != other
+    mask = np.eye(4, dtype=bool)
+    assert plots.digest(plots.plot_mask({"m": mask})) != plots.digest(plots.plot_mask({"m": ~mask}))
+    wide, narrow = gaps(resnet_8=3), gaps(resnet_8=3).assign(dense_band=0.1)
+    assert plots.digest(plots.plot_gap_to_dense(wide[:0], wide)) != plots.digest(
+        plots.plot_gap_to_dense(wide[:0], narrow)
+    )

@@ -1,0 +1,71 @@
+"""Precision: float32 means float32 where it is measured, and everything is put back."""
+
+import pytest
+import torch
+
+from randprune_core import precision
+from randprune_core.precision import full_float32, native_precision
+
+BACKENDS = (
+    torch.backends.cuda.matmul,
+    torch.backends.cudnn.conv,
+    torch.backends.mkldnn.matmul,
+    torch.backends.mkldnn.conv,
+)
+
+
+def settings() -> list[str]:
+    return [backend.fp32_precision for backend in BACKENDS]
+
+
+def test_full_float32_switches_every_backend_and_puts_it_back():
+    before = settings()
+    with full_float32():
+        assert settings() == ["ieee"] * 4
+    assert settings() == before
+
+
+def test_full_float32_puts_back_what_a_user_had_set_also_after_an_error():
+    before = settings()
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with pytest.raises(ZeroDivisionError), full_float32():
+            _ = 1 / 0
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before[0]
+
+
+def test_full_float32_may_be_nested():
+    before = settings()
+    with full_float32():
+        with full_float32():
+            pass
+        assert settings() == ["ieee"] * 4
+    assert settings() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags : fpu avx2 avx512f avx512_bf16 amx_bf16", "bfloat16"),
+        ("flags : fpu avx2 avx512f", "float32"),
+        ("", "float32"),
+    ],
+)
+def test_a_cpu_trains_in_bfloat16_only_where_it_multiplies_it_natively(
+    monkeypatch, flags, expected
+):
+    monkeypatch.setattr(precision, "_cpu_flags", lambda: flags)
+    assert native_precision("cpu") == expected
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((9, 0), "bfloat16"), ((7, 5), "float32")])
+def test_a_gpu_trains_in_bfloat16_from_compute_capability_8_on(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert native_precision("cuda:0") == expected
+
+
+def test_the_flags_of_this_processor_can_be_read_or_are_none():
+    assert isinstance(precision._cpu_flags(), str)
+    assert native_precision() in ("bfloat16", "float32")
