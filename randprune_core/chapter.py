@@ -21,7 +21,7 @@ from .theme import LABELS, model_label
 
 DATASETS = {"digits": "digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 PURPOSE = {
-    "quick": "it shows that the machinery runs, and nothing else",
+    "quick": "there to show that the machinery runs, and says nothing else",
     "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
     "paper": "the paper's own schedule",
 }
@@ -67,29 +67,36 @@ class Records:
         """Profile, data and seeds in one line, as it stands above the panels of a figure."""
         config = self.configs[0]
         return (
-            f"profile {self.profile}: {data_label(config)}, {config.train_images:,} images, "
+            f"Profile {self.profile}: {data_label(config)}, {config.train_images:,} images, "
             f"{config.epochs} epochs, {self.seeds()}"
         )
 
     def coverage(self) -> str:
         """How many cells of the grid are recorded, and which are missing."""
         cells = self.cells()
-        missing = cells[cells.recorded == 0]
+        absent = cells.recorded == 0
         line = (
-            f"{len(cells) - len(missing)} of {len(cells)} cells recorded "
+            f"{len(cells) - absent.sum()} of {len(cells)} cells recorded "
             f"({len(self.runs)} of {len(self.configs)} runs, {self.seeds()} a cell)"
         )
-        if missing.empty:
+        if not absent.any():
             return f"{line}; no cell is missing"
         parts = []
-        for model, group in missing.groupby("model", sort=False):
-            names = [_cell_label(cell.ratio, cell.sparsity) for cell in group.itertuples()]
-            parts.append(f"{model_label(model)}: {', '.join(names)}")
+        for model, group in cells[absent].groupby("model", sort=False):
+            names = "everything"
+            if len(group) < (cells.model == model).sum():
+                names = ", ".join(_cell_labels(group))
+            parts.append(f"{model_label(model)}: {names}")
         return f"{line}; missing: {'; '.join(parts)}"
 
-    def purpose(self) -> str:
-        """What the profile is good for."""
-        return PURPOSE[self.profile]
+    def summary(self):
+        """What is shown, how much of it is recorded, and what the profile is good for: a list."""
+        from IPython.display import Markdown
+
+        purpose = f"Profile {self.profile} is {PURPOSE[self.profile]}"
+        return Markdown(
+            "\n".join(f"- {line}" for line in (self.source(), self.coverage(), purpose))
+        )
 
 
 def collect_records(
@@ -146,8 +153,13 @@ def data_label(config: RunConfig) -> str:
     return name if config.variant == "original" else f"{name}, copy {config.variant}"
 
 
-def _cell_label(ratio: str, sparsity: float) -> str:
-    return LABELS[ratio] + (f" {sparsity:g}" if ratio != "dense" else "")
+def _cell_labels(cells: pd.DataFrame) -> list[str]:
+    """Cells of one model in words, a ratio with all its sparsities: `ERK 0.8 and 0.9`."""
+    labels = []
+    for ratio, part in cells.groupby("ratio", sort=False):
+        levels = listing(f"{sparsity:g}" for sparsity in part.sparsity)
+        labels.append(LABELS[ratio] if ratio == "dense" else f"{LABELS[ratio]} {levels}")
+    return labels
 
 
 def listing(words: Iterable[object]) -> str:
@@ -187,10 +199,15 @@ def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame
 
 
 def show_table(table: pd.DataFrame, name: str, caption: str):
-    """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`."""
+    """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`.
+
+    A table without rows becomes a sentence: the book cannot number what is not there.
+    """
     from IPython.display import Markdown
 
-    body = table.to_markdown(index=False, disable_numparse=True) if len(table) else "No run."
+    if table.empty:
+        return Markdown(f"Nothing is recorded for this table: {caption}")
+    body = table.to_markdown(index=False, disable_numparse=True)
     return Markdown(f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::")
 
 

@@ -17,10 +17,10 @@ from .theme import LABELS, model_label
 def direction(change: float, low: float, high: float) -> str:
     """What a change of the gap says: `shrinks`, `grows` or `undecided`, by its interval.
 
-    Without an interval, that is with one seed, nothing is decided, and the word says so.
+    Without an interval, that is with one seed, nothing is decided, and the words say so.
     """
     if pd.isna(low):
-        return f"undecided (one seed; {'smaller' if change < 0 else 'not smaller'})"
+        return f"one seed: {'smaller' if change < 0 else 'not smaller'}"
     if high < 0:
         return "shrinks"
     return "grows" if low > 0 else "undecided"
@@ -31,14 +31,16 @@ def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for source, frame in changes.items():
         for row in frame.sort_values("sparsity", kind="stable").to_dict("records"):
+            first, last = model_label(row["first"]), model_label(row["last"])
             limits = (row["change"], row["low"], row["high"])
             rows.append(
                 {
                     "source": source,
+                    "networks": f"{first} to {last.removeprefix('ResNet-')}",
                     "sparsity": f"{row['sparsity']:g}",
                     "ratio": LABELS[row["ratio"]],
-                    "from": f"{model_label(row['first'])}: {plus_minus(row['first_gap'])}",
-                    "to": f"{model_label(row['last'])}: {plus_minus(row['last_gap'])}",
+                    "first gap": plus_minus(row["first_gap"]),
+                    "last gap": plus_minus(row["last_gap"]),
                     "change": plus_minus(*limits),
                     "the gap": direction(*limits),
                 }
@@ -56,7 +58,7 @@ def gap_finding(records: Records, ratio: str = "erk") -> str:
     if changes.empty:
         return (
             f"The records allow no statement on size yet: profile {records.profile} has no two "
-            f"models with a dense and a {LABELS[ratio]} run at one sparsity."
+            f"models with dense and {LABELS[ratio]} runs at one sparsity."
         )
     last = changes.iloc[-1]
     shown = gaps[(gaps.ratio == ratio) & (gaps.sparsity == last.sparsity)]

@@ -192,7 +192,7 @@ Layers = list[tuple[pd.DataFrame, bool]]
 def _rows(ours: pd.DataFrame, published: pd.DataFrame | None, overlay: bool) -> list[Layers]:
     if published is None:
         return [[(ours, False)]]
-    if overlay:
+    if overlay and len(ours):
         return [[(published[published.model.isin(ours.model)], True), (ours, False)]]
     return [[(ours, False)], [(published, True)]]
 
@@ -215,12 +215,12 @@ def _figure(
     use_theme()
     widest = 3 if len(rows[0]) > 1 else 5
     lines = [math.ceil(max(len(row), 1) / widest) for row in names]
-    heights = [0.4, *(height * count for count in lines)]
+    handles = _key(rows)
+    columns = len(handles) if len(handles) < 6 else math.ceil(len(handles) / 2)
+    heights = [0.35 if columns == len(handles) else 0.55, *(height * count for count in lines)]
     figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     key, *parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    handles = _key(rows)
-    space = {"columnspacing": 1.2, "handlelength": 1.8, "handletextpad": 0.5}
-    key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False, **space)
+    key.legend(handles=handles, loc="center", ncols=columns, frameon=False)
     grids = []
     for part, title, row, count in zip(parts, titles, names, lines, strict=False):
         part.suptitle(title, x=0.01, ha="left", weight="bold")
@@ -232,6 +232,8 @@ def _figure(
             axis.set_title(name)
         for axis in axes[max(len(row), 1) :]:
             axis.remove()
+        for axis in axes[max(len(row) - columns, 0) : len(row)]:  # nothing stands below these
+            axis.tick_params(labelbottom=True)
         grids.append(axes)
     return figure, grids
 
@@ -297,6 +299,6 @@ def _draw_line(axis: Axes, x, y: pd.Series, cells: pd.DataFrame, style: dict) ->
 
 def _sparsity_ticks(axis: Axes, sparsities: list[float]) -> None:
     if sparsities:
-        room = 0.05 if len(sparsities) < 5 else 0.08
+        room = 0.05 if len(sparsities) < 5 else 0.12
         axis.set_xlim(min(sparsities) - room, max(sparsities) + room)
         axis.set_xticks(sorted(sparsities)[:: 1 if len(sparsities) < 5 else 4])

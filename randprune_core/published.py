@@ -99,6 +99,8 @@ def compare(records: Records, points: pd.DataFrame, published: pd.DataFrame) -> 
 def show_comparison(records: Records, points: pd.DataFrame, published: pd.DataFrame):
     """The table `tab-depth-paper` of `compare`, or a sentence that says why there is none."""
     both = compare(records, points, published)
+    if both.empty and records.profile == "paper":
+        return show_text("None of the cells that the paper shows is recorded at its schedule.")
     if both.empty:
         config = records.configs[0]
         return show_text(
@@ -153,8 +155,8 @@ def accuracy_figure(records: Records, points: pd.DataFrame) -> Figure:
     return plot_accuracy_by_sparsity(
         points,
         figure1(),
-        overlay=records.profile == "paper" and len(points) > 0,
-        title=f"Recorded: {records.source()}",
+        overlay=records.profile == "paper",
+        title=records.source(),
         published_title=TITLE,
     )
 

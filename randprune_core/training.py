@@ -240,16 +240,33 @@ def train(
     `OutOfTime` raised. Returns {layers, cost, history, test, data}. Raises `TrainingFailed` when
     the loss is not finite and `DataError` when the data is not there.
     """
-    dataset = data.load_dataset(config.dataset, config.variant)
+    data.load_dataset(config.dataset, config.variant)
     ood_images = data.load_ood_images(config.dataset)  # before training: nothing is lost later
+    run = _train_to_the_end(config, device, progress, deadline)
+    with full_float32():
+        result = _measure(run, ood_images)
+    run.checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> "Run":
+    """Train one run to its last epoch and return it, not measured: `model`, `masks`, `history`.
+
+    For a study of the network itself; nothing is recorded. Raises what `train` raises.
+    """
+    run = _train_to_the_end(config, device, progress, None)
+    run.checkpoint.unlink(missing_ok=True)
+    return run
+
+
+def _train_to_the_end(config, device, progress: bool, deadline: float | None) -> "Run":
+    dataset = data.load_dataset(config.dataset, config.variant)
     with full_float32():
         run = Run(config, dataset, pick_device(device))
         if not run.resume():
             run.history["gradient_norm_at_init"] = initial_gradient_norm(run)
         _train_epochs(run, progress, deadline)
-        result = _measure(run, ood_images)
-    run.checkpoint.unlink(missing_ok=True)
-    return result
+    return run
 
 
 def _train_epochs(run: Run, progress: bool, deadline: float | None) -> None:
@@ -335,8 +352,10 @@ def _validate(run: Run) -> None:
     model = models.with_normalization(run.model, run.dataset.name)
     logits = metrics.predict_logits(model, run.dataset.train_images[run.validation])
     labels = run.dataset.train_labels[run.validation]
-    accuracy = metrics.accuracy(logits, labels)
-    run.history["validation_loss"].append(F.cross_entropy(logits, labels).item())
+    accuracy, loss = metrics.accuracy(logits, labels), F.cross_entropy(logits, labels).item()
+    if not math.isfinite(loss):  # the last step of the epoch, whose loss nothing else would see
+        raise TrainingFailed(f"the loss became {loss} at the end of epoch {run.epoch}")
+    run.history["validation_loss"].append(loss)
     run.history["validation_accuracy"].append(accuracy)
     if accuracy > run.best["validation_accuracy"]:
         weights = {name: value.clone() for name, value in run.model.state_dict().items()}

@@ -158,7 +158,10 @@ def write_parquet(path: Path, images: list[bytes], labels, label_column: str) ->
     pq.write_table(pa.table({"img": column, label_column: labels}), path)
 
 
-CIFAR_LAYOUT = {"cifar10": ("plain_text", "label", 200, 50), "cifar100": ("x", "fine_label", 30, 40)}
+CIFAR_LAYOUT = {
+    "cifar10": ("plain_text", "label", 200, 50),
+    "cifar100": ("x", "fine_label", 30, 40),
+}
 
 
 @pytest.fixture

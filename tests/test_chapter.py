@@ -29,7 +29,7 @@ def test_no_record_is_told_as_such(store):
     assert records.runs.empty and records.seeds() == "no seed"
     assert records.coverage() == (
         "0 of 4 cells recorded (0 of 4 runs, no seed a cell); missing: "
-        "ResNet-8: dense, ERK 0.9; ResNet-14: dense, ERK 0.9"
+        "ResNet-8: everything; ResNet-14: everything"
     )
     assert records.source().endswith("no seed")
 
@@ -56,14 +56,28 @@ def test_seeds_are_those_behind_a_cell(store, first, second, words):
     assert "no cell is missing" in records.coverage()
 
 
+def test_missing_sparsities_of_a_ratio_are_told_together(store):
+    wide = {**SMALL, "sparsities": [0.7, 0.8, 0.9]}
+    record_all()
+    record_all(sparsities=[0.7], models=["resnet-8"])
+    assert (
+        chapter.collect_records("depth", **wide)
+        .coverage()
+        .endswith("missing: ResNet-8: ERK 0.8; ResNet-14: ERK 0.7 and 0.8")
+    )
+
+
 def test_source_names_profile_data_copy_and_schedule(store):
     record_all()
     records = chapter.collect_records("depth", **SMALL)
     assert records.variant == "jpeg75"
     assert records.source() == (
-        "profile cpu: CIFAR-10, copy jpeg75, 10,000 images, 16 epochs, one seed"
+        "Profile cpu: CIFAR-10, copy jpeg75, 10,000 images, 16 epochs, one seed"
     )
-    assert "direction" in records.purpose()
+    assert records.summary().data == (
+        f"- {records.source()}\n- {records.coverage()}\n- Profile cpu is a short schedule on "
+        "fewer images: it shows a direction, not the paper's accuracies"
+    )
 
 
 def test_only_default_parameters_count_as_default(store):
@@ -135,7 +149,8 @@ def test_table_is_a_myst_table_with_caption_and_name():
     shown = chapter.show_table(pd.DataFrame({"a": ["1.0"]}), "tab-x", "A caption.").data
     assert shown.startswith(":::{table} A caption.\n:name: tab-x\n\n| a ")
     assert "1.0" in shown and shown.endswith(":::")
-    assert "No run." in chapter.show_table(pd.DataFrame(), "tab-x", "A caption.").data
+    empty = chapter.show_table(pd.DataFrame(columns=["a"]), "tab-x", "A caption.").data
+    assert ":::" not in empty and "A caption." in empty
 
 
 def test_figure_data_goes_to_figures_by_default_and_to_local_otherwise(store, capsys):

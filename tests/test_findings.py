@@ -68,8 +68,8 @@ def test_finding_takes_the_highest_sparsity_that_two_models_have():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ((-1.0, math.nan, math.nan), "undecided (one seed; smaller)"),
-        ((1.0, math.nan, math.nan), "undecided (one seed; not smaller)"),
+        ((-1.0, math.nan, math.nan), "one seed: smaller"),
+        ((1.0, math.nan, math.nan), "one seed: not smaller"),
         ((-1.0, -2.0, -0.1), "shrinks"),
         ((-1.0, -2.0, 0.0), "undecided"),
         ((1.0, 0.1, 2.0), "grows"),
@@ -84,7 +84,8 @@ def test_direction_table_has_a_row_for_each_source_ratio_and_sparsity():
     table = findings.direction_table({"records": changes, "paper": changes[:1]})
     assert table.source.tolist() == ["records", "records", "paper"]
     assert table.ratio.tolist() == ["ERK", "SNIP ratio", "ERK"]
-    assert table["from"][0] == "ResNet-8: 9.0" and table["to"][0] == "ResNet-20: 7.0"
+    assert table.networks[0] == "ResNet-8 to 20"
+    assert (table["first gap"][0], table["last gap"][0]) == ("9.0", "7.0")
     assert table.change[0] == "−2.0"
     assert findings.direction_table({"records": changes[:0]}).empty
 

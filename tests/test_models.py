@@ -94,7 +94,11 @@ def test_stages_halve_the_picture_and_double_the_filters():
     model = build_model("resnet-8-8")
     x = torch.rand(1, 3, 32, 32)
     x = torch.relu(model.bn1(model.conv1(x)))
-    for stage, shape in ((model.stage1, (8, 32)), (model.stage2, (16, 16)), (model.stage3, (32, 8))):
+    for stage, shape in (
+        (model.stage1, (8, 32)),
+        (model.stage2, (16, 16)),
+        (model.stage3, (32, 8)),
+    ):
         x = stage(x)
         assert tuple(x.shape) == (1, shape[0], shape[1], shape[1])
 

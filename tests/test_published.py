@@ -79,6 +79,7 @@ def test_only_the_papers_own_schedule_is_compared_point_by_point(paper):
     assert "only the direction" in published.show_comparison(found, points, paper).data
 
     object.__setattr__(found, "profile", "paper")
+    assert "None of the cells" in published.show_comparison(found, points[:0], paper).data
     both = published.compare(found, points, paper)
     assert both[["ratio", "paper"]].values.tolist() == [["dense", 92.37], ["erk", 87.79]]
     assert both.difference.tolist() == pytest.approx([80 - 92.37, 75 - 87.79])

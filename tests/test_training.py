@@ -71,6 +71,12 @@ def test_a_loss_that_is_not_finite_fails_the_run(unmeasured):
         train(tiny(lr=1e30, epochs=3), "cpu")
 
 
+def test_weights_that_the_very_last_step_ruins_fail_the_run(unmeasured, store):
+    with pytest.raises(TrainingFailed, match=r"the loss became (nan|inf) at the end of epoch 1"):
+        train(tiny(lr=1e30, epochs=1, train_images=50), "cpu")
+    assert files_under(store) == []
+
+
 # --- masks -----------------------------------------------------------------------------------
 
 
@@ -84,9 +90,7 @@ def test_a_loss_that_is_not_finite_fails_the_run(unmeasured):
         {"nesterov": False, "momentum": 0.0},
     ],
 )
-def test_pruned_weights_are_exactly_zero_after_training_and_the_others_are_not(
-    unmeasured, changes
-):
+def test_pruned_weights_are_exactly_zero_after_training_and_the_others_are_not(unmeasured, changes):
     run = train(tiny(**{"epochs": 1} | changes), "cpu")
     assert set(run.masks) == set(maskable_weights(run.model))
     for name, weight in weights_of(run).items():
@@ -230,7 +234,9 @@ def test_the_milestones_of_short_schedules_fall_on_whole_epochs(epochs, rates):
 def test_a_full_run_is_attacked_on_all_test_images_and_another_on_a_tenth():
     assert attack_images(RunConfig(train_images=45_000), 10_000) == 10_000
     assert attack_images(RunConfig(train_images=10_000), 10_000) == 1_000
-    assert attack_images(RunConfig(dataset="digits", train_images=TRAIN_IMAGES["digits"]), 360) == 360
+    assert (
+        attack_images(RunConfig(dataset="digits", train_images=TRAIN_IMAGES["digits"]), 360) == 360
+    )
     assert attack_images(tiny(), 360) == 100
     assert attack_images(tiny(), 60) == 60
 
@@ -289,9 +295,7 @@ def plain_loop(config: RunConfig, digits) -> dict:
             logits = model((digits.train_images[-kept:].float() / 255 - mean) / std)
         seen["train_loss"].append(loss_sum / config.train_images)
         seen["train_accuracy"].append(right / config.train_images)
-        seen["validation_loss"].append(
-            F.cross_entropy(logits, digits.train_labels[-kept:]).item()
-        )
+        seen["validation_loss"].append(F.cross_entropy(logits, digits.train_labels[-kept:]).item())
     return {**seen, "logits": logits, "model": model}
 
 
@@ -472,6 +476,13 @@ def test_a_bar_is_shown_on_request_only(unmeasured, capsys, monkeypatch):
     train(tiny(epochs=1, train_images=50), "cpu")
     assert shown == [None, True]
     assert capsys.readouterr() == ("", "")  # no terminal here, so no bar at all
+
+
+def test_fit_returns_the_trained_network_and_records_nothing(store, trained):
+    run = training.fit(tiny(), "cpu")
+    assert run.history == trained.record["history"]
+    masks.assert_masked(run.model, run.masks)
+    assert files_under(store) == []
 
 
 # --- what is measured ------------------------------------------------------------------------
