@@ -35,8 +35,7 @@ def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             limits = (row["change"], row["low"], row["high"])
             rows.append(
                 {
-                    "source": source,
-                    "networks": f"{first} to {last.removeprefix('ResNet-')}",
+                    "source": f"{source}: {first} to {last.removeprefix('ResNet-')}",
                     "sparsity": f"{row['sparsity']:g}",
                     "ratio": LABELS[row["ratio"]],
                     "first gap": plus_minus(row["first_gap"]),

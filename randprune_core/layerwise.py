@@ -6,7 +6,6 @@ on the meta device and holds no weights.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +14,9 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from . import data, paths, training
+from . import data, training
 from .chapter import listing, plus_minus
-from .config import IMAGENET_MODELS, RunConfig, check_sparsity, run_id
+from .config import IMAGENET_MODELS, RunConfig, check_sparsity
 from .cost import layer_macs
 from .masks import mask_counts, random_masks
 from .models import build_model, maskable_weights
@@ -221,24 +220,3 @@ def with_criteria(
         found = table.assign(model=model, ratio=ratio, sparsity=1 - table.redrawn / table.total)
         parts.append(found)
     return pd.concat(parts)[["model", "ratio", "position", "sparsity"]]
-
-
-def one_epoch(config: RunConfig, device: str = "auto") -> tuple[torch.nn.Module, dict]:
-    """Network and masks after the first epoch of a run, which is not recorded.
-
-    The run is set to two epochs and stopped by its time limit; the checkpoint that this leaves is
-    read and removed. The first epoch is that of the full run.
-    """
-    config = replace(config, epochs=2)
-    checkpoint = paths.checkpoint_path(run_id(config))
-    checkpoint.unlink(missing_ok=True)
-    try:
-        with contextlib.suppress(training.OutOfTime):
-            training.train(config, device, deadline=0.0)
-        dataset = data.load_dataset(config.dataset, config.variant)
-        run = training.Run(config, dataset, training.pick_device(device))
-        if not run.resume():
-            raise RuntimeError(f"{checkpoint} is missing after the first epoch")
-    finally:
-        checkpoint.unlink(missing_ok=True)
-    return run.model, run.masks

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from . import paths
@@ -265,12 +266,11 @@ def code_version() -> dict:
 def _versions() -> dict:
     import numpy
     import torch
-    import torchvision
 
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),  # importing it would cost seconds
         "numpy": numpy.__version__,
     }
 

@@ -203,7 +203,7 @@ def collect(configs: Sequence[RunConfig], train_missing: bool | None = None, dev
     if train_missing is None:
         train_missing = all(config.dataset == "digits" for config in configs)
     if train_missing and missing(configs):
-        report = sweep(configs, device=device)
+        report = sweep(configs, device=device, progress=False)
         for name, error in report.failed.items():
             warnings.warn(f"run {name} failed and is left out: {error}", stacklevel=2)
     found = (find_record(config) for config in configs)

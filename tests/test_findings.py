@@ -82,9 +82,9 @@ def test_direction_follows_the_interval(change, word):
 def test_direction_table_has_a_row_for_each_source_ratio_and_sparsity():
     changes = gap_change(records({"resnet-8": 9.0, "resnet-20": 7.0}, ratios=("erk", "snip")).runs)
     table = findings.direction_table({"records": changes, "paper": changes[:1]})
-    assert table.source.tolist() == ["records", "records", "paper"]
+    assert [name.split(":")[0] for name in table.source] == ["records", "records", "paper"]
     assert table.ratio.tolist() == ["ERK", "SNIP ratio", "ERK"]
-    assert table.networks[0] == "ResNet-8 to 20"
+    assert table.source[0] == "records: ResNet-8 to 20"
     assert (table["first gap"][0], table["last gap"][0]) == ("9.0", "7.0")
     assert table.change[0] == "−2.0"
     assert findings.direction_table({"records": changes[:0]}).empty
