@@ -303,7 +303,7 @@ def test_collect_trains_what_is_missing_on_digits_and_names_what_failed(store, m
     record(configs[1])
     asked = []
 
-    def pretend(configs, device):
+    def pretend(configs, device, progress):
         asked.append(missing(configs))
         record(asked[-1][0])
         return sweeps.SweepReport(failed={run_id(asked[-1][1]): "the loss became nan"})
