@@ -234,6 +234,7 @@ def test_the_milestones_of_short_schedules_fall_on_whole_epochs(epochs, rates):
 def test_a_full_run_is_attacked_on_all_test_images_and_another_on_a_tenth():
     assert attack_images(RunConfig(train_images=45_000), 10_000) == 10_000
     assert attack_images(RunConfig(train_images=10_000), 10_000) == 1_000
+    assert attack_images(RunConfig(epochs=1), 10_000) == 1_000
     assert (
         attack_images(RunConfig(dataset="digits", train_images=TRAIN_IMAGES["digits"]), 360) == 360
     )
