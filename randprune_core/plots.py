@@ -36,7 +36,7 @@ def plot_accuracy_by_sparsity(
     """A panel a model: a value against sparsity, a line a ratio, the dense network across.
 
     `points` has `model, ratio, sparsity, mean, low, high` (see `statistics.summarise`). `published`
-    has `model, ratio, sparsity, mean, low, high, dense_band` (see `chapter.published_depth`) and is
+    has `model, ratio, sparsity, mean, low, high, dense_band` (see `published.figure1`) and is
     drawn hollow, in a row of panels of its own, or with `overlay` in the panels of the same models.
     """
     rows = _rows(points, published, overlay)

@@ -26,7 +26,6 @@ from .precision import full_float32
 GRADIENT_SLICES = 10
 FINE_EPOCHS = 5
 INITIAL_BATCHES = 10
-GRASP_IMAGES_PER_CLASS = 25
 SALIENCY_CHUNK = 250  # bounds the memory of GraSP's second derivatives
 
 
@@ -90,7 +89,7 @@ def draw_masks(config: RunConfig, model: nn.Module, dataset: data.Dataset) -> di
     if config.ratio in ("snip", "grasp"):
         inputs, targets = _saliency_batch(config, dataset)
     if config.mask_source == "own":
-        score = {"snip": saliency.snip_scores, "grasp": saliency.grasp_scores}[config.ratio]
+        score = saliency.SCORES[config.ratio]
         return masks.top_k_masks(
             score(model, inputs, targets, chunk_size=SALIENCY_CHUNK), config.sparsity
         )
@@ -110,7 +109,7 @@ def _saliency_batch(config: RunConfig, dataset: data.Dataset) -> tuple[Tensor, T
     labels = dataset.train_labels[training]
     if config.ratio == "grasp":
         index = saliency.class_balanced_batch(
-            labels, GRASP_IMAGES_PER_CLASS, config.seed_data, dataset.num_classes
+            labels, saliency.GRASP_PER_CLASS, config.seed_data, dataset.num_classes
         )
     else:
         index = _epoch_plan(config, dataset.name, 0)[0][: config.batch_size]
