@@ -24,7 +24,7 @@ from matplotlib.patches import Patch
 from .theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
 
 
-def plot_accuracy_by_sparsity(
+def plot_by_sparsity(
     points: pd.DataFrame,
     published: pd.DataFrame | None = None,
     *,
@@ -67,7 +67,7 @@ def plot_gap_to_dense(
 
     `gaps` has `model, ratio, sparsity, gap, low, high` (see `statistics.gap_to_dense`), smallest
     model first. `published` has these columns and `dense_band`, and is drawn as in
-    `plot_accuracy_by_sparsity`; the spread of its dense line over seeds is a band about zero.
+    `plot_by_sparsity`; the spread of its dense line over seeds is a band about zero.
     `sparsities` limits the panels.
     """
     if sparsities is not None:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import paths
-from .chapter import (
+from .chapters.common import (
     Records,
     collect_records,
     data_label,
@@ -20,8 +20,8 @@ from .chapter import (
     show_table,
     show_text,
 )
-from .findings import gains
-from .plots import plot_accuracy_by_sparsity
+from .chapters.gap import gains
+from .plots import plot_by_sparsity
 from .statistics import CELL, summarise
 from .theme import LABELS, model_label
 
@@ -152,7 +152,7 @@ def figure_table(
 
 def accuracy_figure(records: Records, points: pd.DataFrame) -> Figure:
     """Figure 1 of the paper beside ours, in the same panels where the schedules are the same."""
-    return plot_accuracy_by_sparsity(
+    return plot_by_sparsity(
         points,
         figure1(),
         overlay=records.profile == "paper",

@@ -86,14 +86,14 @@ def test_model_names_are_written_as_in_the_text(name, label):
 
 def test_no_record_gives_a_figure_that_says_so():
     empty = points(resnet_8=70)[:0]
-    assert "no run is recorded" in panels(plots.plot_accuracy_by_sparsity(empty))
+    assert "no run is recorded" in panels(plots.plot_by_sparsity(empty))
     assert "no run is recorded" in panels(plots.plot_gap_to_dense(gaps(resnet_8=1)[:0]))
-    beside = panels(plots.plot_accuracy_by_sparsity(empty, points(resnet_20=92)))
+    beside = panels(plots.plot_by_sparsity(empty, points(resnet_20=92)))
     assert {"no run is recorded", "ResNet-20"} == set(beside)
 
 
 def test_accuracy_panel_draws_the_means_and_the_dense_network_across():
-    figure = plots.plot_accuracy_by_sparsity(points(resnet_8=70, resnet_20=80))
+    figure = plots.plot_by_sparsity(points(resnet_8=70, resnet_20=80))
     axes = panels(figure)
     assert set(axes) == {"ResNet-8", "ResNet-20"}
     (erk,) = lines(axes["ResNet-20"], "erk")
@@ -103,8 +103,8 @@ def test_accuracy_panel_draws_the_means_and_the_dense_network_across():
 
 
 def test_intervals_are_drawn_where_there_are_any():
-    with_interval = plots.plot_accuracy_by_sparsity(points(resnet_8=70))
-    one_seed = plots.plot_accuracy_by_sparsity(points(interval=False, resnet_8=70))
+    with_interval = plots.plot_by_sparsity(points(resnet_8=70))
+    one_seed = plots.plot_by_sparsity(points(interval=False, resnet_8=70))
     (axis,), (bare,) = with_interval.get_axes(), one_seed.get_axes()
     (bars,) = axis.collections
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [
@@ -116,7 +116,7 @@ def test_intervals_are_drawn_where_there_are_any():
 
 
 def test_published_points_are_hollow_in_a_row_of_their_own():
-    figure = plots.plot_accuracy_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    figure = plots.plot_by_sparsity(points(resnet_8=70), points(resnet_20=92))
     axes = panels(figure)
     (ours,) = lines(axes["ResNet-8"], "erk")
     (theirs,) = lines(axes["ResNet-20"], "erk")
@@ -126,7 +126,7 @@ def test_published_points_are_hollow_in_a_row_of_their_own():
 
 def test_overlay_draws_both_in_the_panels_of_the_same_model_and_leaves_others_out():
     published = points(resnet_20=92, resnet_32=93)
-    figure = plots.plot_accuracy_by_sparsity(points(resnet_20=80), published, overlay=True)
+    figure = plots.plot_by_sparsity(points(resnet_20=80), published, overlay=True)
     axes = panels(figure)
     assert set(axes) == {"ResNet-20"}
     drawn = [line.get_ydata().tolist() for line in lines(axes["ResNet-20"], "erk")]
@@ -135,7 +135,7 @@ def test_overlay_draws_both_in_the_panels_of_the_same_model_and_leaves_others_ou
 
 def test_a_ratio_has_one_colour_in_every_figure():
     for figure in (
-        plots.plot_accuracy_by_sparsity(points(resnet_8=70)),
+        plots.plot_by_sparsity(points(resnet_8=70)),
         plots.plot_gap_to_dense(gaps(resnet_8=3, resnet_14=2)),
         plots.plot_layer_sparsities(layers()),
     ):
@@ -199,7 +199,7 @@ def test_heatmap_writes_every_known_value_and_leaves_unknown_cells_empty():
 
 
 def test_figures_fit_the_page_with_text_of_nine_points_on_white():
-    figure = plots.plot_accuracy_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    figure = plots.plot_by_sparsity(points(resnet_8=70), points(resnet_20=92))
     figure.canvas.draw()
     assert figure.get_figwidth() == theme.WIDTH
     assert to_rgb(figure.get_facecolor()) == to_rgb("white")
@@ -222,12 +222,12 @@ def test_equal_frames_give_equal_pictures():
 @pytest.mark.parametrize("column", ["mean", "sparsity", "low"])
 def test_digest_changes_with_what_is_drawn(column):
     frame, other = points(resnet_8=70), points(resnet_8=70)
-    assert plots.digest(plots.plot_accuracy_by_sparsity(frame)) == plots.digest(
-        plots.plot_accuracy_by_sparsity(other)
+    assert plots.digest(plots.plot_by_sparsity(frame)) == plots.digest(
+        plots.plot_by_sparsity(other)
     )
     other.loc[2, column] += 0.01
-    assert plots.digest(plots.plot_accuracy_by_sparsity(frame)) != plots.digest(
-        plots.plot_accuracy_by_sparsity(other)
+    assert plots.digest(plots.plot_by_sparsity(frame)) != plots.digest(
+        plots.plot_by_sparsity(other)
     )
 
 

@@ -2,7 +2,7 @@ import math
 
 import pandas as pd
 import pytest
-from test_findings import records
+from test_chapters_gap import records
 
 from randprune_core import paths, published
 from randprune_core.statistics import gap_to_dense, summarise

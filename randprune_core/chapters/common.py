@@ -1,7 +1,7 @@
 """What the chapters share: the records of a figure, and the lines, tables and files made of them.
 
 A chapter collects its records once (`collect_records`); what it says of them is computed from them
-here and in `findings`.
+here and in the module of the chapter.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import paths, sweeps
-from .config import RunConfig, run_id
-from .runs import MissingRecord, load_or_train
-from .theme import LABELS, model_label
+from .. import paths, sweeps
+from ..config import RunConfig, run_id
+from ..runs import MissingRecord, load_or_train
+from ..theme import LABELS, model_label
 
 DATASETS = {"digits": "digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 PURPOSE = {

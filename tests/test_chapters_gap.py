@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from randprune_core import findings
-from randprune_core.chapter import Records
+from randprune_core.chapters import gap
+from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.statistics import gap_change, summarise
 
@@ -16,7 +16,7 @@ def records(gaps: dict[str, float], spread=(0.0,), ratios=("erk",), sparsity=0.9
     `spread` is added to the accuracies of the dense runs, one number a seed.
     """
     configs, rows = [], []
-    for model, gap in gaps.items():
+    for model, lost in gaps.items():
         for ratio in ("dense", *ratios):
             level = sparsity if ratio != "dense" else 0.0
             for seed, shift in enumerate(spread):
@@ -24,7 +24,7 @@ def records(gaps: dict[str, float], spread=(0.0,), ratios=("erk",), sparsity=0.9
                     variant="jpeg75", model=model, ratio=ratio, sparsity=level, seed_init=seed
                 )
                 configs.append(config)
-                accuracy = 0.8 + shift if ratio == "dense" else 0.8 - gap / 100 - shift
+                accuracy = 0.8 + shift if ratio == "dense" else 0.8 - lost / 100 - shift
                 row = {"run_id": run_id(config), "model": model, "ratio": ratio}
                 rows.append(row | {"sparsity": level, "accuracy": accuracy})
     return Records("depth", "cpu", configs, pd.DataFrame(rows), True)
@@ -34,17 +34,17 @@ def test_finding_without_records_or_with_one_model_says_what_is_lacking():
     one = records({"resnet-8": 9.0})
     none = Records("depth", "cpu", one.configs, one.runs[:0], True)
     for case in (one, none):
-        assert "allow no statement" in findings.gap_finding(case)
+        assert "allow no statement" in gap.gap_finding(case)
 
 
 def test_finding_with_one_seed_decides_nothing():
-    text = findings.gap_finding(records({"resnet-8": 9.0, "resnet-14": 8.0, "resnet-20": 7.0}))
+    text = gap.gap_finding(records({"resnet-8": 9.0, "resnet-14": 8.0, "resnet-20": 7.0}))
     assert text == (
         "At sparsity 0.9, dense minus ERK is 9.0, 8.0 and 7.0 points of test accuracy for "
         "ResNet-8, ResNet-14 and ResNet-20: it is smaller in ResNet-20 than in ResNet-8, but one "
         "seed decides nothing (profile cpu, CIFAR-10, copy jpeg75)."
     )
-    assert "not smaller" in findings.gap_finding(records({"resnet-8": 7.0, "resnet-20": 9.0}))
+    assert "not smaller" in gap.gap_finding(records({"resnet-8": 7.0, "resnet-20": 9.0}))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_finding_with_one_seed_decides_nothing():
 )
 def test_finding_with_seeds_follows_the_interval_of_the_change(last, words):
     spread = (-0.002, 0.0, 0.002)
-    text = findings.gap_finding(records({"resnet-8": 9.0, "resnet-20": last}, spread))
+    text = gap.gap_finding(records({"resnet-8": 9.0, "resnet-20": last}, spread))
     assert words in text and "95 % interval" in text and "3 seeds" in text
 
 
@@ -61,7 +61,7 @@ def test_finding_takes_the_highest_sparsity_that_two_models_have():
     low = records({"resnet-8": 4.0, "resnet-20": 3.0}, sparsity=0.8)
     high = records({"resnet-8": 9.0}, sparsity=0.9)
     both = pd.concat([low.runs, high.runs[1:]])
-    text = findings.gap_finding(Records("depth", "cpu", low.configs, both, True))
+    text = gap.gap_finding(Records("depth", "cpu", low.configs, both, True))
     assert text.startswith("At sparsity 0.8, dense minus ERK is 4.0 and 3.0 points")
 
 
@@ -76,43 +76,43 @@ def test_finding_takes_the_highest_sparsity_that_two_models_have():
     ],
 )
 def test_direction_follows_the_interval(change, word):
-    assert findings.direction(*change) == word
+    assert gap.direction(*change) == word
 
 
 def test_direction_table_has_a_row_for_each_source_ratio_and_sparsity():
     changes = gap_change(records({"resnet-8": 9.0, "resnet-20": 7.0}, ratios=("erk", "snip")).runs)
-    table = findings.direction_table({"records": changes, "paper": changes[:1]})
+    table = gap.direction_table({"records": changes, "paper": changes[:1]})
     assert [name.split(":")[0] for name in table.source] == ["records", "records", "paper"]
     assert table.ratio.tolist() == ["ERK", "SNIP ratio", "ERK"]
     assert table.source[0] == "records: ResNet-8 to 20"
     assert (table["first gap"][0], table["last gap"][0]) == ("9.0", "7.0")
     assert table.change[0] == "−2.0"
-    assert findings.direction_table({"records": changes[:0]}).empty
+    assert gap.direction_table({"records": changes[:0]}).empty
 
 
 def test_gains_are_signed_and_add_up_to_the_change_of_the_gap():
     found = records({"resnet-8": 9.0, "resnet-20": 7.0})
     points = summarise(found.runs)
-    text = findings.gains_of(points, gap_change(found.runs))
+    text = gap.gains_of(points, gap_change(found.runs))
     assert text == (
         "Here, from ResNet-8 to ResNet-20 the dense network changes by +0.00 points and ERK at "
         "sparsity 0.9 by +2.00."
     )
-    assert findings.gains_of(points, gap_change(found.runs[:0])) == ""
+    assert gap.gains_of(points, gap_change(found.runs[:0])) == ""
 
 
 def test_agreement_counts_pairs_and_compares_signs():
     changes = gap_change(records({"resnet-8": 9.0, "resnet-20": 7.0}, ratios=("erk", "snip")).runs)
     published = changes.assign(change=[-1.0, 1.0], first="resnet-20", last="resnet-110")
-    text = findings.agreement(changes, published)
+    text = gap.agreement(changes, published)
     assert "smaller than that of ResNet-8 in 2 of 2 pairs" in text
     assert "between ResNet-20 and ResNet-110, it is smaller in 1 of the 2 pairs" in text
     assert text.endswith("point the same way in 1 of 2.")
-    assert "paper" not in findings.agreement(changes, published.assign(sparsity=0.1))
-    assert findings.agreement(changes[:0], published) == ""
+    assert "paper" not in gap.agreement(changes, published.assign(sparsity=0.1))
+    assert gap.agreement(changes[:0], published) == ""
 
 
 def test_panels_are_the_claims_sparsity_and_the_highest_recorded():
-    assert findings.panels(pd.DataFrame({"sparsity": [0.9, 0.8, 0.7]})) == [0.5, 0.8, 0.9]
-    assert findings.panels(pd.DataFrame({"sparsity": np.arange(1, 10) / 10})) == [0.5, 0.8, 0.9]
-    assert findings.panels(pd.DataFrame({"sparsity": []})) == [0.5, 0.8, 0.9]
+    assert gap.panels(pd.DataFrame({"sparsity": [0.9, 0.8, 0.7]})) == [0.5, 0.8, 0.9]
+    assert gap.panels(pd.DataFrame({"sparsity": np.arange(1, 10) / 10})) == [0.5, 0.8, 0.9]
+    assert gap.panels(pd.DataFrame({"sparsity": []})) == [0.5, 0.8, 0.9]

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .chapter import Records, data_label, listing, plus_minus
-from .statistics import gap_change, gap_to_dense
-from .theme import LABELS, model_label
+from ..statistics import gap_change, gap_to_dense
+from ..theme import LABELS, model_label
+from .common import Records, data_label, listing, plus_minus
 
 
 def direction(change: float, low: float, high: float) -> str:

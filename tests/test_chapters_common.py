@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from conftest import files_under, made_up_record, store_record
 
-from randprune_core import chapter, paths, sweeps
+from randprune_core import paths, sweeps
+from randprune_core.chapters import common
 
 SMALL = {
     "profile": "cpu",
@@ -25,7 +26,7 @@ def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
 
 
 def test_no_record_is_told_as_such(store):
-    records = chapter.collect_records("depth", **SMALL, seeds=[0])
+    records = common.collect_records("depth", **SMALL, seeds=[0])
     assert records.runs.empty and records.seeds() == "no seed"
     assert records.coverage() == (
         "0 of 4 cells recorded (0 of 4 runs, no seed a cell); missing: "
@@ -36,7 +37,7 @@ def test_no_record_is_told_as_such(store):
 
 def test_missing_cells_are_named_and_counted(store):
     record_all(leave_out=[("resnet-14", "erk")])
-    records = chapter.collect_records("depth", **SMALL)
+    records = common.collect_records("depth", **SMALL)
     assert records.coverage() == (
         "3 of 4 cells recorded (3 of 12 runs, one seed a cell); missing: ResNet-14: ERK 0.9"
     )
@@ -51,7 +52,7 @@ def test_missing_cells_are_named_and_counted(store):
 def test_seeds_are_those_behind_a_cell(store, first, second, words):
     record_all(seeds=first, models=["resnet-8"])
     record_all(seeds=second, models=["resnet-14"])
-    records = chapter.collect_records("depth", **SMALL)
+    records = common.collect_records("depth", **SMALL)
     assert records.seeds() == words
     assert "no cell is missing" in records.coverage()
 
@@ -61,7 +62,7 @@ def test_missing_sparsities_of_a_ratio_are_told_together(store):
     record_all()
     record_all(sparsities=[0.7], models=["resnet-8"])
     assert (
-        chapter.collect_records("depth", **wide)
+        common.collect_records("depth", **wide)
         .coverage()
         .endswith("missing: ResNet-8: ERK 0.8; ResNet-14: ERK 0.7 and 0.8")
     )
@@ -69,7 +70,7 @@ def test_missing_sparsities_of_a_ratio_are_told_together(store):
 
 def test_source_names_profile_data_copy_and_schedule(store):
     record_all()
-    records = chapter.collect_records("depth", **SMALL)
+    records = common.collect_records("depth", **SMALL)
     assert records.variant == "jpeg75"
     assert records.source() == (
         "Profile cpu: CIFAR-10, copy jpeg75, 10,000 images, 16 epochs, one seed"
@@ -84,19 +85,19 @@ def test_only_default_parameters_count_as_default(store):
     changes = {"profile": "quick", "models": ["resnet-8"], "seeds": [0], "device": "cpu"}
     defaults = dict.fromkeys(["models", "ratios", "sparsities", "seeds", "train_missing"])
     defaults |= {"profile": "auto", "device": "auto"}
-    assert chapter.is_default(*defaults.values())
+    assert common.is_default(*defaults.values())
     for name, value in {**changes, "train_missing": False}.items():
-        assert not chapter.is_default(*(defaults | {name: value}).values())
-    assert not chapter.collect_records("depth", **SMALL).default
+        assert not common.is_default(*(defaults | {name: value}).values())
+    assert not common.collect_records("depth", **SMALL).default
 
 
 def test_one_value_stands_for_a_list_and_an_empty_list_raises():
-    assert chapter.as_list("models", None) is None
-    assert chapter.as_list("models", "resnet-8") == ["resnet-8"]
-    assert chapter.as_list("sparsities", 0.9) == [0.9]
-    assert chapter.as_list("seeds", (0, 1)) == [0, 1]
+    assert common.as_list("models", None) is None
+    assert common.as_list("models", "resnet-8") == ["resnet-8"]
+    assert common.as_list("sparsities", 0.9) == [0.9]
+    assert common.as_list("seeds", (0, 1)) == [0, 1]
     with pytest.raises(ValueError, match="models is empty"):
-        chapter.as_list("models", [])
+        common.as_list("models", [])
 
 
 @pytest.mark.parametrize(
@@ -104,14 +105,14 @@ def test_one_value_stands_for_a_list_and_an_empty_list_raises():
 )
 def test_bad_parameters_raise_one_line(store, wrong):
     with pytest.raises(ValueError, match="^[^\n]+$"):
-        chapter.collect_records("depth", **{**SMALL, **wrong})
+        common.collect_records("depth", **{**SMALL, **wrong})
 
 
 @pytest.mark.parametrize(
     ("words", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ([1, 2, 3], "1, 2 and 3")]
 )
 def test_listing(words, text):
-    assert chapter.listing(words) == text
+    assert common.listing(words) == text
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_listing(words, text):
     ],
 )
 def test_plus_minus_has_a_reach_only_with_an_interval(numbers, text):
-    assert chapter.plus_minus(*numbers) == text
+    assert common.plus_minus(*numbers) == text
 
 
 def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one():
@@ -135,7 +136,7 @@ def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one
         ["resnet-8", "erk", 0.9, 55.0],
     ]
     cells = pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean"])
-    table = chapter.grid_table(cells.assign(low=math.nan, high=math.nan), "mean")
+    table = common.grid_table(cells.assign(low=math.nan, high=math.nan), "mean")
     assert table.columns.tolist() == ["network", "ratio", "0", "0.8", "0.9"]
     assert table.values.tolist() == [
         ["ResNet-14", "dense", "70.0", "", ""],
@@ -146,17 +147,17 @@ def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one
 
 
 def test_table_is_a_myst_table_with_caption_and_name():
-    shown = chapter.show_table(pd.DataFrame({"a": ["1.0"]}), "tab-x", "A caption.").data
+    shown = common.show_table(pd.DataFrame({"a": ["1.0"]}), "tab-x", "A caption.").data
     assert shown.startswith(":::{table} A caption.\n:name: tab-x\n\n| a ")
     assert "1.0" in shown and shown.endswith(":::")
-    empty = chapter.show_table(pd.DataFrame(columns=["a"]), "tab-x", "A caption.").data
+    empty = common.show_table(pd.DataFrame(columns=["a"]), "tab-x", "A caption.").data
     assert ":::" not in empty and "A caption." in empty
 
 
 def test_figure_data_goes_to_figures_by_default_and_to_local_otherwise(store, capsys):
     table = pd.DataFrame({"model": ["resnet-8"], "gap": [1 / 3]})
-    chapter.save_figure_data(table, "depth", default=True)
-    chapter.save_figure_data(table, "depth", default=False)
+    common.save_figure_data(table, "depth", default=True)
+    common.save_figure_data(table, "depth", default=False)
     assert files_under(store) == ["figures/depth.csv", "local/depth.csv"]
     text = (paths.FIGURES / "depth.csv").read_text()
     assert text == "model,gap\nresnet-8,0.333333\n"
@@ -169,10 +170,10 @@ def test_figure_data_goes_to_figures_by_default_and_to_local_otherwise(store, ca
 
 def test_figure_data_that_did_not_change_is_not_written_again(store):
     table = pd.DataFrame({"gap": [1.0]})
-    path = chapter.save_figure_data(table, "depth", default=True)
+    path = common.save_figure_data(table, "depth", default=True)
     before = path.stat().st_mtime_ns
-    assert chapter.save_figure_data(table, "depth", default=True).stat().st_mtime_ns == before
-    chapter.save_figure_data(table + 1, "depth", default=True)
+    assert common.save_figure_data(table, "depth", default=True).stat().st_mtime_ns == before
+    common.save_figure_data(table + 1, "depth", default=True)
     assert path.read_text() == "gap\n2\n"
 
 
@@ -181,18 +182,18 @@ def test_provenance_is_grouped_by_where_the_runs_were_made(store):
     base |= {"provenance.versions.torch": "2", "provenance.data.fingerprint": "f" * 64}
     base |= {"provenance.seconds": 600.0, "n": 10_000}
     runs = pd.DataFrame([base, base, base | {"provenance.dirty": True}])
-    table = chapter.provenance(runs)
+    table = common.provenance(runs)
     assert table.runs.tolist() == [2, 1]
     assert table["commit"].tolist() == ["a" * 12, "a" * 12 + "+"]
     assert table["seconds in all"].tolist() == ["1,200", "600"]
     assert table["test images"].tolist() == ["10,000", "10,000"]
-    assert chapter.provenance(runs[:0]).empty
+    assert common.provenance(runs[:0]).empty
 
 
 def test_provenance_of_a_record_that_lacks_some_of_it_says_unknown(store):
     record_all()
-    records = chapter.collect_records("depth", **SMALL)
-    (row,) = chapter.provenance(records.runs).to_dict("records")
+    records = common.collect_records("depth", **SMALL)
+    (row,) = common.provenance(records.runs).to_dict("records")
     assert row["runs"] == 4 and row["torch"] == "unknown" and row["seconds in all"] == "6"
 
 
@@ -205,10 +206,10 @@ def test_glue_stores_text_where_myst_nb_is_there_and_prints_where_it_is_not(monk
 
     monkeypatch.setitem(sys.modules, "myst_nb", type(sys)("myst_nb"))
     sys.modules["myst_nb"].glue = glue
-    chapter.glue({"depth-recorded": 21})
+    common.glue({"depth-recorded": 21})
     assert stored == {"depth-recorded": "21"}
     monkeypatch.setitem(sys.modules, "myst_nb", None)
-    chapter.glue({"depth-recorded": 21})
+    common.glue({"depth-recorded": 21})
     assert capsys.readouterr().out == "depth-recorded: 21\n"
 
 
@@ -216,6 +217,6 @@ def test_one_record_is_none_for_cifar_that_is_not_recorded(store):
     (config,) = sweeps.grid(
         "depth", "cpu", models=["resnet-8"], ratios=["dense"], seeds=[0], variant="jpeg75"
     )
-    assert chapter.one_record(config) is None
+    assert common.one_record(config) is None
     store_record(made_up_record(config))
-    assert chapter.one_record(config)["run_id"]
+    assert common.one_record(config)["run_id"]

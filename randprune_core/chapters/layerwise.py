@@ -14,14 +14,14 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from . import data, training
-from .chapter import listing, plus_minus
-from .config import IMAGENET_MODELS, RunConfig, check_sparsity
-from .cost import layer_macs
-from .masks import mask_counts, random_masks
-from .models import build_model, maskable_weights
-from .ratios import SHAPE_RATIOS, check_ratio, kept_counts, last_linear, refill_empty
-from .theme import LABELS, model_label
+from .. import data, training
+from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
+from ..cost import layer_macs
+from ..masks import mask_counts, random_masks
+from ..models import build_model, maskable_weights
+from ..ratios import SHAPE_RATIOS, check_ratio, kept_counts, last_linear, refill_empty
+from ..theme import LABELS, model_label
+from .common import listing, plus_minus
 
 CRITERIA = ("snip", "grasp")
 _COLUMNS = ["model", "sparsity", "ratio", "position", "layer", "shape", "total", "kept", "macs"]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from conftest import tiny
 
-from randprune_core import layerwise
+from randprune_core.chapters import layerwise
 from randprune_core.masks import random_masks
 from randprune_core.models import build_model, maskable_weights
 from randprune_core.ratios import layer_sparsities
