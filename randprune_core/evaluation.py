@@ -24,6 +24,8 @@ from .metrics import (
     negative_log_likelihood,
     ood_auroc,
     predict_logits,
+    roc_curve,
+    score_histogram,
 )
 
 # The keys of the record; an epsilon is in grey levels of 255, a sigma a share of the pixel range.
@@ -71,7 +73,7 @@ def evaluate(
     }
 
 
-def _ood_metrics(in_logits: torch.Tensor, out_logits: torch.Tensor) -> dict[str, float | int]:
+def _ood_metrics(in_logits: torch.Tensor, out_logits: torch.Tensor) -> dict[str, Any]:
     in_scores, out_scores = max_softmax(in_logits), max_softmax(out_logits)
     return {
         "auroc": ood_auroc(in_scores, out_scores),
@@ -80,6 +82,8 @@ def _ood_metrics(in_logits: torch.Tensor, out_logits: torch.Tensor) -> dict[str,
         "auroc_energy": ood_auroc(energy(in_logits), energy(out_logits)),
         "n": len(out_logits),
         "n_in": len(in_logits),
+        "roc": roc_curve(in_scores, out_scores),
+        "histogram": score_histogram(in_scores, out_scores),
     }
 
 

@@ -139,6 +139,32 @@ def fpr_at_95_tpr(in_scores: "ArrayLike", out_scores: "ArrayLike") -> float:
     return float((out_scores >= threshold).mean())
 
 
+def roc_curve(in_scores: "ArrayLike", out_scores: "ArrayLike", points: int = 101) -> dict:
+    """The ROC curve at evenly spaced false positive rates, as lists `fpr` and `tpr` from 0 to 1.
+
+    `tpr` is the share of in-distribution scores above the lowest threshold that lets no more than
+    that share of the OoD scores pass. Scores as in `ood_auroc`. Raises ValueError for empty input
+    and NaN.
+    """
+    in_scores, out_scores = _scores(in_scores, "in"), _scores(out_scores, "out")
+    falling = np.append(np.sort(out_scores)[::-1], -np.inf)
+    grid = np.linspace(0, 1, points)
+    thresholds = falling[np.floor(grid * len(out_scores) + 1e-9).astype(int)]
+    passed = len(in_scores) - np.searchsorted(np.sort(in_scores), thresholds, side="right")
+    return {"fpr": grid.round(6).tolist(), "tpr": (passed / len(in_scores)).round(6).tolist()}
+
+
+def score_histogram(in_scores: "ArrayLike", out_scores: "ArrayLike", n_bins: int = 20) -> dict:
+    """How both sides' scores in [0, 1] spread over equal bins: lists `lower`, `in`, `out` (counts).
+
+    Raises ValueError for empty input and NaN.
+    """
+    counts = {}
+    for side, scores in (("in", in_scores), ("out", out_scores)):
+        counts[side] = np.histogram(_scores(scores, side), n_bins, range=(0, 1))[0].tolist()
+    return {"lower": np.linspace(0, 1, n_bins + 1)[:-1].round(6).tolist(), **counts}
+
+
 def max_softmax(logits: torch.Tensor) -> torch.Tensor:
     """Maximum softmax probability (n,), float64 so that confident scores do not tie at 1.0.
 

@@ -190,7 +190,7 @@ def load_runs(**filters):
     """All records as a DataFrame, one row a run, in the order of their run ids.
 
     Columns: `run_id`, the fields of `RunConfig`, the flattened `test` keys (`accuracy`, `ece`,
-    `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; the calibration bins stay in the record), and
+    `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in the record), and
     `cost.*` and `provenance.*`. A filter names a config field and gives a value or a collection of
     values: `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises `ValueError` for a filter
     that is no config field. Bad records are left out with a warning that names them.
@@ -226,7 +226,7 @@ def records_to_frame(records):
     rows = []
     for record in records:
         row = {"run_id": record["run_id"], **record["config"]}
-        row |= _flatten({key: value for key, value in record["test"].items() if key != "bins"})
+        row |= _flatten(record["test"])
         row |= _flatten(record["cost"], "cost.") | _flatten(record["provenance"], "provenance.")
         rows.append(row)
     if rows:
@@ -235,11 +235,12 @@ def records_to_frame(records):
 
 
 def _flatten(values: dict, prefix: str = "") -> dict:
+    """Nested keys joined by dots; lists are left out."""
     flat = {}
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}.")
-        else:
+        elif not isinstance(value, list):
             flat[prefix + key] = value
     return flat
 
@@ -327,7 +328,7 @@ def _contradictions(record: dict) -> Iterator[str]:
         yield f"layers keep {kept} weights, cost says {record['cost']['kept_weights']}"
     if len(record["history"]["epoch"]) != config["epochs"]:
         yield f"history has {len(record['history']['epoch'])} of {config['epochs']} epochs"
-    for name, value in _flatten({k: v for k, v in record["test"].items() if k != "bins"}).items():
+    for name, value in _flatten(record["test"]).items():
         fraction = name.endswith(("accuracy", "ece", "auroc", "fpr95", "auroc_energy"))
         if fraction and not 0 <= value <= 1:
             yield f"{name} is {value}, not a fraction in [0, 1]"

@@ -98,6 +98,30 @@ def trained(_trained) -> SimpleNamespace:
     return copy.deepcopy(_trained)
 
 
+@pytest.fixture(scope="session")
+def fitted():
+    """(model, uint8 images, targets): three faint patterns, learned well but not perfectly."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.rand(3, 3, 6, 6, generator=generator)
+    targets = torch.arange(240) % 3
+    noise = 0.15 * torch.randn(240, 3, 6, 6, generator=generator)
+    images = ((0.4 + 0.15 * patterns[targets] + noise).clamp(0, 1) * 255).byte()
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    )
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(15):
+        optimiser.zero_grad()
+        F.cross_entropy(model(images[:120] / 255), targets[:120]).backward()
+        optimiser.step()
+    return model, images, targets
+
+
 def made_up_record(config: RunConfig, accuracy: float = 0.5) -> dict:
     """A record of the right form that contradicts nothing, without any training."""
     kept = round((1 - config.sparsity) * 1_000)

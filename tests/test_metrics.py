@@ -1,7 +1,6 @@
 """Metrics against scikit-learn, torchmetrics, brute force and hand-computed values."""
 
 import copy
-import json
 import math
 
 import numpy as np
@@ -9,12 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn import metrics as sklearn_metrics
 from torch import nn
 from torch.nn import functional as F
 
-from randprune_core.attacks import fgsm, gaussian_noise, pgd
-from randprune_core.evaluation import evaluate
 from randprune_core.metrics import (
     accuracy,
     auroc_standard_error,
@@ -27,6 +24,8 @@ from randprune_core.metrics import (
     negative_log_likelihood,
     ood_auroc,
     predict_logits,
+    roc_curve,
+    score_histogram,
 )
 
 # Few distinct values, so that most draws hold ties within and across the sides.
@@ -132,7 +131,7 @@ class TestScores:
     @settings(max_examples=100, deadline=None)
     def test_auroc_equals_scikit_learn_with_ties(self, inside, outside):
         labels = [1] * len(inside) + [0] * len(outside)
-        expected = roc_auc_score(labels, inside + outside)
+        expected = sklearn_metrics.roc_auc_score(labels, inside + outside)
         assert ood_auroc(inside, outside) == pytest.approx(expected, abs=1e-12)
         assert ood_auroc(torch.tensor(inside), np.array(outside)) == ood_auroc(inside, outside)
 
@@ -161,7 +160,7 @@ class TestScores:
     @settings(max_examples=100, deadline=None)
     def test_fpr_equals_scikit_learn_at_the_first_threshold_that_keeps_95(self, inside, outside):
         labels = [1] * len(inside) + [0] * len(outside)
-        fpr, tpr, _ = roc_curve(labels, inside + outside, drop_intermediate=False)
+        fpr, tpr, _ = sklearn_metrics.roc_curve(labels, inside + outside, drop_intermediate=False)
         kept = np.rint(tpr * len(inside)).astype(int) * 100 >= 95 * len(inside)
         assert fpr_at_95_tpr(inside, outside) == pytest.approx(fpr[kept][0])
 
@@ -258,24 +257,31 @@ class TestGradientNorm:
             gradient_norm(model, masks)
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    """(model, uint8 images, targets): three faint patterns, learned well but not perfectly."""
-    generator = torch.Generator().manual_seed(0)
-    patterns = torch.rand(3, 3, 6, 6, generator=generator)
-    targets = torch.arange(240) % 3
-    noise = 0.15 * torch.randn(240, 3, 6, 6, generator=generator)
-    images = ((0.4 + 0.15 * patterns[targets] + noise).clamp(0, 1) * 255).byte()
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
-    )
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(15):
-        optimiser.zero_grad()
-        F.cross_entropy(model(images[:120] / 255), targets[:120]).backward()
-        optimiser.step()
-    return model, images, targets
+class TestRocCurve:
+    @given(tied_scores, tied_scores)
+    @settings(max_examples=50)
+    def test_each_point_is_the_best_threshold_within_its_false_positive_rate(self, inside, outside):
+        curve = roc_curve(inside, outside, points=11)
+        labels = [1] * len(inside) + [0] * len(outside)
+        fpr, tpr, _ = sklearn_metrics.roc_curve(labels, inside + outside, drop_intermediate=False)
+        for rate, found in zip(curve["fpr"], curve["tpr"], strict=True):
+            assert found == pytest.approx(tpr[fpr <= rate + 1e-9].max(), abs=1e-6)
+
+    def test_it_runs_from_zero_to_one_and_separated_scores_reach_one_at_once(self):
+        curve = roc_curve([3.0, 2.0], [1.0, 0.0])
+        assert len(curve["fpr"]) == len(curve["tpr"]) == 101
+        assert (curve["fpr"][0], curve["fpr"][-1]) == (0, 1)
+        assert set(curve["tpr"]) == {1.0}
+        assert roc_curve([0.0], [1.0])["tpr"] == [0.0] * 100 + [1.0]
+
+    def test_histogram_counts_both_sides_and_the_ends(self):
+        found = score_histogram([0.0, 0.5, 1.0], [0.49], n_bins=2)
+        assert found == {"lower": [0.0, 0.5], "in": [1, 2], "out": [1, 0]}
+
+    @pytest.mark.parametrize("function", [roc_curve, score_histogram])
+    def test_no_scores_are_refused(self, function):
+        with pytest.raises(ValueError, match="out-distribution scores"):
+            function([0.5], [])
 
 
 class TestPredictLogits:
@@ -317,82 +323,3 @@ class TestPredictLogits:
     def test_bad_input_is_refused(self, fitted, images, batch_size):
         with pytest.raises(ValueError):
             predict_logits(fitted[0], images, batch_size)
-
-
-class TestEvaluate:
-    @pytest.fixture(scope="class")
-    def entry(self, fitted):
-        model, images, targets = fitted
-        return evaluate(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
-
-    def test_entry_has_every_key_and_survives_strict_json(self, entry):
-        assert json.loads(json.dumps(entry, allow_nan=False)) == entry
-        clean = ["accuracy", "nll", "ece", "n", "bins", "ood", "clean"]
-        assert list(entry) == [*clean, "fgsm", "pgd", "noise"]
-        assert list(entry["fgsm"]) == ["1", "2", "4", "8"]
-        assert list(entry["pgd"]) == ["0.5", "1", "2", "8"]
-        assert list(entry["noise"]) == ["0.04", "0.08", "0.12"]
-        assert len(entry["bins"]) == 15
-        empty = [row for row in entry["bins"] if row["count"] == 0]
-        assert empty and all(row["confidence"] is row["accuracy"] is None for row in empty)
-        attacked = [*entry["fgsm"].values(), *entry["pgd"].values(), *entry["noise"].values()]
-        assert all(cell["n"] == 180 and 0 <= cell["accuracy"] <= 1 for cell in attacked)
-
-    def test_clean_metrics_are_those_of_the_single_functions(self, entry, fitted):
-        model, images, targets = fitted
-        logits = predict_logits(model, images)
-        out = predict_logits(model, images[:50] // 3)
-        assert entry["n"] == 240
-        assert entry["accuracy"] == accuracy(logits, targets)
-        assert entry["nll"] == negative_log_likelihood(logits, targets)
-        assert entry["ece"] == expected_calibration_error(logits.double().softmax(1), targets)
-        dark = entry["ood"]["dark"]
-        assert (dark["n"], dark["n_in"]) == (50, 240)
-        assert dark["auroc"] == ood_auroc(max_softmax(logits), max_softmax(out))
-        assert dark["auroc_se"] == auroc_standard_error(max_softmax(logits), max_softmax(out))
-        assert dark["fpr95"] == fpr_at_95_tpr(max_softmax(logits), max_softmax(out))
-        assert dark["auroc_energy"] == ood_auroc(energy(logits), energy(out))
-
-    def test_attacks_and_noise_are_those_of_the_single_functions(self, entry, fitted):
-        model, images, targets = fitted
-        x, y = images[:180] / 255, targets[:180]
-        right = predict_logits(model, x).argmax(1) == y
-        assert entry["clean"] == {"accuracy": pytest.approx(right.double().mean().item()), "n": 180}
-        assert 0.5 < entry["clean"]["accuracy"] < 1  # some are misclassified as they are
-        for key, cell in entry["fgsm"].items():
-            attacked = fgsm(model, x, y, float(key) / 255)
-            assert cell["accuracy"] == accuracy(predict_logits(model, attacked), y)
-        for key, cell in entry["pgd"].items():
-            epsilon = float(key) / 255
-            attacked = pgd(model, x, y, epsilon, epsilon / 4, 10, seed=0)
-            still = (predict_logits(model, attacked).argmax(1) == y) & right
-            assert cell["accuracy"] == pytest.approx(still.double().mean().item())
-        for key, cell in entry["noise"].items():
-            noisy = gaussian_noise(x, float(key), seed=0)
-            assert cell["accuracy"] == accuracy(predict_logits(model, noisy), y)
-        assert entry["pgd"]["8"]["accuracy"] < entry["pgd"]["0.5"]["accuracy"]
-
-    def test_entry_repeats_bit_for_bit_and_leaves_the_network_untouched(self, entry, fitted):
-        model, images, targets = fitted
-        before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-        again = evaluate(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
-        assert again == entry
-        assert torch.equal(torch.get_rng_state(), state)
-        assert model.training and all(p.requires_grad for p in model.parameters())
-        assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
-
-    def test_more_attack_images_than_images_uses_all_and_says_so(self, fitted):
-        model, images, targets = fitted
-        entry = evaluate(model, images[:20], targets[:20], {}, attack_images=1000)
-        assert entry["ood"] == {}
-        assert entry["pgd"]["8"]["n"] == entry["noise"]["0.04"]["n"] == 20
-
-    def test_network_that_is_never_right_has_robust_accuracy_zero(self, fitted):
-        model, images, _ = fitted
-        wrong = (predict_logits(model, images).argmax(1) + 1) % 3
-        entry = evaluate(model, images, wrong, {}, attack_images=20)
-        assert entry["accuracy"] == entry["pgd"]["0.5"]["accuracy"] == 0
-
-    def test_no_attack_images_are_refused(self, fitted):
-        with pytest.raises(ValueError, match="attack_images is 0"):
-            evaluate(*fitted, {}, attack_images=0)
