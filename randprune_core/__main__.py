@@ -104,14 +104,13 @@ def _config(values: dict, device: str) -> RunConfig:
     if chosen.get("dataset") in TRAIN_IMAGES:
         chosen.setdefault("train_images", TRAIN_IMAGES[chosen["dataset"]])
     if values["variant"] in (None, "auto"):
-        from .data import available_variant
+        from .data_files import available_variant
 
         chosen["variant"] = available_variant(chosen["dataset"])
     if values["precision"] in (None, "auto"):
         from .precision import native_precision
-        from .training import pick_device
 
-        chosen["precision"] = native_precision(pick_device(device).type)
+        chosen["precision"] = native_precision(device)
     return RunConfig(**chosen)
 
 

@@ -5,20 +5,18 @@ normalises or shuffles on disk: what a network sees is made batch by batch by `a
 """
 
 import hashlib
-import io
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .data_files import CLASSES, DataError, available_variant, identify
 from .paths import data_root
+
+__all__ = ["DataError", "Dataset", "augment", "available_variant", "load_dataset"]
+__all__ += ["load_ood_images", "pad_for_crops"]
 
 OOD_SETS = {"digits": ("photos",), "cifar10": ("cifar100",), "cifar100": ("cifar10",)}
 """The out-of-distribution sets of each training set; every run records all of them."""
@@ -28,29 +26,6 @@ PADDING = {"digits": 2, "cifar10": 4, "cifar100": 4}
 
 FLIPPED = ("cifar10", "cifar100")
 """Data sets whose images may be mirrored without becoming something else."""
-
-CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
-_LABEL_COLUMN = {"cifar10": "label", "cifar100": "fine_label"}
-
-# Fingerprints of copies that are known by name: (train, test), over encoded bytes and labels.
-KNOWN_COPIES = {
-    "cifar10": {
-        "jpeg75": (
-            "4207be2186e299f163fec779f432ffbe441064ac2af5e4b675e9a94b91343e5a",
-            "bcab6501311e856017d314c2bcab2e0237786fe1b972e9d194252730a4213e4a",
-        ),
-    },
-    "cifar100": {
-        "jpeg75": (
-            "a57822aea948c1a119d3323191b075aa280b10fce13b437fe7d582eebe69ef16",
-            "6da9d1179dbf4c46a8b21104b60e6feccdf5a91aae376f55fc7bec2bbe824bc8",
-        ),
-    },
-}
-
-
-class DataError(ValueError):
-    """A data set is missing, damaged or not what was asked for; the message is for the user."""
 
 
 @dataclass(frozen=True)
@@ -93,24 +68,6 @@ class Dataset:
         return slice(0, train_images), slice(total - validation, total)
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    """A data set as found: bytes and labels per split, not decoded yet."""
-
-    source: str
-    images: dict[str, Sequence[bytes]]
-    labels: dict[str, np.ndarray]
-    decode: Callable[[Sequence[bytes], str], np.ndarray]
-
-
-def available_variant(name: str, download: bool = True) -> str:
-    """Which copy of a data set lies in `data_root()`: its variant name, found without decoding.
-
-    Raises `DataError` when there is none and it cannot be (or is not to be) downloaded.
-    """
-    return _identify(name, download)[0]
-
-
 def load_dataset(name: str, variant: str | None = None) -> Dataset:
     """Load a data set from `data_root()`; a second call in one process answers from memory.
 
@@ -138,7 +95,8 @@ def load_ood_images(name: str) -> dict[str, Tensor]:
 def _load(name: str, root: str) -> Dataset:
     if name == "digits":
         return _load_digits()
-    variant, fingerprint, encoded = _identify(name)
+    found = identify(name)
+    encoded = found.encoded
     images, labels = {}, {}
     for split in ("train", "test"):
         pixels = encoded.decode(encoded.images[split], f"{name} {split}")
@@ -152,178 +110,15 @@ def _load(name: str, root: str) -> Dataset:
             )
     return Dataset(
         name,
-        variant,
+        found.variant,
         encoded.source,
-        fingerprint,
+        found.fingerprint,
         CLASSES[name],
         images["train"],
         labels["train"],
         images["test"],
         labels["test"],
     )
-
-
-def _identify(name: str, download: bool = True) -> tuple[str, str, _Encoded | None]:
-    if name == "digits":
-        return "original", "", None
-    if name not in CLASSES:
-        raise DataError(f"data set {name!r} cannot be loaded here: known are {', '.join(CLASSES)}")
-    encoded = _find(name, download)
-    prints = tuple(_fingerprint(encoded.images[s], encoded.labels[s]) for s in ("train", "test"))
-    whole = hashlib.sha256("".join(prints).encode()).hexdigest()
-    if encoded.source == "torchvision":  # torchvision has checked its own MD5 sums
-        return "original", whole, encoded
-    for variant, known in KNOWN_COPIES[name].items():
-        if prints == known:
-            return variant, whole, encoded
-        if prints[0] == known[0] or prints[1] == known[1]:
-            damaged = "test" if prints[0] == known[0] else "train"
-            raise DataError(
-                f"{name} in {data_root()}: its {damaged} file is damaged (the other one is the "
-                f"known copy {variant!r}); fetch the {damaged} file again"
-            )
-    warnings.warn(
-        f"{name} in {data_root()} is no known copy: used as variant {whole[:8]!r}", stacklevel=4
-    )
-    return whole[:8], whole, encoded
-
-
-def _fingerprint(images: Sequence[bytes], labels: np.ndarray) -> str:
-    """sha256 over the encoded bytes and the labels: decoded pixels depend on the JPEG library."""
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(image)
-    digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
-    return digest.hexdigest()
-
-
-def _find(name: str, download: bool) -> _Encoded:
-    root = data_root()
-    if _torchvision_folder(name, root).is_dir():
-        return _read_torchvision(name, root)
-    if found := _parquet_files(name, root):
-        return _read_parquet(name, found)
-    if not download:
-        raise _not_found(name, root)
-    return _download(name, root)
-
-
-def _not_found(name: str, root: Path) -> DataError:
-    return DataError(
-        f"{name} was not found: looked in {root} for {_torchvision_folder(name, root).name}/ "
-        f"(torchvision) and {name}/**/train-*.parquet, and it could not be downloaded; set "
-        "RANDPRUNE_DATA to a folder that holds it"
-    )
-
-
-def _torchvision_folder(name: str, root: Path) -> Path:
-    return root / {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]
-
-
-def _torchvision_class(name: str):
-    import torchvision
-
-    return {
-        "cifar10": torchvision.datasets.CIFAR10,
-        "cifar100": torchvision.datasets.CIFAR100,
-    }[name]
-
-
-def _read_torchvision(name: str, root: Path) -> _Encoded:
-    images, labels = {}, {}
-    for split in ("train", "test"):
-        try:
-            found = _torchvision_class(name)(str(root), train=split == "train")
-        except Exception as error:  # torchvision raises RuntimeError, EOFError, UnpicklingError ...
-            raise DataError(
-                f"{name}: {_torchvision_folder(name, root)} is damaged or incomplete; delete that "
-                "folder and let torchvision download it again"
-            ) from error
-        images[split] = [image.tobytes() for image in found.data]
-        labels[split] = np.asarray(found.targets, dtype=np.int64)
-    return _Encoded("torchvision", images, labels, _decode_raw)
-
-
-def _decode_raw(images: Sequence[bytes], where: str) -> np.ndarray:
-    return np.frombuffer(b"".join(images), dtype=np.uint8).reshape(-1, 32, 32, 3).copy()
-
-
-def _parquet_files(name: str, root: Path) -> dict[str, list[Path]]:
-    found = {s: sorted(root.glob(f"{name}/**/{s}-*.parquet")) for s in ("train", "test")}
-    if bool(found["train"]) != bool(found["test"]):
-        there, lacking = ("train", "test") if found["train"] else ("test", "train")
-        raise DataError(
-            f"{name}: {root / name} holds a {there} file but no {lacking}-*.parquet; add it"
-        )
-    return found if found["train"] else {}
-
-
-def _read_parquet(name: str, files: dict[str, list[Path]]) -> _Encoded:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    label_column = _LABEL_COLUMN[name]
-    images, labels = {}, {}
-    for split, paths in files.items():
-        images[split], parts = [], []
-        for path in paths:
-            try:
-                table = pq.read_table(path, columns=["img", label_column])
-                encoded = pc.struct_field(table.column("img"), "bytes").to_pylist()
-                parts.append(table.column(label_column).to_numpy().astype(np.int64))
-            except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
-                reason = (str(error).splitlines() or ["no reason given"])[0]
-                raise DataError(
-                    f"{path}: not a readable Parquet file with img and {label_column} ({reason}); "
-                    "fetch it again"
-                ) from error
-            if any(image is None for image in encoded):
-                raise DataError(f"{path}: an image has no bytes; fetch it again")
-            images[split] += encoded
-        labels[split] = np.concatenate(parts)
-    return _Encoded("parquet", images, labels, _decode_pictures)
-
-
-def _decode_pictures(images: Sequence[bytes], where: str) -> np.ndarray:
-    """Decode PNG or JPEG pictures of 32 x 32 pixels to (n, 32, 32, 3) uint8."""
-    from PIL import Image
-
-    pixels = np.empty((len(images), 32, 32, 3), dtype=np.uint8)
-    for position, encoded in enumerate(images):
-        try:
-            with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as picture:
-                if picture.size != (32, 32):
-                    raise ValueError(f"its size is {picture.size}, not (32, 32)")
-                pixels[position] = np.asarray(picture.convert("RGB"))
-        except Exception as error:  # Pillow raises many kinds for damaged pictures
-            raise DataError(f"{where}: image {position} is damaged ({error})") from error
-    return pixels
-
-
-def _download(name: str, root: Path) -> _Encoded:
-    """Let torchvision download the data; it reaches `root` only when it is complete."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="randprune-") as folder:
-            for train in (True, False):
-                _torchvision_class(name)(folder, train=train, download=True)
-            _move_in(_torchvision_folder(name, Path(folder)), root)
-    except (OSError, RuntimeError) as error:
-        raise _not_found(name, root) from error
-    return _read_torchvision(name, root)
-
-
-def _move_in(complete: Path, root: Path) -> None:
-    """Put a folder into `root` at once; whichever of two processes is first there wins."""
-    root.mkdir(parents=True, exist_ok=True)
-    target = root / complete.name
-    with tempfile.TemporaryDirectory(prefix=".randprune-", dir=root) as staging:
-        copied = shutil.copytree(complete, Path(staging) / complete.name)
-        try:
-            Path(copied).rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
 
 
 def _load_digits() -> Dataset:

@@ -48,3 +48,8 @@ def checkpoint_path(run_id: str) -> Path:
 def lock_path(run_id: str) -> Path:
     """The lock that keeps two processes from training the same run."""
     return CHECKPOINTS / f"{run_id}.lock"
+
+
+def identified_path() -> Path:
+    """Which copies of a data set were recognised before: `results/local/identified_data.json`."""
+    return LOCAL / "identified_data.json"

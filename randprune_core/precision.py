@@ -6,8 +6,9 @@ calibration and attacks; only the training steps may use it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-import torch
+# torch is imported where it is used: to look a run up must not take the seconds that it takes.
 
 
 @contextmanager
@@ -16,6 +17,8 @@ def full_float32() -> Iterator[None]:
 
     Autocast is left as it is; leave it out where everything must be float32.
     """
+    import torch
+
     # The per-backend switch is used alone: torch refuses a mix with the older `allow_tf32`.
     backends = (
         torch.backends.cuda.matmul,
@@ -33,11 +36,26 @@ def full_float32() -> Iterator[None]:
             backend.fp32_precision = precision
 
 
-def native_precision(device: str = "cpu") -> str:
-    """`bfloat16` where the device multiplies it natively, else `float32`."""
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
-    return "bfloat16" if "avx512_bf16" in _cpu_flags() else "float32"
+def native_precision(device: str = "auto") -> str:
+    """`bfloat16` where the device (auto, cpu or cuda) multiplies it natively, else `float32`.
+
+    Raises `ValueError` for a device that is not there.
+    """
+    if device == "cpu" or (device == "auto" and not _has_gpu()):
+        return "bfloat16" if "avx512_bf16" in _cpu_flags() else "float32"
+    import torch
+
+    from .training import pick_device
+
+    picked = pick_device(device)
+    if picked.type == "cpu":
+        return native_precision("cpu")
+    return "bfloat16" if torch.cuda.get_device_capability(picked) >= (8, 0) else "float32"
+
+
+def _has_gpu() -> bool:
+    """Whether a driver shows a GPU that CUDA might use (on Linux, or Linux within Windows)."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def _cpu_flags() -> str:

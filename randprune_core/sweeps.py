@@ -162,11 +162,11 @@ def variant_at_hand(dataset: str) -> str | None:
     """The variant of the data in `data_root()`, None where there is none; downloads nothing."""
     if not paths.data_root().is_dir():
         return None
-    from . import data
+    from . import data_files
 
     try:
-        return data.available_variant(dataset, download=False)
-    except data.DataError:
+        return data_files.available_variant(dataset, download=False)
+    except data_files.DataError:
         return None
 
 
@@ -313,7 +313,7 @@ def _one_thread() -> None:
 
 def _train_one(config: RunConfig, device: str, deadline: float | None) -> tuple[str, str]:
     """Train one run in a worker; what is wrong with this run alone is turned to words."""
-    from .data import DataError
+    from .data_files import DataError
     from .training import OutOfTime
 
     try:

@@ -32,6 +32,8 @@ def no_data(monkeypatch, tmp_path_factory):
     """No test meets the data of this machine, unless it asks for `real_data`."""
     monkeypatch.delenv("RANDPRUNE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    identified = tmp_path_factory.mktemp("identified") / "data.json"
+    monkeypatch.setattr(paths, "identified_path", lambda: identified)
 
 
 @pytest.fixture

@@ -11,17 +11,9 @@ import torch
 import torch.nn.functional as F
 from conftest import files_under, picture, write_parquet
 
-from randprune_core import data
-from randprune_core.data import (
-    CLASSES,
-    DataError,
-    Dataset,
-    augment,
-    available_variant,
-    load_dataset,
-    load_ood_images,
-    pad_for_crops,
-)
+from randprune_core import data, data_files, paths
+from randprune_core.data import Dataset, augment, load_dataset, load_ood_images, pad_for_crops
+from randprune_core.data_files import CLASSES, DataError, available_variant
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +36,7 @@ def known_copy(cifar_folder, monkeypatch):
         if name == "digits":
             continue
         prints = tuple(fingerprint(cifar_folder, name, split) for split in ("train", "test"))
-        monkeypatch.setitem(data.KNOWN_COPIES, name, {"jpeg75": prints})
+        monkeypatch.setitem(data_files.KNOWN_COPIES, name, {"jpeg75": prints})
     return cifar_folder
 
 
@@ -249,9 +241,36 @@ def test_an_unknown_copy_is_used_with_a_warning_and_named_by_its_fingerprint(cif
 
 
 def test_available_variant_decodes_nothing(known_copy, monkeypatch):
-    monkeypatch.setattr(data, "_decode_pictures", None)
+    monkeypatch.setattr(data_files, "_decode_pictures", None)
     assert available_variant("cifar10") == available_variant("cifar100") == "jpeg75"
     assert available_variant("digits") == "original"
+
+
+def test_files_that_were_identified_are_not_read_again_until_they_change(known_copy, monkeypatch):
+    identify = data_files.identify
+    monkeypatch.setattr(data_files, "identify", None)
+    with pytest.raises(TypeError):  # nothing is remembered yet
+        available_variant("cifar10")
+    monkeypatch.setattr(data_files, "identify", identify)
+    assert available_variant("cifar10") == "jpeg75"
+    monkeypatch.setattr(data_files, "identify", None)
+    assert available_variant("cifar10") == "jpeg75"
+    known_copy.path["cifar10", "test"].touch()
+    with pytest.raises(TypeError):
+        available_variant("cifar10")
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "{"])
+def test_a_damaged_memory_of_identified_files_is_made_anew(known_copy, content):
+    paths.identified_path().write_text(content)
+    assert available_variant("cifar10") == "jpeg75"
+    assert "jpeg75" in paths.identified_path().read_text()
+
+
+def test_files_are_identified_where_the_memory_cannot_be_written(known_copy, monkeypatch, tmp_path):
+    (tmp_path / "a file").touch()
+    monkeypatch.setattr(paths, "identified_path", lambda: tmp_path / "a file" / "data.json")
+    assert available_variant("cifar10") == "jpeg75"
 
 
 def test_a_second_load_answers_from_memory(known_copy):
@@ -371,8 +390,8 @@ def test_the_first_of_two_downloads_wins(cifar_folder, tmp_path):
     first = write_torchvision(cifar_folder, tmp_path / "first")
     (first / "first").touch()
     second = write_torchvision(cifar_folder, tmp_path / "second")
-    data._move_in(first, root)
-    data._move_in(second, root)
+    data_files._move_in(first, root)
+    data_files._move_in(second, root)
     assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
     assert (root / "cifar-10-batches-py" / "first").exists()
 

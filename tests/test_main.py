@@ -12,6 +12,7 @@ from conftest import TINY, files_under, made_up_record, store_record, tiny
 from randprune_core import paths, training
 from randprune_core.__main__ import main
 from randprune_core.config import TRAIN_IMAGES, run_id
+from randprune_core.precision import native_precision
 from randprune_core.sweeps import FIGURES, PROFILES, grid
 
 
@@ -223,6 +224,20 @@ def test_train_prints_the_path_of_its_record_and_then_answers_from_it(call, stor
     assert files_under(store) == [str(path.relative_to(store))]
 
 
+def test_a_recorded_run_is_answered_without_loading_torch(store):
+    store_record(made_up_record(tiny(precision=native_precision("cpu"))))
+    values = {name: value for name, value in TINY.items() if name != "precision"}
+    pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in values.items()]
+    arguments = ["train", *(part for pair in pairs for part in pair), "--device", "cpu"]
+    code = (
+        "import sys; from randprune_core.__main__ import main; "
+        f"status = main({arguments!r}); sys.exit(3 if 'torch' in sys.modules else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "test accuracy 50.00%" in done.stdout
+
+
 def test_options_that_are_left_out_follow_the_data_set_and_the_processor(call, no_training):
     config = tiny(train_images=TRAIN_IMAGES["digits"])
     for precision in ("float32", "bfloat16"):
@@ -231,8 +246,6 @@ def test_options_that_are_left_out_follow_the_data_set_and_the_processor(call, n
     values = {name: value for name, value in TINY.items() if name not in left_out}
     pairs = [(f"--{name.replace('_', '-')}", value) for name, value in values.items()]
     code, out, _ = call("train", *(part for pair in pairs for part in pair), "--device", "cpu")
-    from randprune_core.precision import native_precision
-
     assert code == 0
     expected = tiny(train_images=config.train_images, precision=native_precision("cpu"))
     assert out.splitlines()[-1] == str(paths.record_path("digits", run_id(expected)))

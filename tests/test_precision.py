@@ -62,10 +62,23 @@ def test_a_cpu_trains_in_bfloat16_only_where_it_multiplies_it_natively(
 
 @pytest.mark.parametrize(("capability", "expected"), [((9, 0), "bfloat16"), ((7, 5), "float32")])
 def test_a_gpu_trains_in_bfloat16_from_compute_capability_8_on(monkeypatch, capability, expected):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert native_precision("cuda:0") == expected
 
 
 def test_the_flags_of_this_processor_can_be_read_or_are_none():
     assert isinstance(precision._cpu_flags(), str)
     assert native_precision() in ("bfloat16", "float32")
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_auto_is_the_cpu_where_cuda_cannot_be_used(monkeypatch, driver):
+    monkeypatch.setattr(precision, "_has_gpu", lambda: driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert native_precision("auto") == native_precision("cpu")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="'tpu' is not known"):
+        native_precision("tpu")

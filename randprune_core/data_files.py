@@ -1,0 +1,283 @@
+"""CIFAR on disk: where it is looked for, how it is read, and which copy of it that is.
+
+Nothing here is a tensor, so that a run can be looked up by its data without loading torch.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import paths
+
+CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
+_LABEL_COLUMN = {"cifar10": "label", "cifar100": "fine_label"}
+
+# Fingerprints of copies that are known by name: (train, test), over encoded bytes and labels.
+KNOWN_COPIES = {
+    "cifar10": {
+        "jpeg75": (
+            "4207be2186e299f163fec779f432ffbe441064ac2af5e4b675e9a94b91343e5a",
+            "bcab6501311e856017d314c2bcab2e0237786fe1b972e9d194252730a4213e4a",
+        ),
+    },
+    "cifar100": {
+        "jpeg75": (
+            "a57822aea948c1a119d3323191b075aa280b10fce13b437fe7d582eebe69ef16",
+            "6da9d1179dbf4c46a8b21104b60e6feccdf5a91aae376f55fc7bec2bbe824bc8",
+        ),
+    },
+}
+
+
+class DataError(ValueError):
+    """A data set is missing, damaged or not what was asked for; the message is for the user."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A data set as found: bytes and labels per split, not decoded yet."""
+
+    source: str
+    images: dict[str, Sequence[bytes]]
+    labels: dict[str, np.ndarray]
+    decode: Callable[[Sequence[bytes], str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A data set as found, with the name of the copy and its fingerprint (64 hex digits)."""
+
+    variant: str
+    fingerprint: str
+    encoded: Encoded
+
+
+def available_variant(name: str, download: bool = True) -> str:
+    """Which copy of a data set lies in `data_root()`: its variant name, found without decoding.
+
+    Files that were identified before and have not changed since (path, size and time) are not read
+    again; loading them always is a full check. Raises `DataError` when there is none and it cannot
+    be (or is not to be) downloaded.
+    """
+    if name == "digits":
+        return "original"
+    key = _files_key(name)
+    known = _read_memory()
+    if key in known:
+        return known[key]
+    variant = identify(name, download).variant
+    if key := _files_key(name):  # none before a download
+        _write_memory(known | {key: variant})
+    return variant
+
+
+def _files_key(name: str) -> str | None:
+    """What tells the files of a data set from other ones without reading them; None: no files."""
+    _check_name(name)
+    root = paths.data_root()
+    files = [path for path in _torchvision_folder(name, root).glob("*") if path.is_file()]
+    if not files:
+        files = [path for group in _parquet_files(name, root).values() for path in group]
+    if not files:
+        return None
+    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
+    return hashlib.sha256(repr((name, states)).encode()).hexdigest()
+
+
+def _read_memory() -> dict[str, str]:
+    try:
+        known = json.loads(paths.identified_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write_memory(known: dict[str, str]) -> None:
+    """Remember which files are which copy; where that cannot be written, nothing is lost."""
+    path = paths.identified_path()
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(known), encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        return
+
+
+def identify(name: str, download: bool = True) -> Identified:
+    """Find and read a CIFAR data set, and compare it with the copies that are known.
+
+    Raises `DataError` when it is not there, or is a known copy that is damaged.
+    """
+    _check_name(name)
+    encoded = _find(name, download)
+    prints = tuple(_fingerprint(encoded.images[s], encoded.labels[s]) for s in ("train", "test"))
+    whole = hashlib.sha256("".join(prints).encode()).hexdigest()
+    if encoded.source == "torchvision":  # torchvision has checked its own MD5 sums
+        return Identified("original", whole, encoded)
+    for variant, known in KNOWN_COPIES[name].items():
+        if prints == known:
+            return Identified(variant, whole, encoded)
+        if prints[0] == known[0] or prints[1] == known[1]:
+            damaged = "test" if prints[0] == known[0] else "train"
+            raise DataError(
+                f"{name} in {paths.data_root()}: its {damaged} file is damaged (the other one is "
+                f"the known copy {variant!r}); fetch the {damaged} file again"
+            )
+    warnings.warn(
+        f"{name} in {paths.data_root()} is no known copy: used as variant {whole[:8]!r}",
+        stacklevel=4,
+    )
+    return Identified(whole[:8], whole, encoded)
+
+
+def _check_name(name: str) -> None:
+    if name not in KNOWN_COPIES:
+        raise DataError(f"data set {name!r} cannot be loaded here: known are {', '.join(CLASSES)}")
+
+
+def _fingerprint(images: Sequence[bytes], labels: np.ndarray) -> str:
+    """sha256 over the encoded bytes and the labels: decoded pixels depend on the JPEG library."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(image)
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _find(name: str, download: bool) -> Encoded:
+    root = paths.data_root()
+    if _torchvision_folder(name, root).is_dir():
+        return _read_torchvision(name, root)
+    if found := _parquet_files(name, root):
+        return _read_parquet(name, found)
+    if not download:
+        raise _not_found(name, root)
+    return _download(name, root)
+
+
+def _not_found(name: str, root: Path) -> DataError:
+    return DataError(
+        f"{name} was not found: looked in {root} for {_torchvision_folder(name, root).name}/ "
+        f"(torchvision) and {name}/**/train-*.parquet, and it could not be downloaded; set "
+        "RANDPRUNE_DATA to a folder that holds it"
+    )
+
+
+def _torchvision_folder(name: str, root: Path) -> Path:
+    return root / {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]
+
+
+def _torchvision_class(name: str):
+    import torchvision
+
+    return {
+        "cifar10": torchvision.datasets.CIFAR10,
+        "cifar100": torchvision.datasets.CIFAR100,
+    }[name]
+
+
+def _read_torchvision(name: str, root: Path) -> Encoded:
+    images, labels = {}, {}
+    for split in ("train", "test"):
+        try:
+            found = _torchvision_class(name)(str(root), train=split == "train")
+        except Exception as error:  # torchvision raises RuntimeError, EOFError, UnpicklingError ...
+            raise DataError(
+                f"{name}: {_torchvision_folder(name, root)} is damaged or incomplete; delete that "
+                "folder and let torchvision download it again"
+            ) from error
+        images[split] = [image.tobytes() for image in found.data]
+        labels[split] = np.asarray(found.targets, dtype=np.int64)
+    return Encoded("torchvision", images, labels, _decode_raw)
+
+
+def _decode_raw(images: Sequence[bytes], where: str) -> np.ndarray:
+    return np.frombuffer(b"".join(images), dtype=np.uint8).reshape(-1, 32, 32, 3).copy()
+
+
+def _parquet_files(name: str, root: Path) -> dict[str, list[Path]]:
+    found = {s: sorted(root.glob(f"{name}/**/{s}-*.parquet")) for s in ("train", "test")}
+    if bool(found["train"]) != bool(found["test"]):
+        there, lacking = ("train", "test") if found["train"] else ("test", "train")
+        raise DataError(
+            f"{name}: {root / name} holds a {there} file but no {lacking}-*.parquet; add it"
+        )
+    return found if found["train"] else {}
+
+
+def _read_parquet(name: str, files: dict[str, list[Path]]) -> Encoded:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    label_column = _LABEL_COLUMN[name]
+    images, labels = {}, {}
+    for split, found in files.items():
+        images[split], parts = [], []
+        for path in found:
+            try:
+                table = pq.read_table(path, columns=["img", label_column])
+                encoded = pc.struct_field(table.column("img"), "bytes").to_pylist()
+                parts.append(table.column(label_column).to_numpy().astype(np.int64))
+            except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+                reason = (str(error).splitlines() or ["no reason given"])[0]
+                raise DataError(
+                    f"{path}: not a readable Parquet file with img and {label_column} ({reason}); "
+                    "fetch it again"
+                ) from error
+            if any(image is None for image in encoded):
+                raise DataError(f"{path}: an image has no bytes; fetch it again")
+            images[split] += encoded
+        labels[split] = np.concatenate(parts)
+    return Encoded("parquet", images, labels, _decode_pictures)
+
+
+def _decode_pictures(images: Sequence[bytes], where: str) -> np.ndarray:
+    """Decode PNG or JPEG pictures of 32 x 32 pixels to (n, 32, 32, 3) uint8."""
+    from PIL import Image
+
+    pixels = np.empty((len(images), 32, 32, 3), dtype=np.uint8)
+    for position, encoded in enumerate(images):
+        try:
+            with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as picture:
+                if picture.size != (32, 32):
+                    raise ValueError(f"its size is {picture.size}, not (32, 32)")
+                pixels[position] = np.asarray(picture.convert("RGB"))
+        except Exception as error:  # Pillow raises many kinds for damaged pictures
+            raise DataError(f"{where}: image {position} is damaged ({error})") from error
+    return pixels
+
+
+def _download(name: str, root: Path) -> Encoded:
+    """Let torchvision download the data; it reaches `root` only when it is complete."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="randprune-") as folder:
+            for train in (True, False):
+                _torchvision_class(name)(folder, train=train, download=True)
+            _move_in(_torchvision_folder(name, Path(folder)), root)
+    except (OSError, RuntimeError) as error:
+        raise _not_found(name, root) from error
+    return _read_torchvision(name, root)
+
+
+def _move_in(complete: Path, root: Path) -> None:
+    """Put a folder into `root` at once; whichever of two processes is first there wins."""
+    root.mkdir(parents=True, exist_ok=True)
+    target = root / complete.name
+    with tempfile.TemporaryDirectory(prefix=".randprune-", dir=root) as staging:
+        copied = shutil.copytree(complete, Path(staging) / complete.name)
+        try:
+            Path(copied).rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
