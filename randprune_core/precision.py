@@ -45,7 +45,7 @@ def native_precision(device: str = "auto") -> str:
         return "bfloat16" if "avx512_bf16" in _cpu_flags() else "float32"
     import torch
 
-    from .training import pick_device
+    from .engine import pick_device
 
     picked = pick_device(device)
     if picked.type == "cpu":

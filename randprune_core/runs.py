@@ -280,7 +280,7 @@ def device_name(device: str = "auto") -> str:
     """The model name of the processor or GPU, as provenance states it."""
     import torch
 
-    from .training import pick_device
+    from .engine import pick_device
 
     picked = pick_device(device)
     if picked.type == "cuda":

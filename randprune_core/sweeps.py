@@ -249,7 +249,7 @@ def sweep(
     report = SweepReport(found=len(configs) - len(todo))
     if not todo:
         return report
-    from .training import pick_device
+    from .engine import pick_device
 
     kind = pick_device(device).type
     workers = workers or (1 if kind == "cuda" else os.cpu_count())

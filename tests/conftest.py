@@ -124,6 +124,14 @@ def fitted():
     return model, images, targets
 
 
+@pytest.fixture
+def unmeasured(monkeypatch, store):
+    """`train` returns the finished `Run` itself: quick, and the network can be looked at."""
+    from randprune_core import training
+
+    monkeypatch.setattr(training, "measure", lambda run: run)
+
+
 def made_up_record(config: RunConfig, accuracy: float = 0.5) -> dict:
     """A record of the right form that contradicts nothing, without any training."""
     kept = round((1 - config.sparsity) * 1_000)

@@ -1,34 +1,20 @@
 """The engine: masks hold, seeds do what they say, an independent loop agrees, and it can resume."""
 
 import math
-import time
 
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY, files_under, tiny
 
-from randprune_core import data, masks, metrics, paths, saliency, training
-from randprune_core.config import TRAIN_IMAGES, RunConfig
+from randprune_core import data, engine, masks, metrics, training
+from randprune_core.config import RunConfig
+from randprune_core.engine import Run
 from randprune_core.models import NORMALIZATION, build_model, maskable_weights, with_normalization
-from randprune_core.training import (
-    OutOfTime,
-    Run,
-    TrainingFailed,
-    attack_images,
-    draw_masks,
-    learning_rate,
-    pick_device,
-    train,
-)
+from randprune_core.protocol import draw_masks, epoch_plan
+from randprune_core.training import TrainingFailed, train
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def unmeasured(monkeypatch, store):
-    """`train` returns the finished `Run` itself: quick, and the network can be looked at."""
-    monkeypatch.setattr(training, "_measure", lambda run, ood: run)
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +31,6 @@ def equal(first: dict, second: dict) -> bool:
 
 
 # --- what is refused -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["gpu", "tpu", "", "CPU"])
-def test_pick_device_names_what_it_refuses(name):
-    with pytest.raises(ValueError, match=f"device {name!r} is not known.*cuda"):
-        pick_device(name)
-
-
-def test_pick_device_refuses_cuda_where_there_is_none(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto") == pick_device("cpu") == CPU
-    with pytest.raises(ValueError, match="no CUDA device is available"):
-        pick_device("cuda")
 
 
 def test_more_images_than_there_are_is_refused_before_training(store):
@@ -99,7 +72,7 @@ def test_pruned_weights_are_exactly_zero_after_training_and_the_others_are_not(u
 
 
 def test_a_pruned_weight_that_is_not_zero_stops_the_run(unmeasured, monkeypatch):
-    validate, seen = training._validate, []
+    validate, seen = Run._validate, []
 
     def corrupt(run):
         validate(run)
@@ -109,56 +82,10 @@ def test_a_pruned_weight_that_is_not_zero_stops_the_run(unmeasured, monkeypatch)
         with torch.no_grad():
             weight[tuple(pruned)] = 1e-30
 
-    monkeypatch.setattr(training, "_validate", corrupt)
+    monkeypatch.setattr(Run, "_validate", corrupt)
     with pytest.raises(RuntimeError, match=r"stage2\.0\.conv1\.weight.*not zero"):
         train(tiny(), "cpu")
     assert seen == [1]
-
-
-def test_a_dense_run_has_no_masks_and_no_zero_weights(unmeasured, digits):
-    config = tiny(ratio="dense", sparsity=0.0, epochs=1)
-    assert draw_masks(config, build_model("resnet-8"), digits) == {}
-    run = train(config, "cpu")
-    assert run.masks == {} and masks.model_sparsity(run.model) == 0
-
-
-@pytest.mark.parametrize("ratio", ["snip", "grasp"])
-def test_a_criterions_ratio_keeps_its_counts_and_redraws_its_places(digits, ratio):
-    model = build_model("resnet-8", seed=0)
-    config = {"ratio": ratio, "sparsity": 0.5, "train_images": 600}
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    own = draw_masks(tiny(**config, mask_source="own"), model, digits)
-    redrawn = draw_masks(tiny(**config), model, digits)
-    counts = masks.mask_counts(own)
-    assert all(counts.values())
-    assert counts == masks.mask_counts(redrawn)
-    partly = [name for name, mask in own.items() if 0 < counts[name] < mask.numel()]
-    assert partly and not any(torch.equal(own[name], redrawn[name]) for name in partly)
-    assert equal(before, model.state_dict())
-    for mask_seed, same in ((0, True), (1, False)):
-        again = draw_masks(tiny(**config, seed_mask=mask_seed), model, digits)
-        assert equal(again, redrawn) == same
-
-
-def test_snips_own_mask_is_the_top_of_its_scores_on_the_first_batch_of_the_run(digits):
-    config = tiny(ratio="snip", sparsity=0.8, mask_source="own", batch_size=64)
-    model = build_model("resnet-8", seed=0)
-    order = training._epoch_plan(config, "digits", 0)[0][:64]
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in NORMALIZATION["digits"])
-    images = (digits.train_images[order].float() / 255 - mean) / std
-    scores = saliency.snip_scores(model, images, digits.train_labels[order])
-    drawn = draw_masks(config, model, digits)
-    total = sum(weight.numel() for weight in maskable_weights(model).values())
-    assert sum(masks.mask_counts(drawn).values()) == round(0.2 * total)
-    differing = sum(
-        int((drawn[name] != mask).sum()) for name, mask in masks.top_k_masks(scores, 0.8).items()
-    )
-    assert differing <= 4  # the pixels are normalised in another order of operations here
-
-
-def test_grasp_says_which_class_has_too_few_images(digits):
-    with pytest.raises(ValueError, match=r"class 0 has \d+ images, but 25"):
-        draw_masks(tiny(ratio="grasp", train_images=100), build_model("resnet-8"), digits)
 
 
 # --- seeds -----------------------------------------------------------------------------------
@@ -168,12 +95,12 @@ def test_each_seed_changes_its_own_part_and_nothing_else(digits):
     def parts(**seeds):
         config = tiny(**seeds)
         model = build_model(config.model, 10, config.seed_init)
-        run = Run(config, digits, CPU)
+        run = Run(config, CPU)
         kept = {name: weights_of(run)[name][mask] for name, mask in run.masks.items()}
         dense = {name: w.detach()[run.masks[name]] for name, w in maskable_weights(model).items()}
         assert equal(kept, dense)  # masking moved no weight
         initial = {name: weight.detach() for name, weight in maskable_weights(model).items()}
-        plan = dict(enumerate(training._epoch_plan(config, "digits", 0)))
+        plan = dict(enumerate(epoch_plan(config, 0)))
         return initial, run.masks, plan
 
     base = parts()
@@ -193,17 +120,6 @@ def test_each_seed_changes_the_outcome_and_the_same_seeds_repeat_it(unmeasured):
     assert len(losses) == 4
 
 
-def test_an_epochs_plan_visits_every_image_once_and_differs_from_the_next():
-    config = RunConfig(train_images=1_000)
-    order, offsets, mirrored = training._epoch_plan(config, "cifar10", 0)
-    assert torch.equal(order.sort().values, torch.arange(1_000))
-    assert offsets.shape == (1_000, 2) and offsets.min() == 0 and offsets.max() == 8
-    assert 0.4 < mirrored.float().mean() < 0.6
-    assert not torch.equal(order, training._epoch_plan(config, "cifar10", 1)[0])
-    assert not training._epoch_plan(config, "digits", 0)[2].any()  # a mirrored digit is none
-    assert training._epoch_plan(config, "digits", 0)[1].max() == 4
-
-
 def test_training_leaves_the_global_generator_alone(unmeasured):
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -212,34 +128,6 @@ def test_training_leaves_the_global_generator_alone(unmeasured):
 
 
 # --- the protocol ----------------------------------------------------------------------------
-
-
-def test_the_learning_rate_falls_tenfold_at_epochs_80_and_120_of_160():
-    config = RunConfig()
-    rates = [learning_rate(config, epoch) for epoch in range(160)]
-    assert rates[:80] == [0.1] * 80
-    assert rates[80:120] == pytest.approx([0.01] * 40)
-    assert rates[120:] == pytest.approx([0.001] * 40)
-
-
-@pytest.mark.parametrize(
-    ("epochs", "rates"),
-    [(1, [1]), (2, [1, 0.1]), (4, [1, 1, 0.1, 0.01]), (5, [1, 1, 1, 0.1, 0.01])],
-)
-def test_the_milestones_of_short_schedules_fall_on_whole_epochs(epochs, rates):
-    config = RunConfig(epochs=epochs, lr=1.0)
-    assert [learning_rate(config, epoch) for epoch in range(epochs)] == pytest.approx(rates)
-
-
-def test_a_full_run_is_attacked_on_all_test_images_and_another_on_a_tenth():
-    assert attack_images(RunConfig(train_images=45_000), 10_000) == 10_000
-    assert attack_images(RunConfig(train_images=10_000), 10_000) == 1_000
-    assert attack_images(RunConfig(epochs=1), 10_000) == 1_000
-    assert (
-        attack_images(RunConfig(dataset="digits", train_images=TRAIN_IMAGES["digits"]), 360) == 360
-    )
-    assert attack_images(tiny(), 360) == 100
-    assert attack_images(tiny(), 60) == 60
 
 
 def plain_loop(config: RunConfig, digits) -> dict:
@@ -269,7 +157,7 @@ def plain_loop(config: RunConfig, digits) -> dict:
     pixels = digits.train_images[: config.train_images].float() / 255
     seen = {"train_loss": [], "train_accuracy": [], "validation_loss": [], "norm": [], "lr": []}
     for epoch in range(config.epochs):
-        order, offsets, _ = training._epoch_plan(config, "digits", epoch)
+        order, offsets, _ = epoch_plan(config, epoch)
         model.train()
         loss_sum = right = 0
         seen["lr"].append(optimizer.param_groups[0]["lr"])
@@ -350,15 +238,16 @@ def test_an_epoch_of_fewer_than_ten_batches_has_one_norm_a_batch(unmeasured):
 def test_a_later_epochs_norm_is_the_mean_over_its_batches(unmeasured, monkeypatch):
     config = tiny(epochs=1, train_images=90, batch_size=30)
     one_by_one = train(config, "cpu").history["gradient_norm"]["norm"]
-    monkeypatch.setattr(training, "FINE_EPOCHS", 0)
+    monkeypatch.setattr(engine, "FINE_EPOCHS", 0)
     together = train(config, "cpu").history["gradient_norm"]
     assert together == {"epoch": [1.0], "norm": [pytest.approx(sum(one_by_one) / 3)]}
 
 
 def test_the_initial_gradient_norm_is_over_unpruned_weights_of_the_first_batches(store, digits):
-    run = Run(tiny(), digits, CPU)
+    run = Run(tiny(), CPU)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    found = training.initial_gradient_norm(run)
+    run.note_initial_gradient_norm()
+    found = run.history["gradient_norm_at_init"]
     assert equal(before, run.model.state_dict())
     assert all(p.grad is None for p in run.model.parameters())
     model = build_model("resnet-8")
@@ -392,76 +281,13 @@ def test_bfloat16_trains_and_differs_from_float32_in_the_small(unmeasured):
     assert masks.model_sparsity(mixed.model) == pytest.approx(0.9, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        ("resnet-8", torch.channels_last),
-        ("resnet-8-8", torch.contiguous_format),
-        ("resnet-8-4", torch.contiguous_format),
-        ("vgg-11", torch.channels_last),
-    ],
-)
-def test_narrow_strided_shortcuts_are_kept_from_channels_last_on_a_cpu(model, expected):
-    network = build_model(model)
-    assert training._memory_format(network, CPU) == expected
-    assert training._memory_format(network, torch.device("cuda")) == torch.channels_last
-
-
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_narrow_network_trains(unmeasured, width):
     run = train(tiny(model=f"resnet-8-{width}", sparsity=0.3, epochs=1, train_images=50), "cpu")
     assert math.isfinite(run.history["train_loss"][0])
 
 
-# --- stopping and going on -------------------------------------------------------------------
-
-
-def test_a_run_that_was_stopped_goes_on_to_the_same_result_bit_for_bit(unmeasured, monkeypatch):
-    config = tiny(epochs=3)
-    whole = train(config, "cpu")
-    epochs = []
-    real = training._train_epoch
-    monkeypatch.setattr(
-        training, "_train_epoch", lambda run, *rest: (epochs.append(run.epoch), real(run, *rest))
-    )
-    for stopped_after in (1, 2):
-        with pytest.raises(OutOfTime, match=f"after epoch {stopped_after} of 3"):
-            train(config, "cpu", deadline=time.time())
-    checkpoint = paths.checkpoint_path(training.run_id(config))
-    assert checkpoint.exists()
-    resumed = train(config, "cpu", deadline=time.time())  # the last epoch has nothing to put off
-    assert epochs == [0, 1, 2]
-    assert resumed.history == whole.history
-    assert equal(resumed.model.state_dict(), whole.model.state_dict())
-    assert resumed.best["epoch"] == whole.best["epoch"]
-    assert equal(resumed.best["weights"], whole.best["weights"])
-    assert not checkpoint.exists()
-
-
-@pytest.mark.parametrize("damage", ["truncated", "empty", "other data", "other config"])
-def test_a_checkpoint_that_does_not_fit_is_not_used(unmeasured, damage):
-    config = tiny(train_images=100)
-    whole = train(config, "cpu").history
-    with pytest.raises(OutOfTime):
-        train(config, "cpu", deadline=0.0)
-    checkpoint = paths.checkpoint_path(training.run_id(config))
-    if damage in ("truncated", "empty"):
-        content = checkpoint.read_bytes()
-        checkpoint.write_bytes(content[: len(content) // 2 if damage == "truncated" else 0])
-    else:
-        state = torch.load(checkpoint, weights_only=True)
-        state["history"]["train_loss"] = [-1.0]
-        if damage == "other data":
-            state["fingerprint"] = "another copy"
-        else:
-            state["config"]["lr"] = 0.2
-        torch.save(state, checkpoint)
-    assert train(config, "cpu").history == whole
-
-
-def test_a_finished_run_leaves_no_checkpoint_and_no_temporary_file(unmeasured, store):
-    train(tiny(epochs=1), "cpu")
-    assert files_under(store) == []
+# --- what is shown and kept ---------------------------------------------------------------------
 
 
 def test_a_bar_is_shown_on_request_only(unmeasured, capsys, monkeypatch):

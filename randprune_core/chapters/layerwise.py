@@ -14,7 +14,7 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from .. import data, training
+from .. import data, protocol
 from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
 from ..cost import layer_macs
 from ..masks import mask_counts, random_masks
@@ -177,7 +177,7 @@ def redraw_table(config: RunConfig) -> pd.DataFrame:
     model = build_model(config.model, dataset.num_classes, config.seed_init)
     with warnings.catch_warnings():  # emptied layers are a column here, not a warning
         warnings.simplefilter("ignore", RuntimeWarning)
-        own = training.draw_masks(replace(config, mask_source="own"), model, dataset)
+        own = protocol.draw_masks(replace(config, mask_source="own"), model, dataset)
     counts = mask_counts(own)
     kept = refill_empty(counts)
     sparsities = {layer: 1 - kept[layer] / mask.numel() for layer, mask in own.items()}

@@ -1,0 +1,72 @@
+"""Checkpoints: the state of an unfinished run, written atomically and read back.
+
+A file holds tensors, numbers and strings only and is loaded with `weights_only=True`: reading one
+runs no code. It is used for the same config on the same data, and for nothing else.
+"""
+
+import os
+import time
+from dataclasses import asdict
+
+import torch
+
+from . import paths
+from .config import RunConfig, run_id
+from .engine import Run
+
+SECONDS_BETWEEN = {"cpu": 0, "cuda": 30}
+"""The least time between two checkpoints of a run: an epoch takes a GPU less than a second."""
+
+
+def begin(config: RunConfig, device: torch.device) -> Run:
+    """The run as its checkpoint left it, else a new one with its initial gradient norm noted."""
+    state = _read(config, device)
+    if state:
+        run = Run(config, device)
+        if state.pop("fingerprint") == run.dataset.fingerprint:
+            try:
+                run.load_state(state)
+                return run
+            except (RuntimeError, ValueError, KeyError, TypeError):
+                pass  # a file of another version of this code is worth no more than none
+    run = Run(config, device)
+    run.note_initial_gradient_norm()
+    return run
+
+
+def _read(config: RunConfig, device: torch.device) -> dict | None:
+    path = paths.checkpoint_path(run_id(config))
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        same = state.pop("config") == asdict(config)
+    except Exception:  # torch raises many kinds for a file that a full disk cut short
+        return None
+    return state if same else None
+
+
+def save(run: Run) -> None:
+    """Write the state after a full epoch: to a temporary file that is then renamed."""
+    path = paths.checkpoint_path(run_id(run.config))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    state = {"config": asdict(run.config), "fingerprint": run.dataset.fingerprint, **run.state()}
+    try:
+        with run.on_stream():
+            torch.save(state, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    run.saved_at = time.monotonic()
+
+
+def save_now_and_then(run: Run) -> None:
+    """`save`, unless the last one is less than `SECONDS_BETWEEN` ago."""
+    if time.monotonic() - run.saved_at >= SECONDS_BETWEEN[run.device.type]:
+        save(run)
+
+
+def remove(config: RunConfig) -> None:
+    """Delete the checkpoint of a run that has come to its end."""
+    paths.checkpoint_path(run_id(config)).unlink(missing_ok=True)

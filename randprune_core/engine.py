@@ -1,0 +1,341 @@
+"""The engine: one run's network, masks and optimiser on a device, its steps and its checkpoints.
+
+A step works on tensors that stay where they are (the data set, the plan of the epoch, a cursor), so
+that it needs nothing from the host: on a CPU it is called, on a GPU it is captured once as a CUDA
+graph and replayed. Nothing waits for the device between the first and the last step of an epoch.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import data, masks, metrics, models
+from .config import RunConfig
+from .protocol import draw_masks, epoch_plan, learning_rate
+
+GRADIENT_SLICES = 10
+FINE_EPOCHS = 5
+INITIAL_BATCHES = 10
+WARM_UP_STEPS = 3
+
+
+class TrainingFailed(RuntimeError):
+    """The loss is no longer a finite number, so that there is nothing to go on with."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` is CUDA when there is one, else the CPU. Raises `ValueError` for what is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not name.startswith("cuda"):
+        raise ValueError(f"device {name!r} is not known: choose auto, cpu or cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: no CUDA device is available here; choose cpu")
+    return torch.device(name)
+
+
+@lru_cache(maxsize=2)
+def dataset_on(name: str, variant: str, device: torch.device) -> data.Dataset:
+    """The data set on a device, one copy for all runs of the process."""
+    dataset = data.load_dataset(name, variant).to(device)
+    _wait_for(device)
+    return dataset
+
+
+@lru_cache(maxsize=2)
+def _padded_images(name: str, variant: str, train_images: int, device: torch.device) -> Tensor:
+    dataset = dataset_on(name, variant, device)
+    training, _ = dataset.split(train_images)
+    padded = data.pad_for_crops(dataset.train_images[training], data.PADDING[name])
+    _wait_for(device)
+    return padded
+
+
+def _wait_for(device: torch.device) -> None:
+    """What is made here is read on other streams."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """Channels last, which is the fastest, wherever it is safe.
+
+    On a CPU oneDNN writes past its buffers in the backward pass of a strided 1x1 convolution with
+    fewer input channels than a vector register holds numbers, and the process aborts: seen with
+    torch 2.15 and AVX2, whose registers hold 8; those of AVX-512 hold 16.
+    """
+    risky = device.type == "cpu" and any(
+        module.kernel_size == (1, 1) and module.stride != (1, 1) and module.in_channels < 16
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d)
+    )
+    return torch.contiguous_format if risky else torch.channels_last
+
+
+class Run:
+    """One run in training: network, masks, optimiser, history, best validation weights.
+
+    An epoch is `start_epoch` (everything is handed to the device), `is_done` (whether the device
+    is through with it) and `finish_epoch` (history, validation; raises `TrainingFailed`).
+    """
+
+    def __init__(self, config: RunConfig, device: torch.device):
+        self.config, self.device = config, device
+        self.dataset = dataset_on(config.dataset, config.variant, device)
+        self._padded = _padded_images(config.dataset, config.variant, config.train_images, device)
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        with self.on_stream():
+            self._build()
+            self._prepare_steps()
+        self.epoch = 0
+        self.history = _empty_history()
+        self.best = {"epoch": 0, "validation_accuracy": -1.0, "weights": {}}
+        self.saved_at = time.monotonic()  # what is not older needs no checkpoint yet
+
+    def on_stream(self) -> AbstractContextManager:
+        """The CUDA stream on which everything of this run happens; nothing on a CPU."""
+        return torch.cuda.stream(self._stream) if self._stream else nullcontext()
+
+    def _build(self) -> None:
+        config, device = self.config, self.device
+        self.training, self.validation = self.dataset.split(config.train_images)
+        model = models.build_model(config.model, self.dataset.num_classes, config.seed_init)
+        self.masks = draw_masks(config, model, self.dataset)
+        if self.masks:
+            masks.apply_masks(model, self.masks)
+        self.memory_format = memory_format(model, device)
+        self.model = model.to(device, memory_format=self.memory_format)
+        self.masks = {name: mask.to(device) for name, mask in self.masks.items()}
+        self.optimizer = _optimizer(config, self.model, device)
+
+    # --- one step, and the tensors it works on ---
+
+    def _prepare_steps(self) -> None:
+        config, device = self.config, self.device
+        self.sizes = _batch_sizes(config)
+        self._labels = self.dataset.train_labels[self.training]
+        self._normalize = models.Normalization(config.dataset, device)
+        self._plan = [part.to(device) for part in epoch_plan(config, 0)]
+        self._within = torch.arange(self.sizes[0], device=device)
+        self._cursor = torch.zeros(1, dtype=torch.long, device=device)
+        self._number = torch.zeros(1, dtype=torch.long, device=device)
+        self._log = torch.zeros(3, len(self.sizes), device=device)
+        self._done: torch.cuda.Event | None = None
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        weights = models.maskable_weights(self.model)
+        self._prunable = list(weights.values())
+        self._pruned = [weights[name] for name in self.masks]
+        self._keep = [self.masks[name].to(weights[name].dtype) for name in self.masks]
+
+    def step(self, size: int) -> None:
+        """One optimiser step on the next `size` images of the epoch; waits for nothing.
+
+        Pruned weights get no gradient and so stay zero. Loss, hits and gradient norm of the batch
+        go into the log.
+        """
+        place = self._cursor + self._within[:size]
+        index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
+        side = self.dataset.train_images.shape[-1]
+        images = data.augment(self._padded, index, offsets, mirrored, side)
+        images = images.contiguous(memory_format=self.memory_format)  # most often it is already
+        labels = self._labels.index_select(0, index)
+        mixed = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
+            logits = self.model(self._normalize(images))
+        loss = F.cross_entropy(logits.float(), labels)
+        loss.backward()
+        if self._pruned:
+            torch._foreach_mul_([weight.grad for weight in self._pruned], self._keep)
+        norms = torch._foreach_norm([weight.grad for weight in self._prunable])
+        norm = torch.stack(norms).norm()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        hits = (logits.detach().argmax(1) == labels).sum()
+        found = torch.stack([loss.detach() * size, hits.to(loss.dtype), norm])
+        self._log.index_copy_(1, self._number, found[:, None])
+        self._cursor += size
+        self._number += 1
+
+    def start_epoch(self, each_step: Callable[[], object] = lambda: None) -> None:
+        """Hand a whole epoch to the device; `each_step` is called after each step of a CPU."""
+        self.model.train()
+        rate = learning_rate(self.config, self.epoch)
+        if self._stream is None:
+            self._set_up_epoch(rate)
+            for size in self.sizes:
+                self.step(size)
+                each_step()
+            return
+        if not self._graphs:
+            self._capture()
+        with self.on_stream():
+            self._set_up_epoch(rate)
+            for size in self.sizes:
+                self._graphs[size].replay()
+            self._done = self._stream.record_event()
+
+    def _set_up_epoch(self, rate: float) -> None:
+        for held, part in zip(self._plan, epoch_plan(self.config, self.epoch), strict=True):
+            held.copy_(part)
+        self._cursor.zero_()
+        self._number.zero_()
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # read by the captured step
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _capture(self) -> None:
+        """Record a step of each batch size as a CUDA graph; the run is left as it was.
+
+        A few steps run first, because libraries choose their kernels and allocate on first use.
+        """
+        self.model.train()
+        with self.on_stream():
+            before = {key: value.clone() for key, value in self._tensors().items()}
+            for size in sorted(set(self.sizes), reverse=True):
+                for _ in range(WARM_UP_STEPS):
+                    self._cursor.zero_()
+                    self._number.zero_()
+                    self.step(size)
+        pool = None
+        for size in sorted(set(self.sizes), reverse=True):
+            self._graphs[size] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graphs[size], pool=pool, stream=self._stream):
+                self.step(size)
+            pool = pool or self._graphs[size].pool()
+        with self.on_stream(), torch.no_grad():
+            for key, value in self._tensors().items():  # in place: the graphs hold these tensors
+                value.copy_(before[key]) if key in before else value.zero_()
+
+    def _tensors(self) -> dict[tuple, Tensor]:
+        """Every tensor that a step changes and that outlives the epoch."""
+        found = {("model", name): value for name, value in self.model.state_dict().items()}
+        for number, parameter in enumerate(self.model.parameters()):
+            momentum = self.optimizer.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                found["momentum", number] = momentum
+        return found
+
+    # --- between epochs ---
+
+    def is_done(self) -> bool:
+        """Whether the device is through with the epoch that was started."""
+        return self._done is None or self._done.query()
+
+    def finish_epoch(self) -> None:
+        """Note the epoch in the history and validate; raises `TrainingFailed`."""
+        with self.on_stream():
+            rate = learning_rate(self.config, self.epoch)
+            self.epoch += 1
+            self._note_epoch(rate)
+            if self.masks:
+                masks.assert_masked(self.model, self.masks)
+            self._validate()
+
+    def _note_epoch(self, rate: float) -> None:
+        losses, hits, norms = self._log.cpu().double()
+        count, history = self.config.train_images, self.history
+        loss = losses.sum().item() / count
+        if not math.isfinite(loss):
+            raise TrainingFailed(f"the loss became {loss} in epoch {self.epoch}")
+        history["epoch"].append(self.epoch)
+        history["lr"].append(rate)
+        history["train_loss"].append(loss)
+        history["train_accuracy"].append(hits.sum().item() / count)
+        slices = min(GRADIENT_SLICES, len(norms)) if self.epoch <= FINE_EPOCHS else 1
+        for number, part in enumerate(norms.tensor_split(slices), start=1):
+            history["gradient_norm"]["epoch"].append(round(self.epoch - 1 + number / slices, 6))
+            history["gradient_norm"]["norm"].append(part.mean().item())
+
+    def _validate(self) -> None:
+        """Loss and accuracy on the validation images, without augmentation, in float32."""
+        model = models.with_normalization(self.model, self.dataset.name)
+        logits = metrics.predict_logits(model, self.dataset.train_images[self.validation])
+        labels = self.dataset.train_labels[self.validation]
+        accuracy, loss = metrics.accuracy(logits, labels), F.cross_entropy(logits, labels).item()
+        if not math.isfinite(loss):  # the last step of the epoch, whose loss nothing else would see
+            raise TrainingFailed(f"the loss became {loss} at the end of epoch {self.epoch}")
+        self.history["validation_loss"].append(loss)
+        self.history["validation_accuracy"].append(accuracy)
+        if accuracy > self.best["validation_accuracy"]:
+            weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.best = {"epoch": self.epoch, "validation_accuracy": accuracy, "weights": weights}
+
+    def note_initial_gradient_norm(self) -> None:
+        """Mean gradient norm over the first 10 batches of training images, before any step.
+
+        In training mode, without augmentation, over unpruned conv and linear weights, in float32;
+        the network is left as it was.
+        """
+        size = self.config.batch_size
+        images = self.dataset.train_images[self.training].split(size)[:INITIAL_BATCHES]
+        norms = []
+        with self.on_stream():
+            buffers = {name: value.clone() for name, value in self.model.named_buffers()}
+            self.model.train()
+            for batch, labels in zip(images, self._labels.split(size), strict=False):
+                F.cross_entropy(self.model(self._normalize(batch)), labels).backward()
+                norms.append(metrics.gradient_norm(self.model, self.masks or None))
+                self.model.zero_grad(set_to_none=True)
+            for name, value in self.model.named_buffers():
+                value.copy_(buffers[name])
+        self.history["gradient_norm_at_init"] = sum(norms) / len(norms)
+
+    # --- its state, for a checkpoint ---
+
+    def state(self) -> dict:
+        """All that a run needs to go on after a full epoch, for `torch.save`."""
+        return {
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "masks": self.masks,
+        }
+
+    def load_state(self, state: dict) -> None:
+        """Take over a `state` before the first epoch: a graph holds the optimiser's own tensors."""
+        with self.on_stream():
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for group in self.optimizer.param_groups:
+                group["lr"] = _rate(self.config, self.device)
+            self.masks = state["masks"]
+            self._prepare_steps()
+        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+
+
+def _batch_sizes(config: RunConfig) -> list[int]:
+    full, last = divmod(config.train_images, config.batch_size)
+    return [config.batch_size] * full + [last] * bool(last)
+
+
+def _rate(config: RunConfig, device: torch.device) -> float | Tensor:
+    """The learning rate as the optimiser holds it: a captured step reads it from the device."""
+    return torch.tensor(config.lr, device=device) if device.type == "cuda" else config.lr
+
+
+def _optimizer(config: RunConfig, model: nn.Module, device: torch.device) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=_rate(config, device),
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _empty_history() -> dict:
+    columns = ("epoch", "lr", "train_loss", "train_accuracy")
+    columns += ("validation_loss", "validation_accuracy")
+    history = {name: [] for name in columns}
+    return history | {"gradient_norm_at_init": None, "gradient_norm": {"epoch": [], "norm": []}}

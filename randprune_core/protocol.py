@@ -1,0 +1,101 @@
+"""What the protocol fixes of a run before it trains: its masks, data order and learning rates.
+
+Everything here follows from the config alone (and the data), is drawn on the CPU and is therefore
+the same for every device.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from . import data, masks, models, ratios, saliency
+from .config import TRAIN_IMAGES, RunConfig
+
+_SALIENCY_CHUNK = 250  # bounds the memory of GraSP's second derivatives
+
+
+def generator(seed: int, *role) -> torch.Generator:
+    """A CPU generator of its own for one role of one seed, independent of all the others."""
+    text = repr((seed, *role)).encode()
+    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(number)
+
+
+def learning_rate(config: RunConfig, epoch: int) -> float:
+    """Learning rate of an epoch (from 0): divided by 10 at 1/2 and at 3/4 of the epochs (Table 1).
+
+    A milestone that is no whole number of epochs takes effect with the first epoch after it.
+    """
+    passed = sum(epoch >= share * config.epochs for share in (0.5, 0.75))
+    return config.lr / 10**passed
+
+
+def attack_images(config: RunConfig, test_images: int) -> int:
+    """How many test images are attacked: all after a full run, the first tenth after another.
+
+    A run is full when it has all training images of its data set (`TRAIN_IMAGES`) and the epochs
+    of the protocol: attacking 10,000 images takes a CPU longer than an epoch of training. The tenth
+    is at least 100 images, and 1,000 for CIFAR.
+    """
+    full_data = config.train_images >= TRAIN_IMAGES[config.dataset]
+    if full_data and config.epochs >= RunConfig.epochs:
+        return test_images
+    return min(test_images, max(test_images // 10, 100))
+
+
+def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What one epoch (from 0) does with its n images: order (n,), crops (n, 2), mirrored (n,).
+
+    The order is a permutation; a crop is its top and left corner in [0, 2 · padding]; digits are
+    never mirrored.
+    """
+    draw = generator(config.seed_data, "epoch", epoch)
+    order = torch.randperm(config.train_images, generator=draw)
+    reach = 2 * data.PADDING[config.dataset] + 1
+    offsets = torch.randint(0, reach, (config.train_images, 2), generator=draw)
+    mirrored = torch.rand(config.train_images, generator=draw) < 0.5
+    if config.dataset not in data.FLIPPED:
+        mirrored = torch.zeros_like(mirrored)
+    return order, offsets, mirrored
+
+
+def draw_masks(config: RunConfig, model: nn.Module, dataset: data.Dataset) -> dict[str, Tensor]:
+    """The masks of a run, before it trains; {} for a dense one.
+
+    SNIP looks at the first `batch_size` images of the run's data order, GraSP at 25 images of each
+    class, both without augmentation and at the initial weights.
+    """
+    if config.ratio == "dense":
+        return {}
+    inputs = targets = None
+    if config.ratio in ("snip", "grasp"):
+        inputs, targets = _saliency_batch(config, dataset)
+    if config.mask_source == "own":
+        score = saliency.SCORES[config.ratio]
+        return masks.top_k_masks(
+            score(model, inputs, targets, chunk_size=_SALIENCY_CHUNK), config.sparsity
+        )
+    sparsities = ratios.layer_sparsities(
+        config.ratio,
+        model,
+        config.sparsity,
+        inputs=inputs,
+        targets=targets,
+        chunk_size=_SALIENCY_CHUNK,
+    )
+    return masks.random_masks(model, sparsities, config.seed_mask, config.granularity)
+
+
+def _saliency_batch(config: RunConfig, dataset: data.Dataset) -> tuple[Tensor, Tensor]:
+    """Images and labels on the CPU, where masks are drawn, wherever the data set lies."""
+    training, _ = dataset.split(config.train_images)
+    labels = dataset.train_labels[training].cpu()
+    if config.ratio == "grasp":
+        index = saliency.class_balanced_batch(
+            labels, saliency.GRASP_PER_CLASS, config.seed_data, dataset.num_classes
+        )
+    else:
+        index = epoch_plan(config, 0)[0][: config.batch_size]
+    images = dataset.train_images[training].cpu()[index]
+    return models.Normalization(dataset.name)(images), labels[index]
