@@ -179,7 +179,7 @@ def _notebook(options) -> int:
 
 
 def _check(options) -> int:
-    from .runs import check_records
+    from .checks import check_records
 
     problems = check_records()
     for problem in problems:

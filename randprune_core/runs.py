@@ -5,7 +5,6 @@ file that does not parse, has another schema, or whose name is not the hash of i
 in a warning and not used; it is never deleted.
 """
 
-import fcntl
 import json
 import os
 import platform
@@ -13,7 +12,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from . import paths
 from .config import RunConfig, config_from_dict, config_to_dict, run_id
+from .locks import lock, try_lock
 
 SCHEMA = 1
 SECTIONS = ("schema", "run_id", "config", "provenance", "layers", "cost", "history", "test")
@@ -55,42 +55,70 @@ def load_or_train(
         return record
     if not train_missing:
         raise MissingRecord(f"run {name} is not recorded: {config}")
-    with _lock(name):
+    with lock(name):
         if (record := find_record(config)) is not None:  # trained by whoever held the lock
             return record
-        record = _train_record(config, device, progress, deadline)
-        write_record(record)
-        paths.failed_path(name).unlink(missing_ok=True)
-    return record
+        return _train_and_store(config, device, progress, deadline)
 
 
-def _train_record(config, device, progress, deadline) -> dict:
+def _train_and_store(config, device, progress, deadline) -> dict:
     from .training import TrainingFailed, train
 
-    started, clock = datetime.now(UTC), time.perf_counter()
-    code = code_version()
+    begun = Begun()
     try:
         result = train(config, device, progress=progress, deadline=deadline)
     except TrainingFailed as error:
-        note = {"schema": SCHEMA, "run_id": run_id(config), "config": config_to_dict(config)}
-        _write_json(paths.failed_path(run_id(config)), note | {"error": str(error)})
+        note_failure(config, error)
         raise
+    return store_result(config, result, device, begun)
+
+
+class Begun:
+    """The state of things when a run began: time, and the code that trains it."""
+
+    def __init__(self):
+        self.started, self._clock = datetime.now(UTC), time.perf_counter()
+        self.code = code_version()
+
+    def seconds(self) -> float:
+        """Seconds since then."""
+        return round(time.perf_counter() - self._clock, 1)
+
+
+def store_result(
+    config: RunConfig, result: dict, device: str, begun: Begun, at_once: int | None = None
+) -> dict:
+    """Make the record of what `training.train` returned, store it and return it.
+
+    `at_once` is the number of runs that shared the device, which its seconds depend on.
+    """
     provenance = {
-        **code,
+        **begun.code,
         "versions": _versions(),
         "device": device_name(device),
         "threads": _threads(),
-        "data": result.pop("data"),
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - clock, 1),
+        "data": result["data"],
+        "started": begun.started.isoformat(timespec="seconds"),
+        "seconds": begun.seconds(),
     }
-    return {
+    if at_once is not None:
+        provenance["at_once"] = at_once
+    record = {
         "schema": SCHEMA,
         "run_id": run_id(config),
         "config": config_to_dict(config),
         "provenance": provenance,
-        **result,
+        **{name: part for name, part in result.items() if name != "data"},
     }
+    write_record(record)
+    paths.failed_path(run_id(config)).unlink(missing_ok=True)
+    return record
+
+
+def note_failure(config: RunConfig, error: Exception) -> None:
+    """Note in `results/failed/` that a run's loss is no longer finite; it may be retried."""
+    note = {"schema": SCHEMA, "run_id": run_id(config), "config": config_to_dict(config)}
+    _write_json(paths.failed_path(run_id(config)), note | {"error": str(error)})
 
 
 def find_record(config: RunConfig) -> dict | None:
@@ -158,32 +186,16 @@ def _write_json(path: Path, content: dict) -> None:
         partial.unlink(missing_ok=True)
 
 
-@contextmanager
-def _lock(name: str) -> Iterator[None]:
-    """Hold the run's `flock`; the system releases it when the process dies, however it dies.
+def claim(config: RunConfig) -> ExitStack | None:
+    """The lock of a run that is to be trained, to be closed afterwards.
 
-    The file is removed by its holder. Whoever was waiting for it then holds the lock of a file
-    that nobody else can find, and so asks again.
+    None where the run is recorded by now, or another process is training it.
     """
-    path = paths.lock_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with open(path, "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_open_as(path, file):
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_open_as(path: Path, file) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    held = try_lock(run_id(config))
+    if held is not None and find_record(config) is not None:
+        held.close()
+        return None
+    return held
 
 
 def load_runs(**filters):
@@ -226,20 +238,20 @@ def records_to_frame(records):
     rows = []
     for record in records:
         row = {"run_id": record["run_id"], **record["config"]}
-        row |= _flatten(record["test"])
-        row |= _flatten(record["cost"], "cost.") | _flatten(record["provenance"], "provenance.")
+        row |= flatten(record["test"])
+        row |= flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
         rows.append(row)
     if rows:
         return pd.DataFrame(rows)
     return pd.DataFrame(columns=["run_id", *(field.name for field in fields(RunConfig))])
 
 
-def _flatten(values: dict, prefix: str = "") -> dict:
+def flatten(values: dict, prefix: str = "") -> dict:
     """Nested keys joined by dots; lists are left out."""
     flat = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         elif not isinstance(value, list):
             flat[prefix + key] = value
     return flat
@@ -299,39 +311,3 @@ def _threads() -> int:
     import torch
 
     return torch.get_num_threads()
-
-
-def check_records() -> list[str]:
-    """What contradicts itself in the store, one line a problem: files, budgets, ranges."""
-    problems = []
-    for path in sorted(paths.RUNS.glob("*/*.json")):
-        try:
-            record = read_record(path)
-        except BadRecord as error:
-            problems.append(str(error))
-            continue
-        try:
-            problems += [f"{path}: {problem}" for problem in _contradictions(record)]
-        except (KeyError, TypeError, AttributeError) as error:
-            problems.append(f"{path}: a section is not complete ({error!r})")
-    return problems
-
-
-def _contradictions(record: dict) -> Iterator[str]:
-    config, layers = record["config"], record["layers"]
-    total = sum(layer["total"] for layer in layers)
-    kept = sum(layer["kept"] for layer in layers)
-    budget = (1 - config["sparsity"]) * total
-    if config["granularity"] == "unstructured" and abs(kept - budget) > len(layers):
-        yield f"keeps {kept} of {total} weights, but sparsity {config['sparsity']} is {budget:.0f}"
-    if kept != record["cost"]["kept_weights"]:
-        yield f"layers keep {kept} weights, cost says {record['cost']['kept_weights']}"
-    if len(record["history"]["epoch"]) != config["epochs"]:
-        yield f"history has {len(record['history']['epoch'])} of {config['epochs']} epochs"
-    for name, value in _flatten(record["test"]).items():
-        fraction = name.endswith(("accuracy", "ece", "auroc", "fpr95", "auroc_energy"))
-        if fraction and not 0 <= value <= 1:
-            yield f"{name} is {value}, not a fraction in [0, 1]"
-    counted = sum(row["count"] for row in record["test"]["bins"])
-    if counted != record["test"]["n"]:
-        yield f"the calibration bins hold {counted} images, the test set {record['test']['n']}"

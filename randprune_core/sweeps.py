@@ -4,19 +4,15 @@ A figure names models, ratios and sparsities for each profile; figures share run
 known by its config alone. `sweep` trains what is missing, the most informative runs first.
 """
 
-import multiprocessing
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from . import paths
 from .config import RunConfig, config_to_dict, run_id
-from .runs import find_record, load_or_train, records_to_frame
+from .runs import find_record, records_to_frame
 
 PROFILES = {
     "quick": {
@@ -80,6 +76,13 @@ class SweepReport:
     found: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     unfinished: int = 0
+
+    def note(self, config: RunConfig, outcome: str, message: str) -> None:
+        """Count what became of one run; `message` is the error of a failed one."""
+        if outcome == "failed":
+            self.failed[run_id(config)] = message
+        else:
+            setattr(self, outcome, getattr(self, outcome) + 1)
 
 
 def check_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -237,9 +240,11 @@ def sweep(
     """Train the runs that have no record, several at once, and say what happened.
 
     On a CPU every core trains one run with one thread, which is faster in total than threads
-    sharing a run; on a GPU one run follows the other. `time_budget` is in seconds: no run starts
-    after it, and runs in progress stop at their next full epoch with a checkpoint. A failed run
-    is noted and the sweep goes on. Raises `ValueError` for an unknown executor or device.
+    sharing a run; on a GPU runs train side by side on streams. `workers` fixes how many run at once
+    (default: one a core; on a GPU as many as pay). `time_budget` is in seconds: no run starts after
+    it, runs that would not end within it wait behind those that would, and runs in progress stop at
+    their next full epoch with a checkpoint. A failed run is noted and the sweep goes on. Raises
+    `ValueError` for an unknown executor or device.
     """
     check_name("executor", executor, ("local",))
     if workers is not None and workers < 1:
@@ -249,96 +254,20 @@ def sweep(
     report = SweepReport(found=len(configs) - len(todo))
     if not todo:
         return report
+    from . import executors
     from .engine import pick_device
 
     kind = pick_device(device).type
-    workers = workers or (1 if kind == "cuda" else os.cpu_count())
     deadline = None if time_budget is None else time.time() + time_budget
-    _run_local(todo, device, min(workers, len(todo)), deadline, report, progress)
-    return report
-
-
-@contextmanager
-def _worker_environment():
-    """What worker processes inherit: one thread each, and freed memory kept for the next step.
-
-    Handing large blocks back to the system after every step costs 10 % of the images a second.
-    """
-    wanted = {"OMP_NUM_THREADS": "1"}
-    wanted |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
-    wanted |= {"MALLOC_TOP_PAD_": str(2**29)}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _run_local(todo, device, workers, deadline, report: SweepReport, progress: bool) -> None:
-    from tqdm import tqdm
-
-    bar = tqdm(total=len(todo), unit="run", desc="sweep", disable=None if progress else True)
-    context = multiprocessing.get_context("spawn")
-    queue = iter(todo)
-    pool = ProcessPoolExecutor(workers, context, initializer=_one_thread)
-    with _worker_environment(), bar, pool:
-        running: dict[Future, RunConfig] = {}
-        while True:
-            while len(running) < workers and (deadline is None or time.time() < deadline):
-                if (config := next(queue, None)) is None:
-                    break
-                running[pool.submit(_train_one, config, device, deadline)] = config
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                config = running.pop(future)
-                outcome, message = future.result()
-                _note(report, config, outcome, message)
-                bar.update()
-                if progress and bar.disable:  # no terminal: one line a run for the log
-                    _log(config, outcome)
-    report.unfinished += sum(1 for _ in queue)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _train_one(config: RunConfig, device: str, deadline: float | None) -> tuple[str, str]:
-    """Train one run in a worker; what is wrong with this run alone is turned to words."""
-    from .data_files import DataError
-    from .training import OutOfTime
-
-    try:
-        load_or_train(config, device=device, progress=False, deadline=deadline)
-    except OutOfTime as error:
-        return "unfinished", str(error)
-    except DataError:  # no other run of this data set would fare better
-        raise
-    except (RuntimeError, ValueError) as error:  # a loss that is NaN, a budget that is infeasible
-        return "failed", str(error)
-    return "trained", ""
-
-
-def _note(report: SweepReport, config: RunConfig, outcome: str, message: str) -> None:
-    if outcome == "trained":
-        report.trained += 1
-    elif outcome == "unfinished":
-        report.unfinished += 1
+    schedule = executors.Schedule(todo, deadline)
+    if kind == "cuda":
+        outcomes = executors.run_on_gpu(schedule, device, workers)
     else:
-        report.failed[run_id(config)] = message
-
-
-def _log(config: RunConfig, outcome: str) -> None:
-    name = f"{config.model} {config.ratio} {config.sparsity:g} seed {config.seed_init}"
-    print(f"{time.strftime('%H:%M:%S')} {outcome} {run_id(config)} {name}", file=sys.stderr)
+        outcomes = executors.run_on_cores(schedule, min(workers or os.cpu_count(), len(todo)))
+    for config, outcome, message in executors.shown(outcomes, len(todo), progress):
+        report.note(config, outcome, message)
+    report.unfinished += schedule.left()
+    return report
 
 
 def status(profiles: Sequence[str] = tuple(PROFILES)):

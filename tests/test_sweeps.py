@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import files_under, made_up_record, store_record, tiny
 
-from randprune_core import paths, sweeps
+from randprune_core import executors, paths, sweeps
 from randprune_core.config import RATIOS, RunConfig, config_to_dict, run_id
 from randprune_core.sweeps import (
     FIGURES,
@@ -33,7 +33,7 @@ def record(*configs) -> None:
 @pytest.fixture
 def no_pool(monkeypatch):
     """Nothing may start a worker."""
-    monkeypatch.setattr(sweeps, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(executors, "ProcessPoolExecutor", None)
 
 
 # --- what is refused -------------------------------------------------------------------------
@@ -170,8 +170,7 @@ def test_the_variant_without_records_is_the_copy_at_hand(store, cifar_folder):
     with pytest.warns(UserWarning, match="no known copy"):
         variant = sweeps.variant_at_hand("cifar10")
     assert len(variant) == 8
-    with pytest.warns(UserWarning, match="no known copy"):
-        assert {c.variant for c in grid("depth", "cpu")} == {variant}
+    assert {c.variant for c in grid("depth", "cpu")} == {variant}
 
 
 def test_no_copy_at_hand_is_no_error(monkeypatch, tmp_path):
@@ -356,24 +355,6 @@ def test_a_sweep_of_two_workers_equals_single_runs_and_survives_failures(store, 
     lines = capfd.readouterr().err.splitlines()  # no terminal: one line a run
     assert len([line for line in lines if " trained " in line]) == 2
     assert len([line for line in lines if " failed " in line]) == 2
-
-
-def test_one_run_that_cannot_be_trained_is_told_from_data_that_none_could_use(monkeypatch):
-    from randprune_core.data import DataError
-    from randprune_core.training import OutOfTime, TrainingFailed
-
-    def train_one(error):
-        def load_or_train(config, **options):
-            raise error
-
-        monkeypatch.setattr(sweeps, "load_or_train", load_or_train)
-        return sweeps._train_one(tiny(), "cpu", None)
-
-    assert train_one(OutOfTime("after epoch 1 of 2")) == ("unfinished", "after epoch 1 of 2")
-    assert train_one(TrainingFailed("nan")) == ("failed", "nan")
-    assert train_one(ValueError("infeasible")) == ("failed", "infeasible")
-    with pytest.raises(DataError, match="not found"):
-        train_one(DataError("cifar10 was not found"))
 
 
 # --- status ----------------------------------------------------------------------------------

@@ -1,0 +1,195 @@
+"""Who trains the runs of a sweep: one process a core, or streams side by side on a GPU.
+
+Both take the next run from a `Schedule` when there is room for one, and yield `(config, outcome,
+message)` as runs end; an outcome is `trained`, `found` (by now recorded, or another process is at
+it), `unfinished` (checkpointed) or `failed` (the message says why).
+"""
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from functools import lru_cache
+
+from .config import RunConfig, run_id
+from .runs import Begun, claim, load_or_train, note_failure, store_result
+
+Result = tuple[RunConfig, str, str]
+
+
+class Schedule:
+    """Runs in the order of their importance, and whether they will end in time.
+
+    How long a run takes is judged by the runs that have ended so far, in proportion to their work.
+    Among those that wait, the first that should end before the deadline is next; where none would,
+    the first one, which then leaves a checkpoint. `deadline` is a `time.time()`.
+    """
+
+    def __init__(self, todo: Iterable[RunConfig], deadline: float | None = None):
+        self._waiting, self.deadline = list(todo), deadline
+        self._seconds_per_work = 0.0
+
+    def next(self) -> RunConfig | None:
+        """The run to start now; None when there is none, or no time."""
+        if not self._waiting or (self.deadline is not None and time.time() >= self.deadline):
+            return None
+        if self.deadline is None or not self._seconds_per_work:
+            return self._waiting.pop(0)
+        room = (self.deadline - time.time()) / self._seconds_per_work
+        fitting = (number for number, config in enumerate(self._waiting) if work(config) <= room)
+        return self._waiting.pop(next(fitting, 0))
+
+    def ended(self, config: RunConfig, seconds: float) -> None:
+        """Learn from a run that was trained from its first to its last epoch in `seconds`."""
+        self._seconds_per_work = max(self._seconds_per_work, seconds / work(config))
+
+    def left(self) -> int:
+        """How many runs were not started."""
+        return len(self._waiting)
+
+
+def work(config: RunConfig) -> float:
+    """Multiply-accumulates of a run's forward passes: what its time is in proportion to."""
+    return _macs(config.model, config.dataset) * config.train_images * config.epochs
+
+
+@lru_cache
+def _macs(model: str, dataset: str) -> float:
+    import torch
+
+    from .cost import layer_macs
+    from .data import CLASSES
+    from .models import build_model
+
+    side = 16 if dataset == "digits" else 32
+    with torch.device("meta"):
+        network = build_model(model, CLASSES[dataset])
+    return float(sum(layer_macs(network, (3, side, side)).values()))
+
+
+def shown(outcomes: Iterable[Result], total: int, progress: bool) -> Iterator[Result]:
+    """Pass outcomes on under a progress bar; where there is no terminal, with a line a run."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="run", desc="sweep", disable=None if progress else True) as bar:
+        for config, outcome, message in outcomes:
+            bar.update()
+            if progress and bar.disable:
+                name = f"{config.model} {config.ratio} {config.sparsity:g} seed {config.seed_init}"
+                words = f"{time.strftime('%H:%M:%S')} {outcome} {run_id(config)} {name}"
+                print(words, file=sys.stderr)
+            yield config, outcome, message
+
+
+# --- a GPU -----------------------------------------------------------------------------------
+
+
+def run_on_gpu(schedule: Schedule, device: str, slots: int | None = None) -> Iterator[Result]:
+    """Train runs side by side on one device; `slots` fixes how many at once."""
+    from .side_by_side import side_by_side
+
+    held, found = {}, []
+
+    def claimed() -> Iterator[RunConfig]:
+        while (config := schedule.next()) is not None:
+            lock = claim(config)
+            if lock is None:
+                found.append((config, "found", ""))
+                continue
+            held[config] = lock, Begun()
+            yield config
+
+    try:
+        for outcome in side_by_side(claimed(), device, slots=slots, deadline=schedule.deadline):
+            config, result = outcome.config, outcome.result
+            lock, begun = held.pop(config)
+            with lock:
+                if isinstance(result, dict):
+                    store_result(config, result, device, begun, outcome.at_once)
+                    schedule.ended(config, outcome.seconds)
+            yield (config, *_outcome(config, result))
+        yield from found
+    finally:
+        for lock, _ in held.values():
+            lock.close()
+
+
+def _outcome(config: RunConfig, result: dict | Exception) -> tuple[str, str]:
+    from .training import OutOfTime, TrainingFailed
+
+    if isinstance(result, dict):
+        return "trained", ""
+    if isinstance(result, OutOfTime):
+        return "unfinished", str(result)
+    if isinstance(result, TrainingFailed):
+        note_failure(config, result)
+    return "failed", str(result)
+
+
+# --- the cores of this machine ---------------------------------------------------------------
+
+
+def run_on_cores(schedule: Schedule, workers: int) -> Iterator[Result]:
+    """Train runs on the CPU in `workers` processes of one thread each."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_one_thread)
+    with _worker_environment(), pool:
+        running: dict[Future, tuple[RunConfig, float]] = {}
+        while True:
+            while len(running) < workers and (config := schedule.next()) is not None:
+                future = pool.submit(_train_one, config, schedule.deadline)
+                running[future] = config, time.time()
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                config, started = running.pop(future)
+                outcome, message = future.result()
+                if outcome == "trained":
+                    schedule.ended(config, time.time() - started)
+                yield config, outcome, message
+
+
+@contextmanager
+def _worker_environment():
+    """What worker processes inherit: one thread each, and freed memory kept for the next step.
+
+    Handing large blocks back to the system after every step costs 10 % of the images a second.
+    """
+    wanted = {"OMP_NUM_THREADS": "1"}
+    wanted |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+    wanted |= {"MALLOC_TOP_PAD_": str(2**29)}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _train_one(config: RunConfig, deadline: float | None) -> tuple[str, str]:
+    """Train one run in a worker; what is wrong with this run alone is turned to words."""
+    from .data_files import DataError
+    from .training import OutOfTime
+
+    try:
+        load_or_train(config, device="cpu", progress=False, deadline=deadline)
+    except OutOfTime as error:
+        return "unfinished", str(error)
+    except DataError:  # no other run of this data set would fare better
+        raise
+    except (RuntimeError, ValueError) as error:  # a loss that is NaN, a budget that is infeasible
+        return "failed", str(error)
+    return "trained", ""

@@ -1,0 +1,134 @@
+"""Executors: what is trained next, what a failure does, and records alike from either executor."""
+
+import json
+import time
+
+import pytest
+from conftest import files_under, made_up_record, store_record, tiny
+
+from randprune_core import executors, paths
+from randprune_core.config import RunConfig, run_id
+from randprune_core.executors import Schedule, run_on_gpu, work
+from randprune_core.locks import try_lock
+
+# --- the schedule ----------------------------------------------------------------------------
+
+
+def test_without_a_deadline_runs_come_in_their_order_however_long_they_take():
+    configs = [tiny(epochs=epochs) for epochs in (9, 1, 5)]
+    schedule = Schedule(configs)
+    schedule.ended(configs[0], 1e6)
+    assert [schedule.next() for _ in range(4)] == [*configs, None]
+    assert schedule.left() == 0
+
+
+def test_after_the_deadline_nothing_is_next_and_what_is_left_is_counted():
+    schedule = Schedule([tiny(), tiny(seed_init=1)], time.time())
+    assert schedule.next() is None and schedule.left() == 2
+
+
+def test_a_run_that_would_end_too_late_lets_those_pass_that_would_not():
+    long, short, other = tiny(epochs=100), tiny(epochs=1), tiny(epochs=2)
+    schedule = Schedule([long, short, other], time.time() + 60)
+    schedule.ended(tiny(epochs=1), 10.0)  # ten seconds an epoch
+    assert [schedule.next() for _ in range(3)] == [short, other, long]
+
+
+def test_where_no_run_would_end_in_time_the_first_is_started_and_will_be_checkpointed():
+    configs = [tiny(epochs=100), tiny(epochs=90)]
+    schedule = Schedule(configs, time.time() + 60)
+    schedule.ended(tiny(epochs=1), 10.0)
+    assert schedule.next() == configs[0]
+
+
+def test_the_slowest_run_so_far_sets_the_pace():
+    schedule = Schedule([tiny(epochs=5), tiny(epochs=1)], time.time() + 60)
+    schedule.ended(tiny(epochs=1), 20.0)
+    schedule.ended(tiny(epochs=1), 1.0)
+    assert schedule.next() == tiny(epochs=1)
+
+
+def test_work_counts_multiply_accumulates_of_all_images_and_epochs():
+    assert work(tiny(epochs=2)) == 2 * work(tiny(epochs=1))
+    one = work(RunConfig(model="resnet-20", train_images=1, epochs=1))
+    assert one == pytest.approx(41e6, rel=0.02)  # what is commonly given for this network
+
+
+# --- a GPU's executor, on the CPU ------------------------------------------------------------
+
+
+def test_side_by_side_makes_the_records_that_single_runs_make(store, trained):
+    configs = [trained.config, tiny(seed_init=1, epochs=1, train_images=50)]
+    outcomes = list(run_on_gpu(Schedule(configs), "cpu", slots=2))
+    assert sorted(outcome for _, outcome, _ in outcomes) == ["trained", "trained"]
+    record = json.loads(paths.record_path("digits", run_id(trained.config)).read_text())
+    for section in ("config", "layers", "cost", "history", "test"):
+        assert record[section] == trained.record[section], section
+    assert set(record["provenance"]) == set(trained.record["provenance"]) | {"at_once"}
+    assert record["provenance"]["at_once"] == 2
+    assert len(files_under(store)) == 2  # no lock and no checkpoint is left
+
+
+def test_a_run_that_another_process_trains_or_has_recorded_is_passed_over(store):
+    busy, recorded, free = (tiny(seed_init=s, epochs=1, train_images=50) for s in range(3))
+    store_record(made_up_record(recorded))
+    with try_lock(run_id(busy)):
+        outcomes = dict(
+            (config, outcome)
+            for config, outcome, _ in run_on_gpu(Schedule([busy, recorded, free]), "cpu")
+        )
+    assert outcomes == {busy: "found", recorded: "found", free: "trained"}
+
+
+def test_failed_runs_are_noted_and_unfinished_ones_give_their_lock_back(store):
+    diverging = tiny(lr=1e30, epochs=1, train_images=50)
+    infeasible = tiny(ratio="erk_plus", sparsity=0.998)
+    outcomes = {
+        config: (outcome, message)
+        for config, outcome, message in run_on_gpu(Schedule([diverging, infeasible]), "cpu", 2)
+    }
+    assert outcomes[diverging][0] == outcomes[infeasible][0] == "failed"
+    assert "the loss became" in outcomes[diverging][1] and "erk_plus" in outcomes[infeasible][1]
+    assert files_under(store) == [f"failed/{run_id(diverging)}.json"]
+    stopped = tiny(epochs=3)
+    schedule = Schedule([stopped], time.time() + 0.05)
+    ((_, outcome, message),) = run_on_gpu(schedule, "cpu")
+    assert outcome == "unfinished" and "of 3" in message
+    with try_lock(run_id(stopped)):  # it would be None if it were still held
+        pass
+
+
+def test_an_executor_that_is_interrupted_gives_every_lock_back(store, monkeypatch):
+    from randprune_core import side_by_side
+
+    def interrupted(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(side_by_side, "measure", interrupted)
+    configs = [tiny(epochs=1, train_images=50), tiny(epochs=2)]
+    with pytest.raises(KeyboardInterrupt):
+        list(run_on_gpu(Schedule(configs), "cpu", slots=2))
+    for config in configs:
+        with try_lock(run_id(config)):
+            pass
+
+
+# --- workers ---------------------------------------------------------------------------------
+
+
+def test_one_run_that_cannot_be_trained_is_told_from_data_that_none_could_use(monkeypatch):
+    from randprune_core.data_files import DataError
+    from randprune_core.training import OutOfTime, TrainingFailed
+
+    def train_one(error):
+        def load_or_train(config, **options):
+            raise error
+
+        monkeypatch.setattr(executors, "load_or_train", load_or_train)
+        return executors._train_one(tiny(), None)
+
+    assert train_one(OutOfTime("after epoch 1 of 2")) == ("unfinished", "after epoch 1 of 2")
+    assert train_one(TrainingFailed("nan")) == ("failed", "nan")
+    assert train_one(ValueError("infeasible")) == ("failed", "infeasible")
+    with pytest.raises(DataError, match="not found"):
+        train_one(DataError("cifar10 was not found"))
