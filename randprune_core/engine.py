@@ -139,15 +139,7 @@ class Run:
         Pruned weights get no gradient and so stay zero. Loss, hits and gradient norm of the batch
         go into the log.
         """
-        place = self._cursor + self._within[:size]
-        index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
-        side = self.dataset.train_images.shape[-1]
-        images = data.augment(self._padded, index, offsets, mirrored, side)
-        images = images.contiguous(memory_format=self.memory_format)  # most often it is already
-        labels = self._labels.index_select(0, index)
-        mixed = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
-            logits = self.model(self._normalize(images))
+        logits, labels = self.forward(size)
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
         if self._pruned:
@@ -159,8 +151,21 @@ class Run:
         hits = (logits.detach().argmax(1) == labels).sum()
         found = torch.stack([loss.detach() * size, hits.to(loss.dtype), norm])
         self._log.index_copy_(1, self._number, found[:, None])
-        self._cursor += size
         self._number += 1
+
+    def forward(self, size: int) -> tuple[Tensor, Tensor]:
+        """Logits and labels of the next `size` images of the epoch, augmented."""
+        place = self._cursor + self._within[:size]
+        index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
+        side = self.dataset.train_images.shape[-1]
+        images = data.augment(self._padded, index, offsets, mirrored, side)
+        images = images.contiguous(memory_format=self.memory_format)  # most often it is already
+        labels = self._labels.index_select(0, index)
+        mixed = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
+            logits = self.model(self._normalize(images))
+        self._cursor += size
+        return logits, labels
 
     def start_epoch(self, each_step: Callable[[], object] = lambda: None) -> None:
         """Hand a whole epoch to the device; `each_step` is called after each step of a CPU."""
@@ -228,6 +233,11 @@ class Run:
     def is_done(self) -> bool:
         """Whether the device is through with the epoch that was started."""
         return self._done is None or self._done.query()
+
+    def wait(self) -> None:
+        """Wait until the device is through with the epoch that was started."""
+        if self._done is not None:
+            self._done.synchronize()
 
     def finish_epoch(self) -> None:
         """Note the epoch in the history and validate; raises `TrainingFailed`."""

@@ -135,8 +135,8 @@ def _outcome(config: RunConfig, result: dict | Exception) -> tuple[str, str]:
 def run_on_cores(schedule: Schedule, workers: int) -> Iterator[Result]:
     """Train runs on the CPU in `workers` processes of one thread each."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_one_thread)
-    with _worker_environment(), pool:
+    pool = ProcessPoolExecutor(workers, context, initializer=one_thread)
+    with worker_environment(), pool:
         running: dict[Future, tuple[RunConfig, float]] = {}
         while True:
             while len(running) < workers and (config := schedule.next()) is not None:
@@ -153,7 +153,7 @@ def run_on_cores(schedule: Schedule, workers: int) -> Iterator[Result]:
 
 
 @contextmanager
-def _worker_environment():
+def worker_environment():
     """What worker processes inherit: one thread each, and freed memory kept for the next step.
 
     Handing large blocks back to the system after every step costs 10 % of the images a second.
@@ -173,7 +173,8 @@ def _worker_environment():
                 os.environ[name] = value
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """Let this process compute with one thread."""
     import torch
 
     torch.set_num_threads(1)

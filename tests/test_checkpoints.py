@@ -1,5 +1,9 @@
 """Checkpoints: what was stopped goes on to the same result, what does not fit is not used."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,6 +13,7 @@ from conftest import files_under, tiny
 from randprune_core import paths
 from randprune_core.config import run_id
 from randprune_core.engine import Run
+from randprune_core.runs import load_or_train
 from randprune_core.training import OutOfTime, train
 
 
@@ -62,3 +67,38 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(unmeasured, damage):
 def test_a_finished_run_leaves_no_checkpoint_and_no_temporary_file(unmeasured, store):
     train(tiny(epochs=1), "cpu")
     assert files_under(store) == []
+
+
+def test_a_run_killed_at_any_moment_resumes_to_the_bit_identical_record(store):
+    """A real SIGKILL, right after the first checkpoint and again a moment after the second."""
+    config = tiny(epochs=4, ratio="snip")
+    checkpoint = paths.checkpoint_path(run_id(config))
+    code = (
+        "from randprune_core.config import RunConfig\nfrom randprune_core.runs import load_or_train\n"
+        f"load_or_train({config!r}, device='cpu', progress=False)"
+    )
+    environment = os.environ | {"RANDPRUNE_RESULTS": str(store), "OMP_NUM_THREADS": "1"}
+    before = None
+    for pause in (0.0, 0.2):
+        process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        while process.poll() is None and _written_at(checkpoint) in (None, before):
+            time.sleep(0.005)
+        time.sleep(pause)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        before = _written_at(checkpoint)
+    assert before is not None
+    resumed = load_or_train(config, device="cpu", progress=False)
+    assert not checkpoint.exists()
+    paths.record_path(config.dataset, run_id(config)).unlink()
+    whole = load_or_train(config, device="cpu", progress=False)
+    for section in ("config", "layers", "cost", "history", "test"):
+        assert resumed[section] == whole[section], section
+
+
+def _written_at(path):
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,163 @@
+"""How the time of a training step grows with the network and with runs at once, and the store.
+
+    python benchmarks/scaling.py [--device cpu] [--records 10000]
+
+Writes `results/benchmarks/scaling.csv`, a row a network or number of runs at once, and
+`results/benchmarks/load_runs.csv`, a row a size of the record store.
+"""
+
+import argparse
+import copy
+import multiprocessing
+import os
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from machine import cifar_at_hand, save_description, save_rows
+from training_speed import Engine, Processes, SideBySide
+
+from randprune_core import build_model, paths
+from randprune_core.config import RunConfig, config_to_dict, run_id
+from randprune_core.cost import layer_macs
+from randprune_core.engine import pick_device
+from randprune_core.precision import native_precision
+from randprune_core.runs import load_runs, read_record, write_record
+from randprune_core.training import arithmetic
+
+DEPTHS = ("resnet-8", "resnet-20", "resnet-32", "resnet-56", "resnet-110")
+WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-32")
+STEPS = 3
+
+
+def seconds_per_step(case, repetitions: int) -> float:
+    case.steps(STEPS)
+    times = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        case.steps(STEPS)
+        times.append((time.perf_counter() - started) / STEPS)
+    return statistics.median(times)
+
+
+def network_rows(common: dict, device, repetitions: int) -> list[dict]:
+    """A row a network: depth at 16 filters, then width at 20 layers."""
+    rows, seconds = [], {}
+    for grows, models in (("depth", DEPTHS), ("width", WIDTHS)):
+        for model in models:
+            if model not in seconds:
+                case = Engine(RunConfig(model=model, **common), device)
+                seconds[model] = seconds_per_step(case, repetitions)
+            macs = sum(layer_macs(build_model(model), (3, 32, 32)).values())
+            rows.append(
+                {
+                    "grows": grows,
+                    "model": model,
+                    "runs_at_once": 1,
+                    "device": device.type,
+                    "precision": common["precision"],
+                    "seconds_per_step": seconds[model],
+                    "macs": macs,
+                }
+            )
+            print(f"{grows:>8} {model:<14} {1000 * seconds[model]:8.1f} ms a step")
+    return rows
+
+
+def at_once_rows(common: dict, device, repetitions: int, counts) -> list[dict]:
+    """A row a number of ResNet-20 runs at once; the time is that in which all make a step."""
+    config, rows = RunConfig(model="resnet-20", **common), []
+    macs = sum(layer_macs(build_model("resnet-20"), (3, 32, 32)).values())
+    for count in counts:
+        case = Processes(config, count)
+        if device.type == "cuda":
+            case = SideBySide(config, device, count)
+        seconds = seconds_per_step(case, repetitions)
+        print(f" at once {count:<14} {1000 * seconds:8.1f} ms for a step of each")
+        rows.append(
+            {
+                "grows": "runs_at_once",
+                "model": "resnet-20",
+                "runs_at_once": count,
+                "device": device.type,
+                "precision": common["precision"],
+                "seconds_per_step": seconds,
+                "macs": macs,
+            }
+        )
+    return rows
+
+
+def peak_memory(model: str, common: dict) -> float:
+    """MiB that a process of its own holds at most while it trains a network on the CPU."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    config = RunConfig(model=model, **common)
+    process = context.Process(target=_report_peak, args=(config, theirs))
+    process.start()
+    process.join()
+    return ours.recv()
+
+
+def _report_peak(config: RunConfig, pipe) -> None:
+    with arithmetic():
+        Engine(config, pick_device("cpu")).steps(STEPS)
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024)
+
+
+def store_rows(most: int, device: str) -> list[dict]:
+    """Seconds that `load_runs` takes for 100, 1,000, ... records of 160 epochs."""
+    source = read_record(next(iter(sorted((paths.RESULTS / "runs" / "cifar10").glob("*.json")))))
+    history = source["history"]
+    for name, values in history.items():
+        if isinstance(values, list):
+            history[name] = (values * 160)[:160]
+    config = config_to_dict(RunConfig()) | {"variant": "jpeg75"}
+    rows, made, size = [], 0, 100
+    with tempfile.TemporaryDirectory() as folder:
+        paths.RUNS = Path(folder)
+        while size <= most:
+            for seed in range(made, size):
+                record = copy.copy(source)
+                record["config"] = config | {"seed_init": seed}
+                record["run_id"] = run_id(RunConfig(**record["config"]))
+                write_record(record)
+            made = size
+            load_runs()
+            started = time.perf_counter()
+            count = len(load_runs())
+            seconds = time.perf_counter() - started
+            print(f"load_runs of {count} records: {seconds:.2f} s")
+            rows.append({"records": count, "seconds": seconds, "device": device})
+            size *= 10
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--records", type=int, default=10_000, help="largest store to load")
+    options = parser.parse_args()
+    device = pick_device(options.device)
+    counts = [2**power for power in range(5)]
+    if device.type == "cpu":
+        counts = sorted({1, os.cpu_count() // 2, os.cpu_count()} - {0})
+    with cifar_at_hand() as variant, arithmetic():
+        common = {"ratio": "erk", "sparsity": 0.9, "batch_size": options.batch}
+        common |= {"variant": variant, "train_images": STEPS * options.batch}
+        common |= {"precision": native_precision(options.device)}
+        rows = network_rows(common, device, options.repetitions)
+        rows += at_once_rows(common, device, options.repetitions, counts)
+        facts = {"peak_mib_of_resnet_110": round(peak_memory("resnet-110", common))}
+        print(f"ResNet-110 at batch {options.batch}: {facts['peak_mib_of_resnet_110']} MiB")
+    print(save_rows("scaling", rows, device.type))
+    print(save_rows("load_runs", store_rows(options.records, device.type), device.type))
+    save_description("scaling", device, **facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""How fast the engine trains beside the loops that people write, in one run on one machine.
+
+    python benchmarks/training_speed.py [--model resnet-20] [--batch 128] [--device cpu]
+
+Cases: `plain`, a DataLoader with two workers, an image at a time through torchvision's transforms,
+float32 NCHW, masks multiplied one by one; `torch_prune`, torch.nn.utils.prune on the engine's data;
+`engine`, one sparse run; `engine_dense`, the same without masks, which bounds it; `sweep`, as many
+runs as there are cores, or as pay on a GPU. Cases take turns in every repetition, so that a machine
+that slows down slows them all; the figure is the median. Everything is at sparsity 0.9 (ERK).
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from machine import cifar_at_hand, matmul_rate, save_description, save_rows
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+
+from randprune_core import apply_masks, build_model, layer_sparsities, random_masks, to_torch_prune
+from randprune_core.config import RunConfig
+from randprune_core.cost import layer_macs
+from randprune_core.engine import Run, dataset_on, pick_device
+from randprune_core.executors import one_thread, worker_environment
+from randprune_core.models import NORMALIZATION, maskable_weights
+from randprune_core.precision import native_precision
+from randprune_core.training import arithmetic
+
+WARM_UP = 6
+SIDE_BY_SIDE = (2, 4, 8, 16)
+
+
+def sgd(model: nn.Module, **options) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, **options
+    )
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Images and labels as torchvision's CIFAR10 holds them: one array, a PIL image at a time."""
+
+    def __init__(self, variant: str):
+        dataset = dataset_on("cifar10", variant, torch.device("cpu"))
+        self.pixels = dataset.train_images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.labels = dataset.train_labels.tolist()
+        mean, std = NORMALIZATION["cifar10"]
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4, padding_mode="reflect"),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(mean, std),
+            ]
+        )
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, place):
+        return self.transform(Image.fromarray(self.pixels[place])), self.labels[place]
+
+
+class Plain:
+    """The loop that the authors' code and most tutorials have, written anew."""
+
+    def __init__(self, config: RunConfig, device: torch.device):
+        self.device = device
+        self.model = build_model(config.model)
+        sparsities = layer_sparsities("erk", self.model, config.sparsity)
+        masks = random_masks(self.model, sparsities)
+        apply_masks(self.model, masks)
+        self.model.to(device).train()
+        self.masks = {name: mask.float().to(device) for name, mask in masks.items()}
+        self.optimizer = sgd(self.model)
+        self.loader = DataLoader(
+            Pictures(config.variant),
+            config.batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=2,
+            persistent_workers=True,
+            pin_memory=device.type == "cuda",
+        )
+        self.batches = iter(self.loader)
+
+    def batch(self):
+        try:
+            return next(self.batches)
+        except StopIteration:
+            self.batches = iter(self.loader)
+            return next(self.batches)
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            images, labels = (part.to(self.device, non_blocking=True) for part in self.batch())
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.model(images), labels).backward()
+            self.optimizer.step()
+            with torch.no_grad():
+                for name, weight in maskable_weights(self.model).items():
+                    weight.mul_(self.masks[name])
+        synchronize(self.device)
+
+
+class Engine:
+    """One run of the engine; an epoch has `count` steps."""
+
+    def __init__(self, config: RunConfig, device: torch.device):
+        self.run = Run(config, device)
+
+    def steps(self, count: int) -> None:
+        for _ in range(count // len(self.run.sizes)):
+            self.run.start_epoch()
+            self.run.wait()
+
+
+class TorchPrune(Engine):
+    """The engine's data, layout and precision; masks by torch.nn.utils.prune, steps as usual."""
+
+    def __init__(self, config: RunConfig, device: torch.device):
+        super().__init__(config, device)
+        run = self.run
+        run.model = to_torch_prune(run.model, run.masks).to(memory_format=run.memory_format)
+        run.model.train()
+        run.optimizer = sgd(run.model, fused=True)
+        self.weights = [p for p in run.model.parameters() if p.ndim > 1]
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.run._cursor.zero_()
+            logits, labels = self.run.forward(self.run.config.batch_size)
+            F.cross_entropy(logits.float(), labels).backward()
+            self.run.optimizer.step()
+            self.run.optimizer.zero_grad(set_to_none=True)
+        synchronize(self.run.device)
+
+
+class SideBySide:
+    """Several runs on one GPU, each on its own stream."""
+
+    def __init__(self, config: RunConfig, device: torch.device, count: int):
+        self.runs = [Run(config, device) for _ in range(count)]
+
+    def steps(self, count: int) -> None:
+        for _ in range(count // len(self.runs[0].sizes)):
+            for run in self.runs:
+                run.start_epoch()
+            for run in self.runs:
+                run.wait()
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Processes:
+    """One single-threaded process a core, each with a run of its own, as a sweep has them."""
+
+    def __init__(self, config: RunConfig, count: int):
+        context = multiprocessing.get_context("spawn")
+        self.pipes = []
+        with worker_environment():
+            for _ in range(count):
+                ours, theirs = context.Pipe()
+                context.Process(target=serve, args=(config, theirs), daemon=True).start()
+                self.pipes.append(ours)
+        for pipe in self.pipes:
+            pipe.recv()
+
+    def steps(self, count: int) -> None:
+        for pipe in self.pipes:
+            pipe.send(count)
+        for pipe in self.pipes:
+            pipe.recv()
+
+
+def serve(config: RunConfig, pipe) -> None:
+    one_thread()
+    with arithmetic():
+        case = Engine(config, torch.device("cpu"))
+        pipe.send("ready")
+        while True:
+            case.steps(pipe.recv())
+            pipe.send("done")
+
+
+def images_per_second(case, config: RunConfig, steps: int, runs: int) -> float:
+    case.steps(WARM_UP)
+    started = time.perf_counter()
+    case.steps(steps)
+    return runs * steps * config.batch_size / (time.perf_counter() - started)
+
+
+def make_cases(config: RunConfig, dense: RunConfig, device: torch.device) -> dict:
+    """Every case with the number of runs that it trains at the same time."""
+    cases = {
+        "plain": (Plain(config, device), 1),
+        "torch_prune": (TorchPrune(config, device), 1),
+        "engine": (Engine(config, device), 1),
+        "engine_dense": (Engine(dense, device), 1),
+    }
+    if device.type == "cpu":
+        cores = multiprocessing.cpu_count()
+        return cases | {"sweep": (Processes(config, cores), cores)}
+    return cases | {f"sweep {k}": (SideBySide(config, device, k), k) for k in SIDE_BY_SIDE}
+
+
+def measure(options, config: RunConfig, dense: RunConfig) -> tuple[dict, dict, float]:
+    """Median images a second of each case, its runs at once, and the matrix-product rate."""
+    device = pick_device(options.device)
+    rates, ceiling = {}, []
+    with arithmetic():
+        cases = make_cases(config, dense, device)
+        for _ in range(options.repetitions):
+            ceiling.append(matmul_rate(device, config.precision))
+            for name, (case, runs) in cases.items():
+                rate = images_per_second(case, config, options.steps, runs)
+                rates.setdefault(name, []).append(rate)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    runs = {name: count for name, (_, count) in cases.items()}
+    return medians, runs, float(np.median(ceiling))
+
+
+def table(options, config: RunConfig, medians: dict, runs: dict, ceiling: float) -> list[dict]:
+    """Rows of the CSV; on a GPU `sweep` is the number of runs at once that trains most."""
+    macs = sum(layer_macs(build_model(config.model), (3, 32, 32)).values())
+    best = max((name for name in medians if name.startswith("sweep")), key=medians.get)
+    rows = []
+    for name in ("plain", "torch_prune", "engine", "engine_dense", best):
+        rows.append(
+            {
+                "case": name.split()[0],
+                "device": pick_device(options.device).type,
+                "model": config.model,
+                "precision": "float32" if name == "plain" else config.precision,
+                "images_per_second": medians[name],
+                "ratio_to_plain": medians[name] / medians["plain"],
+                # Forward and backward are three passes; the ceiling is of the engine's precision.
+                "share_of_matmul": 3 * macs * medians[name] / ceiling,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="resnet-20")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--precision", default="bfloat16", help="bfloat16 (float32 where not native) or float32"
+    )
+    parser.add_argument("--steps", type=int, default=18, help="timed steps, a multiple of 6")
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    precision = options.precision
+    if precision == "bfloat16" and native_precision(options.device) == "float32":
+        print("bfloat16 is not native here: float32 is measured")
+        precision = "float32"
+    with cifar_at_hand() as variant:
+        common = {"model": options.model, "batch_size": options.batch, "precision": precision}
+        common |= {"variant": variant, "train_images": WARM_UP * options.batch}
+        sparse = RunConfig(ratio="erk", sparsity=0.9, **common)
+        found = measure(options, sparse, RunConfig(ratio="dense", sparsity=0.0, **common))
+    medians, runs, ceiling = found
+    rows = table(options, sparse, *found)
+    device = pick_device(options.device)
+    path = save_rows("training_speed", rows, device.type)
+    best = max((name for name in medians if name.startswith("sweep")), key=medians.get)
+    facts = {"matmul_gflops": round(2 * ceiling / 1e9, 1), "sweep_runs": runs[best]}
+    save_description("training_speed", device, **facts)
+    print(f"matrix product: {2 * ceiling / 1e9:.0f} GFLOP/s in {precision}")
+    for row in rows:
+        print(
+            f"{row['case']:>12} {row['images_per_second']:8.0f} images/s "
+            f"{row['ratio_to_plain']:6.2f} x plain "
+            f"{row['share_of_matmul']:6.1%} of the matrix product"
+        )
+    for name, rate in medians.items():
+        if name.startswith("sweep "):
+            print(f"{name}: {rate:.0f} images/s")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

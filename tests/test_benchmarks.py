@@ -1,0 +1,59 @@
+"""The benchmarks run and write what the chapter on speed reads; their numbers are not tested."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from randprune_core import paths
+
+TINY_RUN = {
+    "training_speed": ["--model", "resnet-8", "--batch", "8", "--steps", "6"],
+    "scaling": ["--batch", "2", "--records", "100"],
+}
+
+
+@pytest.fixture(scope="module")
+def benchmarks(tmp_path_factory):
+    """The folder that both benchmarks wrote into, at the smallest size and on noise."""
+    import os
+
+    folder = tmp_path_factory.mktemp("results")
+    environment = {k: v for k, v in os.environ.items() if k != "RANDPRUNE_DATA"}
+    environment |= {"RANDPRUNE_RESULTS": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+    source = paths.ROOT / "results" / "runs" / "cifar10"
+    (folder / "runs").mkdir()
+    (folder / "runs" / "cifar10").symlink_to(source)
+    for name, options in TINY_RUN.items():
+        script = str(paths.ROOT / "benchmarks" / f"{name}.py")
+        command = [sys.executable, script, *options, "--device", "cpu", "--repetitions", "1"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return folder / "benchmarks"
+
+
+def test_training_speed_writes_a_row_a_case_that_hangs_together(benchmarks):
+    table = pd.read_csv(benchmarks / "training_speed.csv")
+    columns = "case,device,model,precision,images_per_second,ratio_to_plain,share_of_matmul"
+    assert list(table.columns) == columns.split(",")
+    assert list(table["case"]) == ["plain", "torch_prune", "engine", "engine_dense", "sweep"]
+    assert (table.images_per_second > 0).all() and (table.share_of_matmul > 0).all()
+    plain = table.images_per_second[0]
+    assert table.ratio_to_plain.tolist() == pytest.approx(table.images_per_second / plain, rel=1e-4)
+
+
+def test_scaling_writes_networks_runs_at_once_and_sizes_of_the_store(benchmarks):
+    table = pd.read_csv(benchmarks / "scaling.csv")
+    assert set(table.grows) == {"depth", "width", "runs_at_once"}
+    assert (table.seconds_per_step > 0).all()
+    assert pd.read_csv(benchmarks / "load_runs.csv").records.tolist() == [100]
+
+
+def test_the_machine_is_described(benchmarks):
+    machines = json.loads((benchmarks / "machines.json").read_text())
+    assert machines["training_speed"]["cpu"]["matmul_gflops"] > 0
+    assert machines["scaling"]["cpu"]["peak_mib_of_resnet_110"] > 100
+    for name in TINY_RUN:
+        assert {"device", "cores", "torch", "date", "commit"} <= set(machines[name]["cpu"])
