@@ -16,6 +16,9 @@ from scipy.stats import rankdata
 from .statistics import CONFIDENCE, Estimate, contrast
 
 VERDICTS = ("supported", "contradicted", "undecided")
+ENOUGH = 10
+"""Fewest pairs, after one is taken off for each further group, that give a correlation an interval.
+"""
 
 
 def decide(low: float, high: float, threshold: float = 0.0) -> str:
@@ -85,17 +88,19 @@ def rank_correlation(
 
     The standard error on the z scale is `sqrt((1 + r²/2) / (n − 3))` (Bonett and Wright 2000).
     `groups` is how many group means were taken off the values, which cost one degree of freedom
-    each beyond the first. Value and interval are NaN where a column is constant; the interval is
-    NaN where too few pairs are left for it.
+    each beyond the first. A perfect correlation has no z; it gets that of halfway to the next
+    value that ranks can give. Value and interval are NaN where a column is constant; the interval
+    is NaN where fewer than `ENOUGH` pairs are left.
     """
     r, n = _spearman(first, second), len(first)
-    left = n - groups - 2
-    if math.isnan(r) or left < 1:
+    left = n - (groups - 1)
+    if math.isnan(r) or left < ENOUGH:
         return Estimate(r, math.nan, math.nan, n)
-    if abs(r) > 1 - 1e-12:
-        return Estimate(r, r, r, n)
-    reach = ndtri((1 + confidence) / 2) * math.sqrt((1 + r**2 / 2) / left)
-    return Estimate(r, math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach), n)
+    most = 1 - 6 / (n * (n**2 - 1))
+    z = math.atanh(min(max(r, -most), most))
+    reach = ndtri((1 + confidence) / 2) * math.sqrt((1 + r**2 / 2) / (left - 3))
+    low, high = math.tanh(z - reach), math.tanh(z + reach)
+    return Estimate(r, min(low, r), max(high, r), n)
 
 
 def unexplained(
@@ -147,7 +152,9 @@ def _without_sign(estimate: Estimate) -> Estimate:
 
 
 def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    if not len(first):
+        return math.nan
     x, y = (rankdata(np.asarray(column, dtype=float)) for column in (first, second))
     x, y = x - x.mean(), y - y.mean()
-    spread = math.sqrt((x @ x) * (y @ y)) if len(x) else 0.0
+    spread = math.sqrt((x @ x) * (y @ y))
     return float(x @ y / spread) if spread else math.nan

@@ -1,0 +1,91 @@
+"""Where a curve of gradient norms becomes flat, by a rule that is stated and tested.
+
+A curve is what a record holds: `norms[i]` is the mean norm over the part of training that ends at
+`epochs[i]`, the first part beginning at 0. It is read as a step function, in tenths of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+TOLERANCE = 0.15
+"""How far from its level, as a share of it, a flat curve may be."""
+
+_TENTHS = 10
+
+
+class FlatPhase(NamedTuple):
+    """A flat phase: the epoch that it begins at, and the norm that the curve stays at."""
+
+    start: float
+    level: float
+
+
+def first_stage(rates: Sequence[float]) -> int:
+    """How many epochs pass before the learning rate first changes; `rates` has one an epoch."""
+    return sum(1 for _ in takewhile(lambda rate: rate == rates[0], rates))
+
+
+def find_flat_phase(
+    epochs: Sequence[float], norms: Sequence[float], stage: int, tolerance: float = TOLERANCE
+) -> FlatPhase | None:
+    """The flat phase of a curve within its first `stage` epochs; None where it is never flat.
+
+    The *level* is the median norm over the second half of the stage. The phase begins at the
+    earliest tenth of an epoch from which on the moving median stays within `tolerance` of the level
+    until the stage ends; if that is later than half of the stage, there is none. The moving median
+    covers a sixteenth of the stage on either side (as far as the curve has begun), so that a value
+    out of line changes nothing, be it of a tenth of an epoch in a short training or of an epoch in
+    a long one. Raises ValueError for a curve that is not one or ends before the stage does.
+    """
+    if not 0 < tolerance < 1:
+        raise ValueError(f"tolerance {tolerance} is not in (0, 1): give for example {TOLERANCE}")
+    values = _in_tenths(epochs, norms, stage)
+    level = float(np.median(values[len(values) // 2 :]))
+    away = np.abs(moving_median(values, stage) - level) > tolerance * level
+    start = int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0
+    return FlatPhase(start / _TENTHS, level) if 2 * start <= len(values) else None
+
+
+def mean_until(epochs: Sequence[float], norms: Sequence[float], start: float) -> float:
+    """Mean norm from the first step up to epoch `start`; NaN where that is no time at all."""
+    values = _in_tenths(epochs, norms, epochs[-1])[: round(start * _TENTHS)]
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def peak_until(epochs: Sequence[float], norms: Sequence[float], stage: int, start: float) -> float:
+    """Highest moving median up to epoch `start`, at least that of the first tenth of an epoch."""
+    values = moving_median(_in_tenths(epochs, norms, stage), stage)
+    return float(values[: max(round(start * _TENTHS), 1)].max())
+
+
+def moving_median(values: np.ndarray, stage: int) -> np.ndarray:
+    """Median around each tenth of an epoch; the window shrinks towards the start on both sides.
+
+    At the start it must shrink evenly: otherwise the first norms, which differ most, would be
+    outvoted by those after them. At the end of the stage it is cut on the far side only.
+    """
+    reach = int(_TENTHS * stage / 16)
+    medians = pd.Series(values).rolling(2 * reach + 1, center=True, min_periods=1).median()
+    medians = medians.to_numpy(copy=True)
+    for place in range(min(reach, len(values))):
+        medians[place] = np.median(values[: 2 * place + 1])
+    return medians
+
+
+def _in_tenths(epochs: Sequence[float], norms: Sequence[float], stage: float) -> np.ndarray:
+    """The norm in the middle of each tenth of an epoch of the first `stage` epochs."""
+    ends, heights = np.asarray(epochs, dtype=float), np.asarray(norms, dtype=float)
+    if ends.ndim != 1 or ends.shape != heights.shape or not len(ends):
+        raise ValueError(f"{ends.size} epochs and {heights.size} norms are no curve")
+    if not np.isfinite(heights).all() or (np.diff(ends, prepend=0) <= 0).any():
+        raise ValueError("a curve needs finite norms, and epochs that rise from 0")
+    if not 0 < stage <= ends[-1] + 1e-6:
+        raise ValueError(f"the stage of {stage} epochs is not within a curve of {ends[-1]:g}")
+    middles = (np.arange(round(stage * _TENTHS)) + 0.5) / _TENTHS
+    return heights[np.searchsorted(ends, middles)]

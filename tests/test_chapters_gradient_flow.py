@@ -1,0 +1,446 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import made_up_record, store_record
+
+from randprune_core import plots, sweeps
+from randprune_core.chapters import common, gradient_figures, gradient_flow, gradient_text
+from randprune_core.chapters.flat_phase import (
+    find_flat_phase,
+    first_stage,
+    mean_until,
+    moving_median,
+    peak_until,
+)
+
+EPOCHS = [*(tenth / 10 for tenth in range(1, 51)), *range(6, 17)]
+"""As a record of 16 epochs has them: tenths of the first five epochs, then whole epochs."""
+
+
+def curve(shape, noise=0.0, seed=0) -> list[float]:
+    """`shape` of the middle of each recorded part of training, times 1 plus normal noise."""
+    ends = np.array(EPOCHS)
+    middles = (ends + np.concatenate([[0], ends[:-1]])) / 2
+    draw = np.random.default_rng(seed).standard_normal(len(ends))
+    return (np.vectorize(shape)(middles) * (1 + noise * draw)).tolist()
+
+
+def falls_then_flat(epoch: float) -> float:
+    return 1 + 3 * max(0, 1 - epoch)
+
+
+def rises_falls_flat(epoch: float) -> float:
+    return float(np.interp(epoch, [0, 1, 2], [0.5, 3, 1]))
+
+
+# ---------------------------------------------------------------- the flat phase
+
+
+def test_constant_curve_is_flat_from_the_start():
+    phase = find_flat_phase(EPOCHS, [2.0] * len(EPOCHS), 8)
+    assert phase == (0.0, 2.0)
+    assert math.isnan(mean_until(EPOCHS, [2.0] * len(EPOCHS), 0.0))
+
+
+@pytest.mark.parametrize("shape", [lambda t: 4 - 0.4 * t, lambda t: 3 * 0.7**t, lambda t: 1 + t])
+def test_curve_that_goes_on_falling_or_rising_is_never_flat(shape):
+    assert find_flat_phase(EPOCHS, curve(shape), 8) is None
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize(("shape", "start"), [(falls_then_flat, 0.95), (rises_falls_flat, 1.9)])
+def test_flat_phase_begins_where_the_curve_reaches_its_level(shape, start, noise):
+    phase = find_flat_phase(EPOCHS, curve(shape, noise), 8)
+    assert phase.start == pytest.approx(start, abs=0.25)
+    assert phase.level == pytest.approx(1, abs=0.05)
+
+
+def test_hump_before_the_flat_phase_is_not_taken_for_it_though_it_crosses_the_level_twice():
+    phase = find_flat_phase(EPOCHS, curve(rises_falls_flat), 8)
+    assert phase.start > 1.5
+    assert peak_until(EPOCHS, curve(rises_falls_flat), 8, phase.start) > 2
+
+
+def test_slices_out_of_line_change_nothing():
+    norms = curve(falls_then_flat)
+    spoilt = list(norms)
+    for place in (19, 29, 30, 39, 49):
+        spoilt[place] *= 5
+    assert find_flat_phase(EPOCHS, spoilt, 8) == find_flat_phase(EPOCHS, norms, 8)
+
+
+def test_epochs_out_of_line_in_a_long_training_change_nothing():
+    epochs = [*EPOCHS[:50], *range(6, 161)]
+    norms = [falls_then_flat(epoch) for epoch in epochs]
+    spoilt = [
+        norm * (3 if epoch in (30, 61, 62) else 1)
+        for epoch, norm in zip(epochs, norms, strict=True)
+    ]
+    assert find_flat_phase(epochs, spoilt, 80) == find_flat_phase(epochs, norms, 80)
+    assert find_flat_phase(epochs, norms, 80).start < 2
+
+
+def test_what_comes_after_the_stage_changes_nothing():
+    norms = curve(lambda epoch: falls_then_flat(epoch) * (1 if epoch < 8 else 0.1))
+    phase = find_flat_phase(EPOCHS, norms, 8)
+    assert phase == find_flat_phase(EPOCHS, curve(falls_then_flat), 8)
+    assert find_flat_phase(EPOCHS, norms, 16).start == 8
+
+
+def test_first_fall_is_seen_although_most_of_its_first_half_epoch_is_flat():
+    assert find_flat_phase(EPOCHS, [3.0, 2.0] + [1.0] * 59, 8).start == 0.2
+
+
+def test_curve_that_becomes_flat_after_half_of_the_stage_has_no_flat_phase():
+    late = curve(lambda epoch: 1 + 3 * max(0, 1 - epoch / 5))
+    assert find_flat_phase(EPOCHS, late, 8) is None
+    assert find_flat_phase(EPOCHS, late, 16).start == pytest.approx(5, abs=0.5)
+
+
+def test_wider_tolerance_begins_no_later():
+    norms = curve(lambda epoch: 1 + 3 * 0.2**epoch)
+    starts = [find_flat_phase(EPOCHS, norms, 8, width).start for width in (0.1, 0.15, 0.3)]
+    assert starts[0] > starts[1] > starts[2]
+
+
+def test_short_stage_has_a_short_window():
+    tenths = [tenth / 10 for tenth in range(1, 41)]
+    norms = [3.0] * 5 + [1.0] * 35
+    assert find_flat_phase(tenths, norms, 2) == (0.5, 1.0)
+
+
+def test_moving_median_shrinks_towards_the_start_only():
+    values = np.array([9.0, 5, 1, 1, 1, 1, 1, 1, 7])
+    assert moving_median(values, 8)[:3].tolist() == [9, 5, 1]
+    assert moving_median(values, 8)[-1] == 1
+
+
+def test_mean_until_weights_by_time():
+    norms = [4.0] * 10 + [2.0] * 10 + [1.0] * 41
+    assert mean_until(EPOCHS, norms, 2.0) == 3.0
+    assert mean_until(EPOCHS, norms, 7.0) == pytest.approx((4 + 2 + 5) / 7)
+
+
+def test_first_stage_is_the_epochs_before_the_rate_first_changes():
+    assert first_stage([0.1, 0.1, 0.01, 0.1]) == 2
+    assert first_stage([0.1, 0.1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("epochs", "norms", "stage"),
+    [
+        ([], [], 1),
+        ([1, 2], [1.0], 1),
+        ([1, 1], [1.0, 1.0], 1),
+        ([0, 1], [1.0, 1.0], 1),
+        ([1, 2], [1.0, math.nan], 1),
+        ([1, 2], [1.0, 1.0], 3),
+        ([1, 2], [1.0, 1.0], 0),
+    ],
+)
+def test_what_is_no_curve_raises(epochs, norms, stage):
+    with pytest.raises(ValueError, match="curve"):
+        find_flat_phase(epochs, norms, stage)
+
+
+def test_tolerance_out_of_range_raises():
+    with pytest.raises(ValueError, match="tolerance 0 "):
+        find_flat_phase(EPOCHS, [1.0] * len(EPOCHS), 8, 0)
+
+
+# ---------------------------------------------------------------- records
+
+
+GRID = {"models": ["resnet-8", "resnet-14"], "sparsities": [0.8, 0.9]}
+LEVELS = {"dense": 1.2, "erk": 1.0, "snip": 0.9, "uniform": 0.7}
+
+
+def record_all(seeds=(0,), leave_out=(), never_flat=(), ratios=("dense", "erk", "snip")):
+    """Records of profile `cpu` whose accuracy follows the flat level, and the level the ratio.
+
+    `leave_out` and `never_flat` hold (model, ratio) pairs. The bigger network has more of both.
+    """
+    configs = sweeps.grid(
+        "gradient_flow", "cpu", ratios=ratios, seeds=seeds, variant="jpeg75", **GRID
+    )
+    for config in configs:
+        name = (config.model, config.ratio)
+        if name in leave_out:
+            continue
+        size = 1 + (config.model == "resnet-14")
+        level = size * LEVELS[config.ratio] - 0.1 * config.sparsity + 0.001 * config.seed_init
+        record = made_up_record(config, 0.3 * size + 0.1 * level)
+        shape = (lambda t: 9 - t) if name in never_flat else falls_then_flat
+        norms = [level * norm for norm in curve(shape)]
+        record["history"]["gradient_norm"] = {"epoch": EPOCHS, "norm": norms}
+        record["history"]["gradient_norm_at_init"] = 5 * level
+        record["history"]["lr"] = [0.1] * 8 + [0.01] * 4 + [0.001] * 4
+        record["cost"]["dense_weights"] = 1_000 * size
+        store_record(record)
+
+
+def collect(**parameters) -> common.Records:
+    return common.collect_records("gradient_flow", profile="cpu", **GRID, **parameters)
+
+
+def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
+    records = collect(seeds=[0])
+    found = gradient_flow.grid_records(records)
+    flows, curves = gradient_flow.flow_table(found), gradient_flow.mean_curves(found)
+    assert found == [] and flows.empty and curves.empty
+    assert gradient_flow.shown_sparsity(flows) is None
+    assert gradient_text.norm_rows(flows).empty
+    assert gradient_flow.correlations(flows)["all"].isna().all()
+    assert "no sparse run" in gradient_text.drawn(records, flows, None)
+    assert "no sparse run" in gradient_text.shapes(records, flows)
+    assert "No network has both" in gradient_text.order(flows)
+    assert "too few" in gradient_text.finding(records, flows)
+    assert gradient_text.sensitivity(found) == gradient_text.saw_tooth(records, found) == ""
+    figure = gradient_figures.plot_curves(curves, flows, gradient_flow.rate_steps(found), None)
+    assert "1 panels, 0 numbers" in plots.digest(figure)
+    assert "6 panels, 0 numbers" in plots.digest(gradient_figures.plot_predictors(flows))
+
+
+def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
+    record_all(seeds=(0, 1))
+    flows = gradient_flow.flow_table(gradient_flow.grid_records(collect()))
+    erk = flows[(flows.model == "resnet-8") & (flows.ratio == "erk") & (flows.sparsity == 0.8)]
+    assert erk.seed.tolist() == [0, 1]
+    assert erk[gradient_flow.FLAT].tolist() == pytest.approx([0.92, 0.921])
+    assert erk[gradient_flow.INITIAL].tolist() == pytest.approx([4.6, 4.605])
+    assert (erk.start == 1.0).all()
+    assert (erk[gradient_flow.PEAK] > erk[gradient_flow.TO_FLAT]).all()
+    # 10 * (1.2005 - 0.92): the mean of the dense runs, not the run of the same seed
+    assert erk.gap.tolist() == pytest.approx([2.805, 2.795])
+    assert flows[flows.ratio == "dense"].gap.isna().all()
+
+
+def test_gap_needs_a_dense_network_and_predictors_a_flat_phase(store):
+    record_all(leave_out=[("resnet-8", "dense")], never_flat=[("resnet-14", "snip")])
+    records = collect(seeds=[0])
+    flows = gradient_flow.flow_table(gradient_flow.grid_records(records))
+    used = gradient_flow.comparable(flows)
+    assert set(zip(used.model, used.ratio, strict=True)) == {("resnet-14", "erk")}
+    assert "too few" in gradient_text.finding(records, flows)
+    rows = gradient_text.norm_rows(flows).set_index(["network", "ratio", "sparsity"])
+    assert rows.loc[("ResNet-14", "SNIP ratio", "0.9"), "flat level"] == "–"
+    assert rows.loc[("ResNet-8", "ERK", "0.9"), "gap"] == "–"
+
+
+def test_curve_that_is_flat_at_once_has_its_initial_norm_up_to_there():
+    history = {"gradient_norm_at_init": 1.1, "lr": [0.1] * 16}
+    history["gradient_norm"] = {"epoch": EPOCHS, "norm": [1.0] * len(EPOCHS)}
+    config = sweeps.grid("gradient_flow", "cpu", variant="jpeg75")[0]
+    record = made_up_record(config) | {"history": history}
+    (row,) = gradient_flow.flow_table([record]).to_dict("records")
+    assert (row["start"], row[gradient_flow.TO_FLAT]) == (0.0, 1.1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"variant": "original"},
+        {"epochs": 17},
+        {"granularity": "filter"},
+        {"method": "set"},
+        {"when": "during"},
+        {"mask_source": "own"},
+    ],
+)
+def test_profile_records_leave_out_other_copies_methods_and_schedules(store, monkeypatch, change):
+    config = sweeps.grid("gradient_flow", "cpu", variant="jpeg75", seeds=[0])[-1]
+    kept, other = made_up_record(config), made_up_record(config)
+    store_record(kept)
+    other["config"] |= change
+    monkeypatch.setattr(gradient_flow, "all_records", lambda dataset: iter([other, kept]))
+    assert gradient_flow.profile_records(collect(seeds=[0])) == [kept]
+
+
+def test_profile_records_hold_every_ratio_small_networks_first(store):
+    record_all(ratios=("dense", "erk", "uniform"))
+    found = gradient_flow.profile_records(collect(seeds=[0]))
+    assert [record["config"]["model"] for record in found] == ["resnet-8"] * 5 + ["resnet-14"] * 5
+    assert {record["config"]["ratio"] for record in found} == {"dense", "erk", "uniform"}
+
+
+def test_profile_records_obey_the_lists_and_keep_dense(store):
+    record_all(seeds=(0, 1))
+    found = gradient_flow.profile_records(
+        collect(), models="resnet-8", ratios=["erk"], sparsities=0.9, seeds=[1]
+    )
+    configs = [record["config"] for record in found]
+    assert [(c["ratio"], c["sparsity"], c["seed_init"]) for c in configs] == [
+        ("dense", 0.0, 1),
+        ("erk", 0.9, 1),
+    ]
+
+
+def test_mean_curves_begin_with_initialisation_and_have_intervals_over_seeds(store):
+    record_all(seeds=(0,))
+    one = gradient_flow.mean_curves(gradient_flow.grid_records(collect()))
+    assert one.low.isna().all() and (one.groupby(["model", "ratio", "sparsity"]).size() == 62).all()
+    record_all(seeds=(1,))
+    two = gradient_flow.mean_curves(gradient_flow.grid_records(collect()))
+    first = two.iloc[0]
+    assert (first.epoch, first.n) == (0.0, 2) and first.low < first.norm < first.high
+    assert first.norm == pytest.approx(5 * 1.2005)
+
+
+def test_steps_of_the_learning_rate(store):
+    record_all()
+    assert gradient_flow.rate_steps(gradient_flow.grid_records(collect())) == [8, 12]
+    assert gradient_flow.rate_steps([]) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "level"),
+    [
+        ([("erk", 0.9), ("snip", 0.9), ("erk", 0.1)], 0.9),
+        ([("erk", 0.9), ("erk", 0.8)], 0.8),
+        ([("erk", 0.4), ("erk", 0.6), ("erk", 0.5)], 0.5),
+        ([("dense", 0.0)], None),
+    ],
+)
+def test_shown_sparsity_has_most_cells_and_then_is_nearest_to_the_papers(cells, level):
+    flows = pd.DataFrame(cells, columns=["ratio", "sparsity"]).assign(model="resnet-8")
+    assert gradient_flow.shown_sparsity(pd.concat([flows, flows])) == level
+
+
+# ---------------------------------------------------------------- predictors
+
+
+def made_up_flows(gaps: dict[str, list[float]], sign: float) -> pd.DataFrame:
+    """Runs whose norms are `sign` times the gap within a network, whatever other networks do."""
+    rows = []
+    for size, (model, values) in enumerate(gaps.items(), start=1):
+        for seed, gap in enumerate(values):
+            norm = 100 * size + sign * (gap - min(values))
+            row = {"model": model, "ratio": "erk", "sparsity": 0.9, "seed": seed, "gap": gap}
+            row |= dict.fromkeys(gradient_flow.PREDICTORS, norm)
+            rows.append(row | {"weights": size, "start": 1.0})
+    return pd.DataFrame(rows)
+
+
+def test_correlation_within_networks_is_free_of_differences_between_them():
+    values = np.arange(8.0)
+    gaps = {"resnet-8": list(values + 20), "resnet-14": list(values)}
+    table = gradient_flow.correlations(made_up_flows(gaps, 1.0))
+    assert (table["all"] < -0.3).all() and table.within.tolist() == pytest.approx([1.0] * 3)
+    assert table.n.tolist() == table.n_within.tolist() == [16] * 3
+    assert (table.all_low < table["all"]).all() and (table["all"] < table.all_high).all()
+
+
+def test_networks_with_one_run_count_over_all_runs_only():
+    gaps = {"resnet-8": list(np.arange(10.0)), "resnet-14": [3.0]}
+    table = gradient_flow.correlations(made_up_flows(gaps, -1.0))
+    assert table.n.tolist() == [11] * 3 and table.n_within.tolist() == [10] * 3
+    assert table.within.tolist() == pytest.approx([-1.0] * 3)
+
+
+def test_places_in_a_network_share_ties_and_have_mean_one_half():
+    flows = pd.DataFrame({"model": ["a"] * 4 + ["b"] * 2, "gap": [3.0, 1, 1, 9, 5, 4]})
+    places = gradient_flow.within_networks(flows, "gap")
+    assert places.tolist() == [0.625, 0.25, 0.25, 0.875, 0.75, 0.25]
+
+
+def test_too_few_runs_have_no_interval_and_the_words_say_so(store):
+    record_all()
+    records = collect(seeds=[0])
+    flows = gradient_flow.flow_table(gradient_flow.grid_records(records))
+    rows = gradient_text.correlation_rows(gradient_flow.correlations(flows))
+    assert set(rows["interval, all"]) == {"none"}
+    text = gradient_text.finding(records, flows)
+    assert text.startswith("Over 8 sparse runs (profile cpu, CIFAR-10, copy jpeg75)")
+    assert "too few runs for an interval over all runs" in text
+    assert text.endswith("With one seed a cell, none of this is decided.")
+
+
+def test_finding_with_seeds_names_the_predictors_whose_interval_leaves_out_zero(store):
+    record_all(seeds=(0, 1, 2), ratios=("dense", "erk", "snip", "uniform"))
+    records = collect()
+    flows = gradient_flow.flow_table(gradient_flow.profile_records(records))
+    text = gradient_text.finding(records, flows)
+    assert text.startswith("Over 36 sparse runs") and "one seed" not in text
+    assert "The 95 % interval within networks leaves out zero for each of them." in text
+    assert "more lack" not in text
+    flows.loc[flows.ratio == "snip", gradient_flow.FLAT] = math.nan
+    assert "12 more lack a flat phase" in gradient_text.finding(records, flows)
+
+
+def test_shapes_counts_rises_and_falls():
+    columns = ["ratio", "start", gradient_flow.INITIAL, gradient_flow.PEAK, gradient_flow.FLAT]
+    rows = [
+        ["erk", 1.0, 1.0, 3.0, 1.0],  # rises and falls
+        ["erk", 2.0, 3.0, 2.0, 1.0],  # falls
+        ["snip", 0.5, 1.0, 2.0, 1.9],  # rises
+        ["snip", math.nan, 1.0, math.nan, math.nan],
+        ["dense", 9.0, 1.0, 9.0, 1.0],
+    ]
+    records = common.Records("gradient_flow", "cpu", [], pd.DataFrame(), True)
+    text = gradient_text.shapes(records, pd.DataFrame(rows, columns=columns))
+    assert "Of the 4 sparse runs" in text and "3 have a flat phase" in text
+    assert "between epochs 0.5 and 2" in text
+    assert "2 of them first rise" in text and "and 2 fall" in text and "1 do both" in text
+
+
+def test_order_counts_pairs_that_agree(store):
+    record_all(seeds=(0, 1))
+    flows = gradient_flow.flow_table(gradient_flow.grid_records(collect()))
+    assert "in 4 of 4 pairs" in gradient_text.order(flows)
+    assert "One seed" not in gradient_text.order(flows)
+    worse = flows.assign(accuracy=flows.accuracy.where(flows.ratio != "erk", 0.0))
+    assert "in 0 of 4 pairs" in gradient_text.order(worse)
+    assert "One seed" in gradient_text.order(flows[flows.seed == 0])
+
+
+def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
+    record_all()
+    records = collect(seeds=[0])
+    found = gradient_flow.grid_records(records)
+    for record in found:
+        norms = record["history"]["gradient_norm"]["norm"]
+        norms[:50] = ([1.0] * 9 + [1.5]) * 5
+    text = gradient_text.saw_tooth(records, found)
+    assert "16 images instead of 128" in text and "50 % above" in text
+    quick = common.collect_records("gradient_flow", profile="quick", train_missing=False)
+    assert gradient_text.saw_tooth(quick, found) == ""
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_figures_change_with_what_they_draw(store):
+    record_all(seeds=(0, 1))
+    found = gradient_flow.grid_records(collect())
+    flows, curves = gradient_flow.flow_table(found), gradient_flow.mean_curves(found)
+    draw = gradient_figures.plot_curves
+    base = plots.digest(draw(curves, flows, [8, 12], 0.9))
+    assert base.startswith("4 panels")
+    assert plots.digest(draw(curves, flows, [8, 12], 0.8)) != base
+    assert plots.digest(draw(curves, flows, [8], 0.9)) != base
+    assert plots.digest(draw(curves, flows.assign(start=2.0), [8, 12], 0.9)) != base
+    scatter = plots.digest(gradient_figures.plot_predictors(flows))
+    assert plots.digest(gradient_figures.plot_predictors(flows.assign(gap=-flows.gap))) != scatter
+
+
+def test_short_training_has_one_row_of_panels_and_late_flat_phases_stand_in_the_lower(store):
+    record_all()
+    found = gradient_flow.grid_records(collect())
+    flows, curves = gradient_flow.flow_table(found), gradient_flow.mean_curves(found)
+    short = gradient_figures.plot_curves(curves[curves.epoch <= 5], flows, [2], 0.9)
+    assert len(short.get_axes()) == 2
+    figure = gradient_figures.plot_curves(curves, flows.assign(start=6.5), [], 0.9)
+    strokes = [
+        [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"]
+        for axis in figure.get_axes()
+    ]
+    assert strokes == [[], [], [6.5] * 3, [6.5] * 3]
+
+
+def test_key_puts_ratios_and_networks_on_rows_of_their_own():
+    handles, columns = gradient_figures._rows_of_key([*"abcdef"], [*"xy"])
+    shown = [h if isinstance(h, str) else "" for h in handles]
+    rows = [shown[row :: len(shown) // columns] for row in range(len(shown) // columns)]
+    assert ["".join(row) for row in rows] == ["abcde", "f", "xy"]
