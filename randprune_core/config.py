@@ -195,6 +195,18 @@ def run_id(config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def setting(config: RunConfig) -> str:
+    """How the network is made sparse: its ratio, and what else of it is not the default.
+
+    `erk`, `snip:own` (the criterion's own mask), `uniform:2:4`, `erk:rigl`, `erk:after`. Networks
+    of one size, sparsity and setting differ in their seeds only.
+    """
+    named = ("mask_source", "granularity", "method", "when")
+    defaults = {field.name: field.default for field in fields(RunConfig)}
+    values = [getattr(config, name) for name in named if getattr(config, name) != defaults[name]]
+    return ":".join([config.ratio, *values])
+
+
 def config_to_dict(config: RunConfig) -> dict:
     """All fields of a config, as a record stores them."""
     return asdict(config)

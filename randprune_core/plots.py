@@ -105,7 +105,7 @@ def plot_layer_sparsities(layers: pd.DataFrame, label: str = "Sparsity of the la
         size = 4 if part.position.max() < 60 else 2.5
         for ratio, line in part.groupby("ratio", sort=False):
             # Dashed, so that ERK shows below an ERK+ that is the same.
-            style = _style(ratio, hollow=False) | {"markersize": size, "linewidth": 1}
+            style = ratio_style(ratio, hollow=False) | {"markersize": size, "linewidth": 1}
             style["linestyle"] = (0, (2, 2)) if ratio.endswith("_plus") else "-"
             axis.plot(line.position, line.sparsity, **style | {"markeredgewidth": 0.3})
         axis.set_xlim(0, part.position.max() + 1)
@@ -113,7 +113,7 @@ def plot_layer_sparsities(layers: pd.DataFrame, label: str = "Sparsity of the la
         axis.set_title(model_label(model), loc="left")
     axes[-1, 0].set_xlabel("Layer, in module order")
     figure.supylabel(label, fontsize=9)
-    handles = [_handle(ratio) for ratio in layers.ratio.unique()]
+    handles = [ratio_handle(ratio) for ratio in layers.ratio.unique()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
     return figure
 
@@ -241,19 +241,21 @@ def _figure(
 def _key(rows: list[Layers]) -> list[Artist]:
     frames = [frame for row in rows for frame, _ in row]
     found = {ratio for frame in frames for ratio in frame.ratio}
-    handles = [_handle(ratio) for ratio in LABELS if ratio in found]
+    handles = [ratio_handle(ratio) for ratio in LABELS if ratio in found]
     if any(hollow for row in rows for _, hollow in row):
         grey = {"color": "#777777", "markeredgecolor": "#777777"}
-        handles.append(Line2D([], [], label="the paper", **_style("erk", hollow=True) | grey))
+        handles.append(Line2D([], [], label="the paper", **ratio_style("erk", hollow=True) | grey))
         handles.append(Patch(color=COLOURS["dense"], alpha=0.15, label="seeds of dense"))
     return handles
 
 
-def _handle(ratio: str) -> Line2D:
-    return Line2D([], [], label=LABELS[ratio], **_style(ratio, hollow=False))
+def ratio_handle(ratio: str) -> Line2D:
+    """The entry of a ratio in a key."""
+    return Line2D([], [], label=LABELS[ratio], **ratio_style(ratio, hollow=False))
 
 
-def _style(ratio: str, hollow: bool) -> dict:
+def ratio_style(ratio: str, hollow: bool) -> dict:
+    """How the line of a ratio is drawn, for `Axes.plot`; `hollow` for a published one."""
     style = {"color": COLOURS[ratio], "marker": MARKERS[ratio], "zorder": 3}
     if hollow:
         style |= {"markerfacecolor": "white", "markeredgecolor": COLOURS[ratio], "markersize": 4}
@@ -263,7 +265,7 @@ def _style(ratio: str, hollow: bool) -> dict:
 
 def _draw_accuracy(axis: Axes, cells: pd.DataFrame, hollow: bool) -> None:
     for ratio, line in cells.groupby("ratio", sort=False):
-        style = _style(ratio, hollow)
+        style = ratio_style(ratio, hollow)
         if ratio != "dense":
             _draw_line(axis, line.sparsity, line["mean"], line, style)
             continue
@@ -284,7 +286,7 @@ def _draw_gap(axis: Axes, cells: pd.DataFrame, models: list[str], hollow: bool) 
     for ratio, line in cells.groupby("ratio", sort=False):
         aside = 0.04 * (list(LABELS).index(ratio) - 3)  # so that intervals do not cover each other
         x = [models.index(model) + aside for model in line.model]
-        _draw_line(axis, x, line.gap, line, _style(ratio, hollow))
+        _draw_line(axis, x, line.gap, line, ratio_style(ratio, hollow))
 
 
 def _draw_line(axis: Axes, x, y: pd.Series, cells: pd.DataFrame, style: dict) -> None:

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from . import paths
-from .config import RunConfig, config_from_dict, config_to_dict, run_id
+from .config import RunConfig, config_from_dict, config_to_dict, run_id, setting
 from .locks import lock, try_lock
 
 SCHEMA = 1
@@ -201,11 +201,12 @@ def claim(config: RunConfig) -> ExitStack | None:
 def load_runs(**filters):
     """All records as a DataFrame, one row a run, in the order of their run ids.
 
-    Columns: `run_id`, the fields of `RunConfig`, the flattened `test` keys (`accuracy`, `ece`,
-    `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in the record), and
-    `cost.*` and `provenance.*`. A filter names a config field and gives a value or a collection of
-    values: `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises `ValueError` for a filter
-    that is no config field. Bad records are left out with a warning that names them.
+    Columns: `run_id`, the fields of `RunConfig`, `setting` (`config.setting`), the flattened `test`
+    keys (`accuracy`, `ece`, `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in
+    the record), and `cost.*` and `provenance.*`. A filter names a config field and gives a value
+    or a collection of values: `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises
+    `ValueError` for a filter that is no config field. Bad records are left out with a warning that
+    names them.
     """
     known = [field.name for field in fields(RunConfig)]
     if unknown := sorted(set(filters) - set(known)):
@@ -237,7 +238,8 @@ def records_to_frame(records):
 
     rows = []
     for record in records:
-        row = {"run_id": record["run_id"], **record["config"]}
+        config = record["config"]
+        row = {"run_id": record["run_id"], **config, "setting": setting(RunConfig(**config))}
         row |= flatten(record["test"])
         row |= flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
         rows.append(row)

@@ -15,6 +15,8 @@ import pandas as pd
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
+MARGINS = {"points": 0.3, "ECE": 0.005, "AUROC": 0.005}
+"""How much worse is still no worse (non-inferiority), by unit."""
 CELL = ["model", "ratio", "sparsity"]
 """What tells one group of runs from another: the runs of a cell differ in their seeds only."""
 
@@ -77,6 +79,15 @@ def welch_difference(
 ) -> Estimate:
     """Mean of `first` minus mean of `second` with Welch's interval; none if either is one run."""
     return contrast([first, second], [1, -1], confidence)
+
+
+def chance_limit(images: float, classes: int) -> float:
+    """Accuracy in percent up to which guessing cannot be excluded: the floor under an attack.
+
+    Chance, 1 / `classes`, and two binomial standard errors of a guess on that many images.
+    """
+    chance = 1 / classes
+    return 100 * (chance + 2 * np.sqrt(chance * (1 - chance) / images))
 
 
 def summarise(

@@ -62,7 +62,10 @@ FIGURES = {
     "gradient_flow": _small(_SMALL, ("dense", "erk", "snip"))
     | _paper(("resnet-20", "resnet-56", "resnet-110"), ("dense", "erk", "snip"), (0.5,)),
 }
-"""The grid of each figure of the paper (1, 2, 3, 4, 17 and 6 top), per profile."""
+"""The grid of each figure of the paper (1, 2, 3, 4, 17 and 6 top), per profile.
+
+`extra` lists settings beside the ratios, as fields of `RunConfig`: own masks, granularities, rules.
+"""
 
 _RATIO_RANK = {"dense": 0, "erk": 0, "uniform": 1, "snip": 1, "uniform_plus": 2}
 _SPARSITY_RANK = {0.0: 0, 0.9: 0, 0.8: 1, 0.5: 1, 0.7: 2}
@@ -117,18 +120,20 @@ def grid(
     seeds = default["seeds"] if seeds is None else seeds
     common = dict(PROFILES[profile])
     common.setdefault("variant", variant or recorded_variant(profile))
+    settings = [{"ratio": ratio} for ratio in ratios]
+    settings += [extra for extra in default.get("extra", ()) if extra["ratio"] in ratios]
     configs = {}
     for model in models:
-        for ratio in ratios:
-            for sparsity in (0.0,) if ratio == "dense" else sparsities:
+        for chosen in settings:
+            for sparsity in (0.0,) if chosen["ratio"] == "dense" else sparsities:
                 for seed in seeds:
                     config = RunConfig(
                         model=model,
-                        ratio=ratio,
                         sparsity=sparsity,
                         seed_init=seed,
                         seed_mask=seed,
                         seed_data=seed,
+                        **chosen,
                         **common,
                     )
                     configs[run_id(config)] = config

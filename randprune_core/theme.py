@@ -5,7 +5,8 @@ import seaborn as sns
 WIDTH = 6.6
 """Inches; at a text column of 620 to 740 pixels a text of 9 points is 12 to 14 pixels high."""
 
-# Okabe and Ito's palette: told apart with every kind of colour vision, and on a grey print.
+# Okabe and Ito's palette: told apart with every kind of colour vision, and on a grey print. Keys
+# are what `config.setting` gives. A ratio has one colour everywhere; markers tell the rest apart.
 COLOURS = {
     "dense": "#222222",
     "uniform": "#E69F00",
@@ -14,6 +15,15 @@ COLOURS = {
     "erk_plus": "#56B4E9",
     "snip": "#009E73",
     "grasp": "#CC79A7",
+    "snip:own": "#009E73",
+    "grasp:own": "#CC79A7",
+    "uniform:filter": "#0072B2",
+    "uniform:2:4": "#009E73",
+    "uniform:4:8": "#CC79A7",
+    "erk:set": "#009E73",
+    "erk:rigl": "#CC79A7",
+    "erk:during": "#E69F00",
+    "erk:after": "#D55E00",
 }
 MARKERS = {
     "dense": "",
@@ -23,6 +33,15 @@ MARKERS = {
     "erk_plus": "P",
     "snip": "^",
     "grasp": "v",
+    "snip:own": "2",
+    "grasp:own": "1",
+    "uniform:filter": "X",
+    "uniform:2:4": "<",
+    "uniform:4:8": ">",
+    "erk:set": "^",
+    "erk:rigl": "v",
+    "erk:during": "d",
+    "erk:after": "X",
 }
 LABELS = {
     "dense": "dense",
@@ -32,6 +51,15 @@ LABELS = {
     "erk_plus": "ERK+",
     "snip": "SNIP ratio",
     "grasp": "GraSP ratio",
+    "snip:own": "SNIP mask",
+    "grasp:own": "GraSP mask",
+    "uniform:filter": "filters",
+    "uniform:2:4": "2:4",
+    "uniform:4:8": "4:8",
+    "erk:set": "SET",
+    "erk:rigl": "RigL",
+    "erk:during": "during training",
+    "erk:after": "after training",
 }
 
 

@@ -59,12 +59,18 @@ def lines(axis, ratio: str) -> list:
 
 def test_every_ratio_has_a_colour_a_marker_and_a_name_of_its_own():
     for look in (theme.COLOURS, theme.MARKERS, theme.LABELS):
-        assert tuple(look) == RATIOS
-        assert len(set(look.values())) == len(RATIOS)
+        assert tuple(look)[: len(RATIOS)] == RATIOS
+        assert len({look[ratio] for ratio in RATIOS}) == len(RATIOS)
+
+
+def test_every_other_setting_is_told_apart_by_colour_and_marker_together():
+    assert set(theme.COLOURS) == set(theme.MARKERS) == set(theme.LABELS)
+    looks = [(theme.COLOURS[key], theme.MARKERS[key]) for key in theme.COLOURS]
+    assert len(set(looks)) == len(looks) == len(set(theme.LABELS.values()))
 
 
 def test_colours_differ_in_lightness_or_hue_on_white():
-    rgb = np.array([to_rgb(colour) for colour in theme.COLOURS.values()])
+    rgb = np.array([to_rgb(colour) for colour in set(theme.COLOURS.values())])
     distance = np.linalg.norm(rgb[:, None] - rgb, axis=-1)[np.triu_indices(len(rgb), 1)]
     assert distance.min() > 0.25
     assert np.linalg.norm(1 - rgb, axis=1).min() > 0.5

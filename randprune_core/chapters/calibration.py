@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..plots import plot_by_sparsity, plot_gap_to_dense
-from ..statistics import CELL, gap_change, summarise
+from ..statistics import CELL, MARGINS, gap_change, summarise
 from ..theme import COLOURS, LABELS, model_label
 from . import no_worse
 from .common import Records, data_label, listing, plus_minus
 
-MARGIN = 0.005
+MARGIN = MARGINS["ECE"]
 """ECE by which a sparse network may be worse and still count as no worse (`method`, Statistics)."""
 
 

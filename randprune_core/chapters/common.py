@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import paths, sweeps
-from ..config import RunConfig, run_id
+from ..config import RunConfig, run_id, setting
 from ..runs import MissingRecord, load_or_train
 from ..theme import LABELS, model_label
 
@@ -43,11 +43,14 @@ class Records:
         return self.configs[0].variant
 
     def cells(self) -> pd.DataFrame:
-        """One row a cell of the grid: model, ratio, sparsity, runs `recorded` and `wanted`."""
+        """One row a cell of the grid: model, ratio, sparsity, runs `recorded` and `wanted`.
+
+        The ratio is the whole setting (`config.setting`), such as `snip:own`.
+        """
         recorded = set(self.runs.run_id)
         counts: dict[tuple, list[int]] = {}
         for config in self.configs:
-            count = counts.setdefault((config.model, config.ratio, config.sparsity), [0, 0])
+            count = counts.setdefault((config.model, setting(config), config.sparsity), [0, 0])
             count[0] += run_id(config) in recorded
             count[1] += 1
         rows = [[*cell, *count] for cell, count in counts.items()]

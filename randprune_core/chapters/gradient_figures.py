@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..plots import _handle, _style
+from ..plots import ratio_handle, ratio_style
 from ..statistics import CELL
 from ..theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
 from .common import plus_minus
@@ -61,7 +61,7 @@ def plot_curves(
     axes[-1, len(models) // 2].set_xlabel("Epoch")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     figure.supylabel("Gradient norm", fontsize=9)
-    handles = [_handle(ratio) for ratio in LABELS if ratio in set(curves.ratio)]
+    handles = [ratio_handle(ratio) for ratio in LABELS if ratio in set(curves.ratio)]
     handles.append(Line2D([], [], color=GREY, label="flat phase begins", **_STROKE))
     handles.append(Line2D([], [], label="learning rate ÷ 10", **_DASHES))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
@@ -94,7 +94,7 @@ def _log_scale(axes: np.ndarray, norms: pd.Series) -> None:
 
 def _draw_curves(axis: Axes, curves: pd.DataFrame) -> None:
     for ratio, line in curves.groupby("ratio", sort=False):
-        style = _style(ratio, hollow=False) | {"linewidth": 1.3, "markersize": 4.5}
+        style = ratio_style(ratio, hollow=False) | {"linewidth": 1.3, "markersize": 4.5}
         every = max(len(line) // 8, 1)
         offset = every * list(LABELS).index(ratio) // len(LABELS)  # markers beside each other
         axis.plot(line.epoch, line.norm, markevery=(offset, every), **style)

@@ -14,10 +14,6 @@ from ..theme import LABELS, model_label
 from .common import listing, plus_minus
 from .gap import direction
 
-ACCURACY_MARGIN = 0.3
-"""Points of accuracy."""
-AUROC_MARGIN = 0.005
-
 
 def sparse_minus_dense(runs: pd.DataFrame, value: str, scale: float = 1.0) -> pd.DataFrame:
     """`statistics.gap_to_dense` with its sign turned: positive where the sparse network is better.

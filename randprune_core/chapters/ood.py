@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..plots import _handle, plot_by_sparsity, plot_gap_to_dense
-from ..statistics import CELL, summarise
+from ..plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
+from ..statistics import CELL, MARGINS, summarise
 from ..theme import COLOURS, LABELS, model_label
 from . import no_worse
 from .common import DATASETS, Records, data_label, listing
@@ -95,7 +95,7 @@ def points_figure(points: pd.DataFrame, label: str, title: str = "") -> Figure:
             reach = NORMAL_95 * cell.se
             axis.errorbar([x], [cell.mean], yerr=reach, ecolor=COLOURS[cell.ratio], **thin)
             axis.set_xlim(left, right)
-    handles = [_handle(ratio) for ratio in ratios]
+    handles = [ratio_handle(ratio) for ratio in ratios]
     handles.append(Line2D([], [], color="#777777", linewidth=0.8, label="sampling error"))
     key = figure.subfigs[0]
     key.legends[0].remove()
@@ -135,9 +135,7 @@ def finding(records: Records, ratio: str = "erk") -> str:
     """Sparse minus dense in AUROC, whether it is no worse, and how it changes with depth."""
     where = f"profile {records.profile}, {data_label(records.configs[0])}, {records.seeds()}"
     wide = measures(records.runs)
-    found = no_worse.finding(
-        wide, "auroc", "in OoD AUROC", no_worse.AUROC_MARGIN, digits=3, ratio=ratio
-    )
+    found = no_worse.finding(wide, "auroc", "in OoD AUROC", MARGINS["AUROC"], digits=3, ratio=ratio)
     if not found:
         return f"The records allow no statement on OoD detection ({where})."
     return f"{found} ({where[0].upper()}{where[1:]}.)"
@@ -161,12 +159,12 @@ def sampling_note(wide: pd.DataFrame, differences: pd.DataFrame) -> str:
     if differences.empty:
         return text
     text += f" For a difference of two AUROCs it is at most {differences.se.max():.4f}"
-    if differences.se.max() > no_worse.AUROC_MARGIN:
+    if differences.se.max() > MARGINS["AUROC"]:
         return (
-            f"{text}, more than the margin of {no_worse.AUROC_MARGIN:g}: what is said of the "
+            f"{text}, more than the margin of {MARGINS['AUROC']:g}: what is said of the "
             "networks holds for these images, and may differ for others of the same kind."
         )
-    return f"{text}, less than the margin of {no_worse.AUROC_MARGIN:g}."
+    return f"{text}, less than the margin of {MARGINS['AUROC']:g}."
 
 
 def energy_note(points: pd.DataFrame) -> str:

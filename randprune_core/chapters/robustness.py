@@ -12,10 +12,10 @@ import re
 import numpy as np
 import pandas as pd
 
-from ..statistics import CELL, summarise
+from ..statistics import CELL, MARGINS, chance_limit, summarise
 from ..theme import LABELS, model_label
 from .common import Records, data_label, listing, plus_minus
-from .no_worse import ACCURACY_MARGIN, depths, finding, sparse_minus_dense, verdict_table
+from .no_worse import depths, finding, sparse_minus_dense, verdict_table
 
 KINDS = {"fgsm": "FGSM", "pgd": "PGD, ten steps", "noise": "Gaussian noise"}
 """What is done to the images. Levels are ε in grey levels of 255, for noise σ of the range."""
@@ -87,8 +87,7 @@ def floor_levels(curves: pd.DataFrame, classes: int) -> dict[str, list[float]]:
     The rule: no cell is above chance, 1 / `classes`, by more than two binomial standard errors of a
     guess on that many images. Nothing is concluded from such a level.
     """
-    chance = 1 / classes
-    limit = 100 * (chance + 2 * np.sqrt(chance * (1 - chance) / curves.images.astype(float)))
+    limit = chance_limit(curves.images.astype(float), classes)
     sunk = (curves["mean"] <= limit).groupby([curves.kind, curves.level]).all()
     return {
         kind: [level for level in sunk[kind].index if sunk[kind, level]]
@@ -143,7 +142,7 @@ def reading_table(differences: pd.DataFrame, levels: dict[str, float], ratio: st
     for kind, level in levels.items():
         here = (differences.kind == kind) & (differences.level == level)
         part = differences[here & (differences.ratio == ratio)]
-        table = verdict_table(part, ACCURACY_MARGIN, shown_sparsities(part, ratio))
+        table = verdict_table(part, MARGINS["points"], shown_sparsities(part, ratio))
         table.insert(0, "images", f"{KINDS[kind].split(',')[0]}, {level_text(kind, level)}")
         parts.append(table)
     return pd.concat(parts) if parts else pd.DataFrame()
@@ -195,7 +194,7 @@ def pgd_finding(records: Records, curves: pd.DataFrame, classes: int, ratio: str
         return f"The records allow no statement on robustness ({where})."
     what = f"points of accuracy under PGD at {level_text('pgd', level)}"
     found = finding(
-        records.runs, column("pgd", level), what, ACCURACY_MARGIN, scale=100.0, ratio=ratio
+        records.runs, column("pgd", level), what, MARGINS["points"], scale=100.0, ratio=ratio
     )
     if not found:
         return f"The records allow no statement on robustness ({where})."

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..config import run_id
-from ..plots import _handle, _style
+from ..plots import ratio_handle, ratio_style
 from ..runs import find_record
 from ..statistics import CELL
 from ..theme import COLOURS, LABELS, WIDTH, model_label, use_theme
@@ -127,7 +127,7 @@ def curve_figure(curves: pd.DataFrame, title: str = "") -> Figure:
     for axis in axes[1:, :1].ravel():
         axis.set_ylabel("Share of images")
     axes[0, 0].set_ylabel("Known images accepted")
-    handles = [_handle(ratio) for ratio in ratios]
+    handles = [ratio_handle(ratio) for ratio in ratios]
     handles.append(Line2D([], [], color="#777777", linestyle=":", label="guessing"))
     if below:
         grey = {"facecolor": "#BBBBBB", "edgecolor": "none", "label": "known"}
@@ -147,7 +147,7 @@ def _draw_roc(axis: Axes, part: pd.DataFrame, corner: float) -> None:
     for ratio, run in part.groupby("ratio", sort=False):
         curve, point = run[run.kind == "roc"], run[run.kind == "point"]
         axis.plot(curve.x, curve.y, color=COLOURS[ratio], linewidth=1.4)
-        style = _style(ratio, hollow=False) | {"linestyle": "none", "markersize": 6}
+        style = ratio_style(ratio, hollow=False) | {"linestyle": "none", "markersize": 6}
         axis.plot(point.x, point.y, **style | {"marker": style["marker"] or "D"})
     axis.set(xlim=(corner, 1), ylim=(corner, 1.02 - 0.02 * corner), xlabel="OoD images accepted")
 
