@@ -180,14 +180,18 @@ class Processes:
         for pipe in self.pipes:
             pipe.recv()
 
+    def __del__(self):
+        for pipe in self.pipes:
+            pipe.send(0)
+
 
 def serve(config: RunConfig, pipe) -> None:
     one_thread()
     with arithmetic():
         case = Engine(config, torch.device("cpu"))
         pipe.send("ready")
-        while True:
-            case.steps(pipe.recv())
+        while count := pipe.recv():
+            case.steps(count)
             pipe.send("done")
 
 

@@ -1,0 +1,280 @@
+"""The claims of the paper in one table, one picture and a paragraph each (see `claims`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .. import sweeps
+from ..claim_tests import LARGE, SMALL_DEPTH
+from ..claims import together
+from ..config import RATIOS, RunConfig, run_id
+from ..evidence import ENOUGH, VERDICTS
+from ..gradient_claims import GRADIENT, UNEXPLAINED
+from ..runs import find_record, records_to_frame
+from ..statistics import MARGINS
+from ..theme import COLOURS, WIDTH, use_theme
+from .common import Records, as_list, data_label, is_default
+from .gradient_flow import flow_table
+
+FIGURES = ("depth", "width", "calibration", "ood", "robustness", "gradient_flow", "methods")
+"""The figures whose grids the claims rest on."""
+CHAPTERS = {
+    1: "chapter-depth",
+    2: "chapter-width",
+    3: "chapter-depth",
+    4: "chapter-methods",
+    5: "chapter-methods",
+    6: "chapter-calibration",
+    7: "chapter-ood",
+    8: "chapter-robustness",
+    9: "chapter-gradient-flow",
+    10: "chapter-gradient-flow",
+}
+"""Label of the chapter that shows what a claim is about, where there is one."""
+TITLES = {
+    1: "gap shrinks with depth",
+    2: "gap shrinks with width",
+    3: "large networks match dense",
+    4: "ratio matters, in small networks",
+    5: "ERK as good as SNIP, GraSP",
+    6: "calibration no worse",
+    7: "out-of-distribution no worse",
+    8: "adversarial no worse",
+    9: "gradient norm and accuracy",
+    10: "initial norm explains little",
+    11: "Wide ResNet-50-2, ImageNet",
+}
+"""A claim in the few words that fit above its rows in the picture."""
+STYLES = {
+    "supported": (COLOURS["erk"], "o"),
+    "contradicted": (COLOURS["uniform_plus"], "X"),
+    "undecided": ("#666666", "D"),
+}
+"""Colour and marker of a verdict; the marker of an undecided one is hollow."""
+_PERCENT = ("ECE", "AUROC")
+"""Units that are drawn times 100, so that they stand on the axis of the points."""
+_ROW = 0.21  # inches
+_TICKS = (-30, -10, -3, -1, -0.3, 0, 0.3, 1, 3, 10, 30)
+
+
+def collect(
+    *,
+    profile: str = "auto",
+    models: Sequence[str] | None = None,
+    ratios: Sequence[str] | None = None,
+    sparsities: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    train_missing: bool | None = None,
+    device: str = "auto",
+) -> tuple[Records, pd.DataFrame]:
+    """The runs of all `FIGURES` at one profile, and with them every other run that a claim can use.
+
+    The first part of the answer is the grids of the figures, as in `common.collect_records`. The
+    second is their runs and those recorded with another ratio or with a criterion's own mask in
+    the same networks and sparsities, with the columns of `flow_table` that claims 9 and 10 need.
+    """
+    lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
+    default = is_default(profile, *lists.values(), train_missing, device)
+    lists = {name: as_list(name, value) for name, value in lists.items()}
+    profile = sweeps.resolve_profile(profile)
+    variant = sweeps.recorded_variant(profile)
+    configs = {}
+    for figure in (name for name in FIGURES if profile in sweeps.FIGURES.get(name, ())):
+        for config in sweeps.grid(figure, profile, variant=variant, **lists):
+            configs[run_id(config)] = config
+    configs = list(configs.values())
+    runs = sweeps.collect(configs, train_missing=train_missing, device=device)
+    records = Records("scorecard", profile, configs, runs, default)
+    return records, all_runs(configs, lists["ratios"] or RATIOS)
+
+
+def all_runs(configs: Sequence[RunConfig], ratios: Sequence[str]) -> pd.DataFrame:
+    """The recorded runs of the grid and of its networks with other ratios and own masks.
+
+    Columns as in `runs.load_runs`, and those that claims 9 and 10 need.
+    """
+    wanted = {run_id(config): config for config in configs}
+    sparse = [config for config in configs if config.sparsity > 0]
+    for config, ratio, source in product(sparse, ratios, ("random", "own")):
+        if ratio != "dense" and (source == "random" or ratio in ("snip", "grasp")):
+            other = replace(config, ratio=ratio, mask_source=source)
+            wanted[run_id(other)] = other
+    found = [record for config in wanted.values() if (record := find_record(config))]
+    flows = flow_table(found)[["run_id", *GRADIENT]]
+    return records_to_frame(found).merge(flows, on="run_id", how="left")
+
+
+def summary(verdicts: pd.DataFrame, records: Records) -> str:
+    """One sentence: how many claims have which verdict, and what that rests on."""
+    supported, contradicted, undecided = (count(verdicts, verdict) for verdict in VERDICTS)
+    cited = int((verdicts.kind == "cited").sum())
+    return (
+        f"Of the paper's {len(verdicts)} claims the records of this book support {supported}, "
+        f"contradict {contradicted} and leave {undecided} undecided, {cited} of these because it "
+        f"is only cited (profile {records.profile}, {data_label(records.configs[0])}, "
+        f"{records.seeds()} a cell)."
+    )
+
+
+def rules() -> str:
+    """What decides, in sentences made of the thresholds that the tests use."""
+    return (
+        f"No worse, and as good as, means by a margin of {MARGINS['points']:g} points of accuracy, "
+        f"{MARGINS['ECE']:g} of calibration error or {MARGINS['AUROC']:g} of AUROC; every other "
+        f"effect is held against zero. A larger network, in claims 3, 6, 7 and 8, is the largest "
+        f"recorded one if it has at least depth {LARGE['depth']}, or width {LARGE['width']} in its "
+        f"first layer; a small one, in claim 4, has depth {SMALL_DEPTH} at most. Where no network "
+        f"is above chance by more than two binomial errors under the attack, claim 8 compares "
+        f"nothing. In claim 10 the initial norm explains little if it leaves more than "
+        f"{UNEXPLAINED:g} of the rank variance of the gap open. A rank correlation has an interval "
+        f"from {ENOUGH} cells on."
+    )
+
+
+def count(verdicts: pd.DataFrame, verdict: str) -> str:
+    """How many claims have this verdict, in words where there are none."""
+    return str(int((verdicts.verdict == verdict).sum()) or "none")
+
+
+def table(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The claims as a table to read: verdict, the part that decides, its effect and threshold."""
+    rows = []
+    for row in verdicts.to_dict("records"):
+        rows.append(
+            {
+                "": row["claim"],
+                "claim": row["statement"],
+                "verdict": "cited only" if row["kind"] == "cited" else row["verdict"],
+                "decided by": "" if row["kind"] == "cited" else row["part"],
+                "effect": _effect(row),
+                "threshold": _threshold(row),
+                "runs": row["runs"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _effect(row: dict) -> str:
+    if pd.isna(row["effect"]):
+        return "–"
+    digits = 4 if row["unit"] in _PERCENT else 2
+    text = f"{row['effect']:.{digits}f}"
+    if not pd.isna(row["low"]):
+        text += f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return f"{text} {row['unit'].removeprefix('of ')}".replace("-", "−")
+
+
+def figure_table(found: pd.DataFrame, records: Records) -> pd.DataFrame:
+    """Claims or parts as they are stored, after the profile and the copy of the data."""
+    return found.assign(profile=records.profile, variant=records.variant)[
+        ["profile", "variant", *found.columns]
+    ]
+
+
+def _threshold(row: dict) -> str:
+    return "–" if pd.isna(row["effect"]) else f"{row['threshold']:g}".replace("-", "−")
+
+
+def paragraphs(verdicts: pd.DataFrame, parts: pd.DataFrame):
+    """A paragraph a claim: the verdict, the runs behind it, and the reason of each part."""
+    from IPython.display import Markdown
+
+    blocks = []
+    for row in verdicts.to_dict("records"):
+        reasons = parts[parts.claim == row["claim"]].why.drop_duplicates()
+        behind = f", from {row['runs']} runs" if row["runs"] else ""
+        chapter = CHAPTERS.get(row["claim"])
+        place = f" ({{ref}}`{chapter}`)" if chapter else ""
+        blocks.append(
+            f"**{row['claim']}. {row['statement']}: {row['verdict']}**{behind}{place}. "
+            f"{' '.join(reasons)}"
+        )
+    return Markdown("\n\n".join(blocks))
+
+
+def draw(parts: pd.DataFrame, title: str = "") -> Figure:
+    """Every part of every claim as a row: effect with interval, threshold, and verdict in words.
+
+    `parts` is `claims.parts`. Claims 1 to 8 share an axis in points, on which ECE and AUROC are
+    drawn times 100, linear up to one point and logarithmic beyond; claims 9 and 10 have one of
+    their own. A part without an effect has no marker.
+    """
+    use_theme()
+    blocks = [parts[parts.claim < 9], parts[parts.claim >= 9]]
+    labels = ["In favour of the claim (points, or points per doubling of the size)"]
+    labels.append("In favour of the claim (doublings; share of rank correlation or variance)")
+    rows = [len(block) + block.claim.nunique() for block in blocks]
+    size = (WIDTH, _ROW * sum(rows) + 1.9)
+    figure, axes = plt.subplots(2, 1, figsize=size, height_ratios=rows, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    for axis, block, label in zip(axes, blocks, labels, strict=True):
+        _draw_block(axis, block)
+        axis.set_xlabel(label)
+    axes[0].set_xscale("symlog", linthresh=1, linscale=1)
+    axes[0].set_xticks(_TICKS, [f"{tick:g}".replace("-", "−") for tick in _TICKS], minor=False)
+    axes[0].set_xticks([], minor=True)
+    _fit(axes[0])
+    handles = [_marker(verdict, label=verdict) for verdict in VERDICTS]
+    handles.append(Line2D([], [], color="black", marker="|", linestyle="", label="threshold"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _fit(axis: Axes) -> None:
+    """Set the limits about what is drawn; the ticks alone would ask for more."""
+    drawn = [x for line in axis.lines for x in line.get_xdata(orig=False) if np.isfinite(x)]
+    drawn = [*drawn, -1.0, 1.0]
+    axis.set_xlim(1.3 * min(drawn), 1.3 * max(drawn))
+
+
+def _marker(verdict: str, x: Sequence = (), y: Sequence = (), **more) -> Line2D:
+    colour, marker = STYLES[verdict]
+    face = "white" if verdict == "undecided" else colour
+    look = {"marker": marker, "markerfacecolor": face, "markeredgecolor": colour, "color": colour}
+    return Line2D(x, y, linestyle="", markersize=6, zorder=3, **look, **more)
+
+
+def _draw_block(axis: Axes, parts: pd.DataFrame) -> None:
+    scale = np.where(parts.unit.isin(_PERCENT), 100, 1)
+    numbers = parts[["effect", "low", "high", "threshold"]].mul(scale, axis=0)
+    place, ticks, labels = 0, [], []
+    across = axis.get_yaxis_transform()
+    for claim, mine in parts.groupby("claim"):
+        measured = mine[mine.kind == "measured"]
+        verdict = together(measured.verdict) if len(measured) else "cited only"
+        head = {"transform": across, "va": "center", "weight": "bold"}
+        axis.text(0.01, place, f"{claim}  {TITLES[claim]}", **head)
+        axis.text(1.02, place, verdict, color=STYLES.get(verdict, STYLES["undecided"])[0], **head)
+        axis.axhspan(place - 0.5, place + 0.5, color="#EEEEEE", linewidth=0, zorder=1.6)
+        for index, part in measured.iterrows():
+            place += 1
+            _draw_part(axis, place, part, numbers.loc[index])
+            ticks.append(place)
+            labels.append(part.part)
+        place += 1
+    axis.set_yticks(ticks, labels)
+    axis.set_ylim(place - 0.5, -0.5)
+    axis.grid(False, axis="y")
+    axis.axvline(0, color="#999999", linewidth=0.8, zorder=1)
+
+
+def _draw_part(axis: Axes, place: float, part: pd.Series, numbers: pd.Series) -> None:
+    colour, _ = STYLES[part.verdict]
+    known = np.isfinite(numbers.effect)
+    word = part.verdict if known else "no runs"
+    axis.text(1.02, place, word, transform=axis.get_yaxis_transform(), va="center", color=colour)
+    if not known:
+        return
+    axis.plot([numbers.threshold] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.2)
+    if np.isfinite(numbers.low):
+        axis.plot([numbers.low, numbers.high], [place] * 2, color=colour, linewidth=1.6)
+    axis.add_line(_marker(part.verdict, [numbers.effect], [place]))
