@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data_files import CLASSES, DataError, available_variant, identify
+from .data_files import CLASSES, DataError, available_variant, give_memory_back, identify
 from .paths import data_root
 
 __all__ = ["DataError", "Dataset", "augment", "available_variant", "load_dataset"]
@@ -95,12 +95,18 @@ def load_ood_images(name: str) -> dict[str, Tensor]:
 def _load(name: str, root: str) -> Dataset:
     if name == "digits":
         return _load_digits()
+    dataset = _load_cifar(name)
+    give_memory_back()
+    return dataset
+
+
+def _load_cifar(name: str) -> Dataset:
     found = identify(name)
     encoded = found.encoded
     images, labels = {}, {}
     for split in ("train", "test"):
         pixels = encoded.decode(encoded.images[split], f"{name} {split}")
-        images[split] = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+        images[split] = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last in memory
         labels[split] = torch.from_numpy(encoded.labels[split])
         classes = CLASSES[name]
         if len(labels[split]) == 0 or not 0 <= labels[split].min() <= labels[split].max() < classes:

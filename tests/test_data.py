@@ -196,7 +196,8 @@ def test_parquet_files_are_read_pixel_for_pixel(known_copy, name):
     assert dataset.num_classes == CLASSES[name]
     for split in ("train", "test"):
         images = getattr(dataset, f"{split}_images")
-        assert images.dtype == torch.uint8 and images.is_contiguous()
+        assert images.dtype == torch.uint8
+        assert images.is_contiguous(memory_format=torch.channels_last)
         expected = known_copy.pixels[name, split].transpose(0, 3, 1, 2)
         assert np.array_equal(images.numpy(), expected)
         labels = getattr(dataset, f"{split}_labels")
