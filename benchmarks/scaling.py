@@ -42,10 +42,10 @@ def seconds_per_step(case, repetitions: int) -> float:
     return statistics.median(times)
 
 
-def network_rows(common: dict, device, repetitions: int) -> list[dict]:
+def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
     """A row a network: depth at 16 filters, then width at 20 layers."""
     rows, seconds = [], {}
-    for grows, models in (("depth", DEPTHS), ("width", WIDTHS)):
+    for grows, models in (("depth", depths), ("width", WIDTHS)):
         for model in models:
             if model not in seconds:
                 case = Engine(RunConfig(model=model, **common), device)
@@ -139,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--deepest", type=int, default=110, help="depth of the largest network")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--records", type=int, default=10_000, help="largest store to load")
     options = parser.parse_args()
@@ -150,10 +151,11 @@ def main() -> None:
         common = {"ratio": "erk", "sparsity": 0.9, "batch_size": options.batch}
         common |= {"variant": variant, "train_images": STEPS * options.batch}
         common |= {"precision": native_precision(options.device)}
-        rows = network_rows(common, device, options.repetitions)
+        depths = [model for model in DEPTHS if int(model.split("-")[1]) <= options.deepest]
+        rows = network_rows(depths, common, device, options.repetitions)
         rows += at_once_rows(common, device, options.repetitions, counts)
-        facts = {"peak_mib_of_resnet_110": round(peak_memory("resnet-110", common))}
-        print(f"ResNet-110 at batch {options.batch}: {facts['peak_mib_of_resnet_110']} MiB")
+        facts = {"largest": depths[-1], "peak_mib": round(peak_memory(depths[-1], common))}
+        print(f"{depths[-1]} at batch {options.batch}: {facts['peak_mib']} MiB")
     print(save_rows("scaling", rows, device.type))
     print(save_rows("load_runs", store_rows(options.records, device.type), device.type))
     save_description("scaling", device, **facts)
