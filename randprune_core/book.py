@@ -5,6 +5,7 @@ copy of everything the book is made of under its real relative paths, and `_buil
 The committed notebooks are written by `refresh` alone.
 """
 
+import base64
 import fcntl
 import os
 import shutil
@@ -36,6 +37,8 @@ __all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_qui
 
 _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
+_MADE_HERE = "% generated"  # a comment in a page, in whose place stands what `make_pages` makes
+_MAIN_FIGURE = ("02_depth", "accuracy-figure", "figure-depth.png")  # chapter, cell, picture
 
 
 def build_book() -> Path:
@@ -47,6 +50,7 @@ def build_book() -> Path:
     with _only_one_build():
         executed = execute_chapters()
         staging = stage(executed)
+        make_pages(staging, executed)
         return render(staging)
 
 
@@ -83,6 +87,37 @@ def stage(executed: Mapping[str, Path]) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
     return staging
+
+
+def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
+    """Write into a staging folder what its pages take from the code, the records and the chapters.
+
+    The reference and provenance pages, the data of the explorer, and the picture of the first page,
+    which is that of chapter 02. Runs on digits do not count: no copy of the book has the same.
+    """
+    from . import explorer, provenance, reference
+    from .config import DATASETS
+    from .runs import load_runs
+
+    runs = load_runs(dataset=set(DATASETS) - {"digits"})
+    pages = {"api": reference.page(), "provenance": provenance.page(runs)}
+    for name, made in pages.items():
+        page = staging / "book" / f"{name}.md"
+        text = page.read_text(encoding="utf-8")
+        page.write_text(text.replace(_MADE_HERE, made), encoding="utf-8")
+    static = staging / "book" / "_static"
+    (static / "explorer-data.js").write_text(explorer.script(runs), encoding="utf-8")
+    chapter_name, cell, picture = _MAIN_FIGURE
+    (static / picture).write_bytes(_picture(executed[chapter_name], cell))
+
+
+def _picture(notebook: Path, cell_id: str) -> bytes:
+    """The picture among the outputs of a cell; LookupError where there is none."""
+    for cell in read_notebook(notebook)["cells"]:
+        for output in cell.get("outputs", ()) if cell["id"] == cell_id else ():
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    raise LookupError(f"{notebook.name} has no picture in its cell {cell_id}")
 
 
 def render(staging: Path) -> Path:

@@ -1,7 +1,5 @@
 """How every figure looks: the colour, marker and name of each ratio, sizes, background."""
 
-import seaborn as sns
-
 WIDTH = 6.6
 """Inches; at a text column of 620 to 740 pixels a text of 9 points is 12 to 14 pixels high."""
 
@@ -65,6 +63,8 @@ LABELS = {
 
 def use_theme() -> None:
     """Set the book's theme: light background for either mode of the page, 9-point text."""
+    import seaborn as sns  # here, because it takes seconds and the names above are wanted without
+
     sizes = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 9}
     sizes |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "figure.titlesize": 10}
     lines = {"lines.linewidth": 1.6, "lines.markersize": 6, "axes.linewidth": 0.8}

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import os
 import shutil
 import threading
@@ -118,6 +119,59 @@ def test_search_finds_a_word_of_a_chapter(site, tab):
     tab.locator("#search-results li a").first.wait_for()
     assert tab.locator("#search-results li").count() > 1
     assert tab.complaints == []
+
+
+def test_explorer_shows_what_is_picked_with_mouse_and_keyboard(site, tab):
+    visit(tab, f"{site}/book/explorer.html")
+    script = Path(paths.BUILD, "html/_static/explorer-data.js").read_text()
+    data = json.loads(script.partition("=")[2].rstrip().rstrip(";"))
+    first, styles = data["sets"][0], data["styles"]
+
+    def shown() -> set[tuple]:
+        rows = tab.locator(".explorer-table").first.locator("tbody tr").all()
+        return {tuple(row.locator("th, td").all_inner_texts()[:3]) for row in rows}
+
+    def expected(model: str, metric: dict, hidden: str = "") -> set[tuple]:
+        return {
+            (f"{sparsity:g}", styles[name]["label"], f"{mean:.{metric['digits']}f}")
+            for place, setting, sparsity, _, mean, *_ in metric["cells"]
+            if (name := first["settings"][setting]) != hidden and first["models"][place] == model
+        }
+
+    network = tab.get_by_label("Network", exact=True)
+    network.focus()
+    tab.keyboard.press("Home")
+    model, accuracy = first["models"][0], first["metrics"][0]
+    assert network.input_value() == model
+    assert shown() == expected(model, accuracy)
+    assert (
+        tab.locator("#explorer-root svg[role=img] > title").first.text_content().count(model) == 1
+    )
+
+    box = tab.get_by_role("checkbox").first
+    box.focus()
+    tab.keyboard.press("Space")
+    assert shown() == expected(model, accuracy, hidden=first["settings"][0])
+    box.click()
+    ece = next(metric for metric in first["metrics"] if metric["key"] == "ece")
+    tab.get_by_label("Metric").select_option("ece")
+    assert shown() == expected(model, ece)
+    assert "Lower is better" in tab.get_by_role("status").inner_text()
+
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_function(
+        "document.querySelector('#explorer-root svg[role=img]').clientWidth < 390"
+    )
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert tab.complaints == []
+
+
+def test_explorer_works_from_a_file(site, browser):
+    page = browser.new_page()
+    page.goto((paths.BUILD / "html/book/explorer.html").as_uri())
+    page.locator("#explorer-root svg[role=img]").nth(1).wait_for()
+    assert page.locator(".explorer-table tbody tr").count() > 2
+    page.close()
 
 
 def test_page_with_a_fault_is_noticed(site, tab):
