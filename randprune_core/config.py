@@ -17,12 +17,19 @@ PRECISIONS = ("float32", "bfloat16")
 TRAIN_IMAGES = {"digits": 1_294, "cifar10": 45_000, "cifar100": 45_000, "imagenet": 1_281_167}
 """Training images of a full run per data set; what is left of the training files validates."""
 
+PRUNED_AFTER = {"before": 0.0, "during": 0.25, "after": 0.75}
+"""The share of the epochs that a network trains dense before it is pruned, by `when`.
+
+After three quarters the protocol has divided the learning rate twice: what is left of the epochs
+fine-tunes a trained network at its lowest rate.
+"""
+
 _CHOICES = {
     "dataset": DATASETS,
     "ratio": RATIOS,
     "mask_source": ("random", "own"),
-    "method": ("static",),
-    "when": ("before",),
+    "method": ("static", "set", "rigl"),
+    "when": ("before", "during", "after"),
     "precision": PRECISIONS,
 }
 _AT_LEAST_ONE = ("epochs", "train_images", "batch_size")
@@ -101,8 +108,8 @@ class RunConfig:
     sparsity: float = 0.0  # fraction of the maskable weights that are zero, in [0, 1)
     mask_source: str = "random"  # or "own": SNIP's or GraSP's own mask
     granularity: str = "unstructured"
-    method: str = "static"
-    when: str = "before"
+    method: str = "static"  # or "set", "rigl": kept weights move during training
+    when: str = "before"  # or "during", "after": random pruning of a network trained dense
     epochs: int = 160
     train_images: int = 45_000
     batch_size: int = 128
@@ -182,6 +189,33 @@ class RunConfig:
             )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0: give one, or turn nesterov off")
+        if self.method != "static":
+            self._check_needs("method", mask_source="random", granularity="unstructured")
+            self._check_needs("method", when="before")
+        if self.when != "before":
+            self._check_needs("when", mask_source="random")
+            if pruning_epoch(self) >= self.epochs:
+                least = math.ceil(1 / (1 - PRUNED_AFTER[self.when]))
+                raise ValueError(
+                    f"when {self.when!r} leaves no epoch to the pruned network with epochs "
+                    f"{self.epochs}: give at least {least}"
+                )
+
+    def _check_needs(self, name: str, **needed: str):
+        chosen = f"{name} {getattr(self, name)!r}"
+        if self.ratio == "dense":
+            raise ValueError(
+                f"{chosen} needs a sparse network, not ratio 'dense': choose a ratio from "
+                f"{', '.join(RATIOS[1:])}"
+            )
+        for field, value in needed.items():
+            if getattr(self, field) != value:
+                raise ValueError(f"{chosen} needs {field} {value!r}, not {getattr(self, field)!r}")
+
+
+def pruning_epoch(config: RunConfig) -> int:
+    """Full epochs that a network trains dense before it is pruned: a share of all, rounded up."""
+    return math.ceil(PRUNED_AFTER[config.when] * config.epochs)
 
 
 def run_id(config: RunConfig) -> str:

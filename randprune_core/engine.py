@@ -9,19 +9,18 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import data, masks, metrics, models
-from .config import RunConfig
+from . import data, dynamic, gradients, masks, metrics, models
+from .config import RunConfig, pruning_epoch
+from .placement import dataset_on, memory_format, padded_images
 from .protocol import draw_masks, epoch_plan, learning_rate
 
 GRADIENT_SLICES = 10
 FINE_EPOCHS = 5
-INITIAL_BATCHES = 10
 WARM_UP_STEPS = 3
 
 
@@ -40,44 +39,6 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-@lru_cache(maxsize=2)
-def dataset_on(name: str, variant: str, device: torch.device) -> data.Dataset:
-    """The data set on a device, one copy for all runs of the process."""
-    dataset = data.load_dataset(name, variant).to(device)
-    _wait_for(device)
-    return dataset
-
-
-@lru_cache(maxsize=2)
-def _padded_images(name: str, variant: str, train_images: int, device: torch.device) -> Tensor:
-    dataset = dataset_on(name, variant, device)
-    training, _ = dataset.split(train_images)
-    padded = data.pad_for_crops(dataset.train_images[training], data.PADDING[name])
-    _wait_for(device)
-    return padded
-
-
-def _wait_for(device: torch.device) -> None:
-    """What is made here is read on other streams."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
-    """Channels last, which is the fastest, wherever it is safe.
-
-    On a CPU oneDNN writes past its buffers in the backward pass of a strided 1x1 convolution with
-    fewer input channels than a vector register holds numbers, and the process aborts: seen with
-    torch 2.15 and AVX2, whose registers hold 8; those of AVX-512 hold 16.
-    """
-    risky = device.type == "cpu" and any(
-        module.kernel_size == (1, 1) and module.stride != (1, 1) and module.in_channels < 16
-        for module in model.modules()
-        if isinstance(module, nn.Conv2d)
-    )
-    return torch.contiguous_format if risky else torch.channels_last
-
-
 class Run:
     """One run in training: network, masks, optimiser, history, best validation weights.
 
@@ -88,14 +49,14 @@ class Run:
     def __init__(self, config: RunConfig, device: torch.device):
         self.config, self.device = config, device
         self.dataset = dataset_on(config.dataset, config.variant, device)
-        self._padded = _padded_images(config.dataset, config.variant, config.train_images, device)
+        self._padded = padded_images(config.dataset, config.variant, config.train_images, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         with self.on_stream():
             self._build()
             self._prepare_steps()
         self.epoch = 0
         self.history = _empty_history()
-        self.best = {"epoch": 0, "validation_accuracy": -1.0, "weights": {}}
+        self.best = _nothing_yet()
         self.saved_at = time.monotonic()  # what is not older needs no checkpoint yet
 
     def on_stream(self) -> AbstractContextManager:
@@ -106,7 +67,10 @@ class Run:
         config, device = self.config, self.device
         self.training, self.validation = self.dataset.split(config.train_images)
         model = models.build_model(config.model, self.dataset.num_classes, config.seed_init)
-        self.masks = draw_masks(config, model, self.dataset)
+        self._drawn = draw_masks(config, model, self.dataset)
+        # Masks that keep everything until then: a captured step holds tensors, not their values.
+        late = pruning_epoch(config) > 0
+        self.masks = {n: torch.ones_like(m) if late else m for n, m in self._drawn.items()}
         if self.masks:
             masks.apply_masks(model, self.masks)
         self.memory_format = memory_format(model, device)
@@ -119,8 +83,8 @@ class Run:
     def _prepare_steps(self) -> None:
         config, device = self.config, self.device
         self.sizes = _batch_sizes(config)
-        self._labels = self.dataset.train_labels[self.training]
-        self._normalize = models.Normalization(config.dataset, device)
+        self.labels = self.dataset.train_labels[self.training]
+        self.normalize = models.Normalization(config.dataset, device)
         self._plan = [part.to(device) for part in epoch_plan(config, 0)]
         self._within = torch.arange(self.sizes[0], device=device)
         self._cursor = torch.zeros(1, dtype=torch.long, device=device)
@@ -160,15 +124,17 @@ class Run:
         side = self.dataset.train_images.shape[-1]
         images = data.augment(self._padded, index, offsets, mirrored, side)
         images = images.contiguous(memory_format=self.memory_format)  # most often it is already
-        labels = self._labels.index_select(0, index)
+        labels = self.labels.index_select(0, index)
         mixed = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
-            logits = self.model(self._normalize(images))
+            logits = self.model(self.normalize(images))
         self._cursor += size
         return logits, labels
 
     def start_epoch(self, each_step: Callable[[], object] = lambda: None) -> None:
         """Hand a whole epoch to the device; `each_step` is called after each step of a CPU."""
+        with self.on_stream():
+            self._renew_masks()
         self.model.train()
         rate = learning_rate(self.config, self.epoch)
         if self._stream is None:
@@ -249,6 +215,29 @@ class Run:
                 masks.assert_masked(self.model, self.masks)
             self._validate()
 
+    def _renew_masks(self) -> None:
+        """Before an epoch: prune a network that was dense so far, or move the weights it keeps.
+
+        All in place. What is no longer kept loses weight and momentum; a place that is new has
+        neither, because a pruned weight has none.
+        """
+        weights = models.maskable_weights(self.model)
+        if 0 < self.epoch == pruning_epoch(self.config):
+            renewed = self._drawn
+            self.best = _nothing_yet()  # the network before was dense
+        elif dynamic.dropped_fraction(self.config, self.epoch):
+            found = gradients.dense_gradients(self) if self.config.method == "rigl" else {}
+            renewed = dynamic.moved_masks(self.config, self.epoch, weights, self.masks, found)
+        else:
+            return
+        for kept, (name, mask) in zip(self._keep, self.masks.items(), strict=True):
+            mask.copy_(renewed[name])
+            kept.copy_(mask)
+            momentum = self.optimizer.state[weights[name]].get("momentum_buffer")
+            if momentum is not None:
+                momentum.masked_fill_(~mask, 0.0)
+        masks.apply_masks(self.model, self.masks)
+
     def _note_epoch(self, rate: float) -> None:
         losses, hits, norms = self._log.cpu().double()
         count, history = self.config.train_images, self.history
@@ -279,24 +268,9 @@ class Run:
             self.best = {"epoch": self.epoch, "validation_accuracy": accuracy, "weights": weights}
 
     def note_initial_gradient_norm(self) -> None:
-        """Mean gradient norm over the first 10 batches of training images, before any step.
-
-        In training mode, without augmentation, over unpruned conv and linear weights, in float32;
-        the network is left as it was.
-        """
-        size = self.config.batch_size
-        images = self.dataset.train_images[self.training].split(size)[:INITIAL_BATCHES]
-        norms = []
+        """Mean gradient norm over the first 10 batches of training images, before any step."""
         with self.on_stream():
-            buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-            self.model.train()
-            for batch, labels in zip(images, self._labels.split(size), strict=False):
-                F.cross_entropy(self.model(self._normalize(batch)), labels).backward()
-                norms.append(metrics.gradient_norm(self.model, self.masks or None))
-                self.model.zero_grad(set_to_none=True)
-            for name, value in self.model.named_buffers():
-                value.copy_(buffers[name])
-        self.history["gradient_norm_at_init"] = sum(norms) / len(norms)
+            self.history["gradient_norm_at_init"] = gradients.initial_norm(self)
 
     # --- its state, for a checkpoint ---
 
@@ -342,6 +316,10 @@ def _optimizer(config: RunConfig, model: nn.Module, device: torch.device) -> tor
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def _nothing_yet() -> dict:
+    return {"epoch": 0, "validation_accuracy": -1.0, "weights": {}}
 
 
 def _empty_history() -> dict:

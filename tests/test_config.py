@@ -196,7 +196,9 @@ def test_every_field_changes_the_run_id():
         "sparsity": 0.5,
         "mask_source": "own",
         "granularity": "filter",
-        "epochs": 1,
+        "method": "set",
+        "when": "after",
+        "epochs": 80,
         "train_images": 1,
         "batch_size": 1,
         "lr": 1.0,
@@ -208,8 +210,7 @@ def test_every_field_changes_the_run_id():
         "seed_mask": 1,
         "seed_data": 1,
     }
-    only_one_choice = {"method", "when"}
-    assert set(changed) | only_one_choice == {f.name for f in dataclasses.fields(RunConfig)}
+    assert set(changed) == {f.name for f in dataclasses.fields(RunConfig)}
     base = {"ratio": "snip", "sparsity": 0.9}
     ids = {run_id(RunConfig(**{**base, name: value})) for name, value in changed.items()}
     assert len(ids | {run_id(RunConfig(**base))}) == len(changed) + 1
