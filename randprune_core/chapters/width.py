@@ -1,0 +1,158 @@
+"""What the chapter on width adds to that on depth: filters as an axis, equal numbers of weights.
+
+The gap to the dense network and the sentences on it are those of `gap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..config import RunConfig, parse_model_name
+from ..models import maskable_weights
+from ..plots import plot_gap_to_dense
+from ..statistics import CELL, welch_difference
+from ..theme import LABELS, model_label
+from . import gap
+from .common import Records, listing, plus_minus
+from .layerwise import meta_model
+
+_PAIRS = [*CELL, "kept", "mean", "dense_model", "dense_weights", "dense_mean"]
+_PAIRS += ["n", "difference", "low", "high"]
+
+
+def widths(models: Iterable[str]) -> list[str]:
+    """Filters of the first convolution as labels of an axis; names where the depths differ too."""
+    parsed = [parse_model_name(model) for model in models]
+    if len({(family, depth) for family, depth, _ in parsed}) == 1:
+        return [str(width) for *_, width in parsed]
+    return [model.removeprefix("resnet-") for model in models]
+
+
+def weight_counts(models: Iterable[str]) -> dict[str, int]:
+    """Maskable weights of each network with 10 classes, from its shapes alone."""
+    return {
+        model: sum(weight.numel() for weight in maskable_weights(meta_model(model)).values())
+        for model in models
+    }
+
+
+def network_table(configs: Iterable[RunConfig]) -> pd.DataFrame:
+    """The networks of a grid to read: filters of the three stages, weights, fewest weights kept."""
+    configs = list(configs)
+    highest = max((config.sparsity for config in configs), default=0.0)
+    counts = weight_counts(dict.fromkeys(config.model for config in configs))
+    rows = []
+    for model, total in counts.items():
+        first = parse_model_name(model)[2]
+        rows.append(
+            {
+                "network": model_label(model),
+                "filters of the stages": listing([first, 2 * first, 4 * first]),
+                "maskable weights": f"{total:,}",
+                f"kept at sparsity {highest:g}": f"{round((1 - highest) * total):,}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def gap_figure(records: Records, gaps: pd.DataFrame) -> Figure:
+    """The gap to dense against width, a panel a sparsity (see `plots.plot_gap_to_dense`)."""
+    shown = gaps[gaps.sparsity.isin(gap.panels(gaps))]
+    figure = plot_gap_to_dense(
+        shown, title=records.source(), xlabel="Filters in the first convolution of ResNet-20"
+    )
+    models = list(shown.model.unique())
+    for axis in figure.get_axes() if models else ():
+        axis.set_xticks(range(len(models)), widths(models))
+    return figure
+
+
+def direction_table(changes: pd.DataFrame) -> pd.DataFrame:
+    """`gap.direction_table` of the records, with both networks by their full names."""
+    table = gap.direction_table({"records": changes}).drop(columns="source", errors="ignore")
+    if table.empty:
+        return table
+    ordered = changes.sort_values("sparsity", kind="stable")
+    table.insert(0, "from", [model_label(model) for model in ordered["first"]])
+    table.insert(1, "to", [model_label(model) for model in ordered["last"]])
+    return table
+
+
+def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
+    """Each sparse cell beside the narrowest dense network that has at least as many weights.
+
+    Columns `model, ratio, sparsity, kept, mean, dense_model, dense_weights, dense_mean, n,
+    difference, low, high`: accuracies in percent, `difference` sparse minus dense in points with
+    Welch's interval. Cells whose own dense network is the narrowest such are left out.
+    """
+    if runs.empty:
+        return pd.DataFrame(columns=_PAIRS)
+    counts = weight_counts(runs.model.unique())
+    cells = {cell: 100 * part for cell, part in runs.groupby(CELL, sort=False)["accuracy"]}
+    dense = {model: part for (model, ratio, _), part in cells.items() if ratio == "dense"}
+    rows = []
+    for (model, ratio, sparsity), values in cells.items():
+        kept = round((1 - sparsity) * counts[model])
+        enough = [name for name in dense if kept <= counts[name] < counts[model]]
+        if ratio == "dense" or not enough:
+            continue
+        narrow = min(enough, key=counts.get)
+        found = welch_difference(values, dense[narrow])
+        row = [model, ratio, sparsity, kept, values.mean(), narrow, counts[narrow]]
+        rows.append([*row, dense[narrow].mean(), found.n, found.value, found.low, found.high])
+    return pd.DataFrame(rows, columns=_PAIRS)
+
+
+def equal_weights_table(pairs: pd.DataFrame) -> pd.DataFrame:
+    """`equal_weights` as a table to read."""
+    rows = [
+        {
+            "wide and sparse": f"{model_label(row.model)}, {LABELS[row.ratio]} {row.sparsity:g}",
+            "kept": f"{row.kept:,}",
+            "accuracy": plus_minus(row.mean),
+            "narrow and dense": model_label(row.dense_model),
+            "weights": f"{row.dense_weights:,}",
+            "its accuracy": plus_minus(row.dense_mean),
+            "difference": plus_minus(row.difference, row.low, row.high),
+        }
+        for row in pairs.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def equal_weights_finding(records: Records, pairs: pd.DataFrame) -> str:
+    """One sentence on `equal_weights`: in how many pairs the sparse network is ahead."""
+    if pairs.empty:
+        return (
+            "The records hold no sparse network beside a narrower dense one that has at least as "
+            "many weights."
+        )
+    ahead = int((pairs.difference > 0).sum())
+    text = (
+        "Beside the narrowest dense network with at least as many weights, the wide sparse one is "
+        f"more accurate in {ahead} of {len(pairs)} pairs"
+    )
+    if (pairs.n == 1).all():
+        return f"{text}; with one seed that decides nothing (profile {records.profile})."
+    above, below = int((pairs.low > 0).sum()), int((pairs.high < 0).sum())
+    return (
+        f"{text}; the 95 % interval of the difference lies above zero in {above} and below zero in "
+        f"{below} (profile {records.profile})."
+    )
+
+
+def figure_table(records: Records, points: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
+    """Every number that the figures of the chapter draw, one row a cell.
+
+    Accuracies are in percent, gaps (dense minus sparse) in points; `_low` and `_high` are 95 %
+    intervals over seeds, empty for one seed.
+    """
+    limits = {"low": "gap_low", "high": "gap_high"}
+    right = gaps[[*CELL, "gap", "low", "high"]].rename(columns=limits)
+    names = {"mean": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+    table = points.drop(columns="std").rename(columns=names).merge(right, on=CELL, how="left")
+    table.insert(0, "source", f"{records.profile} {records.variant}")
+    return table
