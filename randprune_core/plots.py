@@ -260,7 +260,10 @@ def ratio_style(ratio: str, hollow: bool) -> dict:
     if hollow:
         style |= {"markerfacecolor": "white", "markeredgecolor": COLOURS[ratio], "markersize": 4}
         return style | {"linestyle": (0, (3, 2)), "linewidth": 1}
-    return style | {"markeredgecolor": "white", "markersize": 5}
+    edge = (
+        COLOURS[ratio] if MARKERS[ratio] in ("1", "2") else "white"
+    )  # these markers are edge only
+    return style | {"markeredgecolor": edge, "markersize": 5}
 
 
 def _draw_accuracy(axis: Axes, cells: pd.DataFrame, hollow: bool) -> None:

@@ -245,7 +245,7 @@ def records_to_frame(records):
         rows.append(row)
     if rows:
         return pd.DataFrame(rows)
-    return pd.DataFrame(columns=["run_id", *(field.name for field in fields(RunConfig))])
+    return pd.DataFrame(columns=["run_id", *(field.name for field in fields(RunConfig)), "setting"])
 
 
 def flatten(values: dict, prefix: str = "") -> dict:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from . import paths
-from .config import RunConfig, config_to_dict, run_id
+from .config import RATIOS, RunConfig, config_to_dict, run_id, setting
 from .runs import find_record, records_to_frame
 
 PROFILES = {
@@ -53,6 +53,23 @@ def _paper(models, ratios, sparsities=_TENTHS, seeds=(0, 1, 2)) -> dict:
     return {"paper": grid}
 
 
+def _compare(extra, ratios, sparsities, cpu, paper) -> dict:
+    """A grid with settings beside the ratios; `quick` has the first network and last sparsity."""
+    small, large = (
+        {"models": models, "ratios": ratios, "sparsities": levels, "seeds": (0, 1, 2)}
+        for models, levels in ((cpu, sparsities[0]), (paper, sparsities[1]))
+    )
+    quick = {"models": cpu[:1], "sparsities": sparsities[0][-1:], "seeds": (0,)}
+    grids = {"quick": small | quick, "cpu": small, "paper": large}
+    return {profile: grid | {"extra": extra} for profile, grid in grids.items()}
+
+
+_THREE = ("resnet-20", "resnet-56", "resnet-110")
+_OWN_MASKS = tuple({"ratio": ratio, "mask_source": "own"} for ratio in ("snip", "grasp"))
+_PATTERNS = tuple({"ratio": "uniform", "granularity": g} for g in ("filter", "2:4", "4:8"))
+_SCENARIOS = tuple({"ratio": "erk", "when": when} for when in ("during", "after"))
+_SCENARIOS += tuple({"ratio": "erk", "method": rule} for rule in ("set", "rigl"))
+
 FIGURES = {
     "depth": _small(_SMALL, _FOUR) | _paper(_DEPTHS, _FIVE),
     "width": _small(_SMALL_WIDTHS, _PAIR) | _paper(_WIDTHS, _FIVE),
@@ -60,7 +77,12 @@ FIGURES = {
     "ood": _small(_SMALL, _PAIR) | _paper(_DEPTHS + _WIDTHS, _FIVE),
     "robustness": _small(_SMALL, _PAIR) | _paper(_DEPTHS + _WIDTHS, _FIVE),
     "gradient_flow": _small(_SMALL, ("dense", "erk", "snip"))
-    | _paper(("resnet-20", "resnet-56", "resnet-110"), ("dense", "erk", "snip"), (0.5,)),
+    | _paper(_THREE, ("dense", "erk", "snip"), (0.5,)),
+    "methods": _compare(_OWN_MASKS, RATIOS, (_HIGH, (0.5, 0.9)), _SMALL, _THREE),
+    "granularity": _compare(
+        _PATTERNS, ("dense", "uniform"), ((0.5,), (0.5,)), ("resnet-8", "resnet-20"), _THREE
+    ),
+    "when": _compare(_SCENARIOS, _PAIR, ((0.9,), (0.9,)), ("resnet-8", "resnet-20"), _THREE[:2]),
 }
 """The grid of each figure of the paper (1, 2, 3, 4, 17 and 6 top), per profile.
 
@@ -182,10 +204,14 @@ def resolve_profile(profile: str, figure: str = "depth") -> str:
     """The profile to show: `auto` is the best one with enough records, others are themselves.
 
     Enough are dense and `erk` at two sparsities for three models of the figure's grid. The order
-    is `paper`, `cpu`, `quick`. Raises `ValueError` for an unknown profile.
+    is `paper`, `cpu`, `quick`. A figure with settings beside the ratios (`extra`) is `paper` once
+    two of its models have dense and such a setting there, else `cpu`, however little is recorded.
+    Raises `ValueError` for an unknown profile.
     """
     if profile != "auto":
         return check_name("profile", profile, ("auto", *PROFILES)) and profile
+    if extra := FIGURES[figure]["paper"].get("extra"):
+        return "paper" if _compared(figure, "paper", extra) >= 2 else "cpu"
     for candidate in ("paper", "cpu"):
         found: dict[str, set] = {}
         for config in grid(figure, candidate, ratios=("dense", "erk")):
@@ -195,6 +221,16 @@ def resolve_profile(profile: str, figure: str = "depth") -> str:
         if len(complete) >= 3:
             return candidate
     return "quick"
+
+
+def _compared(figure: str, profile: str, extra: Sequence[dict]) -> int:
+    """How many models have a dense run and one of the settings beside the ratios recorded."""
+    found: dict[str, set] = {}
+    ratios = {"dense", *(chosen["ratio"] for chosen in extra)}
+    for config in grid(figure, profile, ratios=[ratio for ratio in RATIOS if ratio in ratios]):
+        if find_record(config) is not None:
+            found.setdefault(config.model, set()).add(setting(config))
+    return sum("dense" in each and any(":" in name for name in each) for each in found.values())
 
 
 def missing(configs: Iterable[RunConfig]) -> list[RunConfig]:

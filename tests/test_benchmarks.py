@@ -11,6 +11,7 @@ from randprune_core import paths
 
 TINY_RUN = {
     "training_speed": ["--model", "resnet-8", "--batch", "8", "--steps", "6"],
+    "granularity": ["--models", "resnet-8", "--batch", "4"],
     "scaling": ["--batch", "2", "--records", "100", "--deepest", "8"],
 }
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import files_under, made_up_record, store_record, tiny
 
 from randprune_core import executors, paths, sweeps
-from randprune_core.config import RATIOS, RunConfig, config_to_dict, run_id
+from randprune_core.config import RATIOS, RunConfig, config_to_dict, run_id, setting
 from randprune_core.sweeps import (
     FIGURES,
     PROFILES,
@@ -94,6 +94,10 @@ def test_an_unknown_profile_is_refused_everywhere(store, profile):
         ("ood", (3 * 3, 3 * 3 * 3, 8 * (1 + 4 * 9) * 3)),
         ("robustness", (3 * 3, 3 * 3 * 3, 8 * (1 + 4 * 9) * 3)),
         ("gradient_flow", (3 * (1 + 2 * 2), 3 * (1 + 2 * 2) * 3, 3 * (1 + 2) * 3)),
+        # the settings beside the ratios count like ratios
+        ("methods", (1 + 8, 3 * (1 + 8 * 2) * 3, 3 * (1 + 8 * 2) * 3)),
+        ("granularity", (1 + 4, 2 * (1 + 4) * 3, 3 * (1 + 4) * 3)),
+        ("when", (1 + 5, 2 * (1 + 5) * 3, 2 * (1 + 5) * 3)),
     ],
 )
 def test_every_grid_has_its_size_and_no_run_twice(store, figure, sizes):
@@ -111,6 +115,9 @@ def test_there_is_a_grid_for_every_figure_and_profile():
         "ood",
         "robustness",
         "gradient_flow",
+        "methods",
+        "when",
+        "granularity",
     }
     assert all(set(profiles) == set(PROFILES) for profiles in FIGURES.values())
 
@@ -269,6 +276,19 @@ def test_auto_passes_over_a_profile_with_less(store, profile, kind):
 def test_auto_prefers_the_paper_profile(store):
     record(*enough("cpu"), *enough("paper"))
     assert resolve_profile("auto") == "paper"
+
+
+@pytest.mark.parametrize("figure", ["methods", "granularity"])
+def test_auto_shows_settings_at_cpu_until_two_networks_have_some_at_paper(store, figure):
+    assert resolve_profile("auto", figure) == "cpu"
+    extra = [c for c in grid(figure, "paper", seeds=[0]) if ":" in setting(c)]
+    record(*enough("paper"), *[c for c in extra if c.model == "resnet-20"])
+    assert resolve_profile("auto", figure) == "cpu"
+    record(*[c for c in extra if c.model == "resnet-56"])
+    assert resolve_profile("auto", figure) == "cpu"  # without its dense network
+    record(*grid(figure, "paper", models=["resnet-20", "resnet-56"], ratios=["dense"], seeds=[0]))
+    assert resolve_profile("auto", figure) == "paper"
+    assert resolve_profile("quick", figure) == "quick"
 
 
 def test_records_of_digits_never_count_for_auto(store):

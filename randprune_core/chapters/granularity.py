@@ -1,0 +1,237 @@
+"""Patterns of zeros side by side: accuracy from the records, sizes counted, times from a benchmark.
+
+Times were measured once by `benchmarks/granularity.py` and are read from `results/benchmarks/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import nn
+
+from .. import paths
+from ..compact import compact
+from ..cost import cost, layer_macs
+from ..masks import apply_masks, random_masks
+from ..models import build_model, maskable_weights
+from ..ratios import layer_sparsities
+from ..statistics import MARGINS
+from ..theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
+from .common import Records, listing, plus_minus
+from .settings import count_of, differences, settings_of
+
+NAMED = LABELS | {"uniform": "unstructured"}
+"""The settings of this chapter, whose ratio is always Uniform."""
+CASES = {
+    "unstructured": "uniform",
+    "2:4": "uniform:2:4",
+    "4:8": "uniform:4:8",
+    "filter": "uniform:filter",
+    "compact": "uniform:filter",
+}
+"""The cases of the benchmark beside `dense`, with the setting whose colour they have."""
+CASE_LABELS = {"filter": "filters, masked", "compact": "filters, compact"}
+DEVICES = {"cpu": "CPU, one thread", "cuda": "GPU"}
+MODES = {"training": "training step", "inference": "use"}
+
+
+def unstructured_minus_others(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
+    """Unstructured minus each other pattern of the grid (see `settings.differences`)."""
+    others = [name for name in settings_of(records) if name != "uniform"]
+    return differences(runs, [("uniform", name) for name in others])
+
+
+def renamed(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of settings to read, with the names of this chapter."""
+    if table.empty:
+        return table
+    table = table.assign(ratio=table.ratio.replace(LABELS["uniform"], NAMED["uniform"]))
+    return table.rename(columns={"ratio": "pattern"})
+
+
+def finding(records: Records, others: pd.DataFrame) -> str:
+    """Unstructured against the other patterns: in how many networks, and by how much."""
+    if others.empty:
+        return (
+            f"The records allow no statement yet: profile {records.profile} has no network with "
+            "unstructured masks and another pattern at one sparsity."
+        )
+    sentences = []
+    for name, part in others.groupby("ratio", sort=False):
+        values = listing(
+            f"{plus_minus(row.difference, row.low, row.high)} in {model_label(row.model)}"
+            for row in part.itertuples()
+        )
+        sentences.append(f"Unstructured minus {NAMED[name]}, in points, is {values}.")
+    words = ("The unstructured network", "that of the other pattern")
+    return " ".join([*sentences, count_of(others, MARGINS["points"], words)])
+
+
+# --- sizes, counted ------------------------------------------------------------------------------
+
+
+def filter_pruned(name: str, sparsity: float = 0.5) -> tuple[nn.Module, dict]:
+    """A network at initialisation with filter masks on, and the masks."""
+    model = build_model(name)
+    masks = random_masks(model, layer_sparsities("uniform", model, sparsity), 0, "filter")
+    apply_masks(model, masks)
+    return model, masks
+
+
+def size_table(models: Iterable[str], sparsity: float = 0.5, side: int = 32) -> pd.DataFrame:
+    """Weights and MACs of each network: dense, counted from its filter masks, and made compact."""
+    rows = []
+    for name in models:
+        model, masks = filter_pruned(name, sparsity)
+        small, counted = compact(model, masks), cost(model, masks, (3, side, side))
+        weights = sum(weight.numel() for weight in maskable_weights(small).values())
+        macs = sum(layer_macs(small, (3, side, side)).values())
+        dense = [counted["dense_weights"], counted["dense_macs"]]
+        rows.append(
+            {
+                "network": model_label(name),
+                "weights": f"{dense[0]:,}",
+                "kept by the masks": f"{counted['kept_weights'] / dense[0]:.1%}",
+                "left when compact": f"{weights / dense[0]:.1%}",
+                "million MACs": f"{dense[1] / 1e6:.1f}",
+                "by the masks": f"{counted['mac_ratio']:.1%}",
+                "when compact": f"{macs / dense[1]:.1%}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def largest_difference(name: str, sparsity: float = 0.5, images: int = 2) -> float:
+    """How far masked and compact network are apart, relative to the largest output, in float64.
+
+    Batch norm has made-up statistics, so that the constants of pruned filters are not zero.
+    """
+    draw = torch.Generator().manual_seed(0)
+    model, masks = filter_pruned(name, sparsity)
+    model = model.double().eval()
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for value in (module.bias, module.running_mean):
+                    value.copy_(torch.randn(value.shape, generator=draw))
+        batch = torch.randn(images, 3, 32, 32, generator=draw).double()
+        expected = model(batch)
+        apart = (compact(model, masks)(batch) - expected).abs().max() / expected.abs().max()
+    return float(apart)
+
+
+# --- times, from the benchmark -------------------------------------------------------------------
+
+
+def times() -> pd.DataFrame:
+    """What `benchmarks/granularity.py` measured, a row a device, network and case; may be empty."""
+    path = paths.BENCHMARKS / "granularity.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["device", "model", "case"])
+
+
+def times_table(measured: pd.DataFrame) -> pd.DataFrame:
+    """The measured times to read, relative to dense."""
+    rows = []
+    for (device, model), part in measured.groupby(["device", "model"], sort=False):
+        dense = part[part.case == "dense"].iloc[0]
+        for row in part.itertuples():
+            entry = {"device": DEVICES[device], "network": model_label(model)}
+            entry |= {"pattern": CASE_LABELS.get(row.case, row.case)}
+            entry |= {"computed MACs": f"{row.macs / dense.macs:.0%}"}
+            for mode, words in MODES.items():
+                entry[words] = f"{getattr(row, f'{mode}_to_dense'):.2f}"
+            rows.append(entry)
+    return pd.DataFrame(rows)
+
+
+def times_text(measured: pd.DataFrame) -> str:
+    """What the times say: masks alone, and the compact network, in ranges over the networks."""
+    if measured.empty:
+        return "No time is measured yet: `python benchmarks/granularity.py` does it."
+    masked = measured[~measured.case.isin(["dense", "compact"])]
+    small = measured[measured.case == "compact"]
+    parts = []
+    for device, words in DEVICES.items():
+        if not (measured.device == device).any():
+            continue
+        for mode, what in MODES.items():
+            column = f"{mode}_to_dense"
+            spans = [part[part.device == device][column] for part in (masked, small)]
+            lows = [f"{span.min():.2f} to {span.max():.2f}" for span in spans]
+            parts.append(
+                f"On the {words}, the time of a step in {what.split()[0]} is {lows[0]} times that "
+                f"of the dense network for networks with masks, and {lows[1]} for compact ones."
+            )
+    ratio = (small.macs / small.model.map(_dense_macs(measured))).map("{:.2f}".format)
+    networks = listing(model_label(model) for model in small.model.unique())
+    share = listing(dict.fromkeys(ratio))
+    parts.append(f"The compact networks compute {share} of the dense MACs ({networks}).")
+    return " ".join(parts)
+
+
+def _dense_macs(measured: pd.DataFrame) -> pd.Series:
+    return measured[measured.case == "dense"].drop_duplicates("model").set_index("model").macs
+
+
+def machine_text(name: str = "granularity") -> str:
+    """Where and when the times were measured, from `results/benchmarks/machines.json`."""
+    path = paths.BENCHMARKS / "machines.json"
+    known: Mapping = json.loads(path.read_text()).get(name, {}) if path.exists() else {}
+    return " ".join(
+        f"Measured on {facts['date']} on {facts['device']} with PyTorch {facts['torch']}, commit "
+        f"{(facts['commit'] or 'unknown')[:12]}{'+' if facts['dirty'] else ''}, median of "
+        f"{facts['repetitions']} repetitions."
+        for facts in known.values()
+    )
+
+
+def plot_times(measured: pd.DataFrame) -> Figure:
+    """Time of a step relative to dense, a dot a case: a row a device and network."""
+    use_theme()
+    rows = list(measured.groupby(["device", "model"], sort=False))
+    size = (WIDTH, 0.7 + 1.35 * max(len(rows), 1))
+    figure, axes = plt.subplots(
+        max(len(rows), 1), 2, figsize=size, sharex=True, sharey=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    figure.supxlabel("Time of a step, dense = 1", fontsize=9)
+    if not rows:
+        axes[0, 0].set_title("nothing is measured")
+    for ((device, model), part), pair in zip(rows, axes, strict=False):
+        for axis, (mode, words) in zip(pair, MODES.items(), strict=True):
+            axis.set_title(f"{model_label(model)}, {DEVICES[device].split(',')[0]}: {words}")
+            _draw_times(axis, part.set_index("case"), mode)
+    axes[0, 0].set_yticks(range(len(CASES)), [CASE_LABELS.get(name, name) for name in CASES])
+    axes[0, 0].set_ylim(len(CASES) - 0.5, -0.5)
+    axes[0, 0].set_xlim(left=0)
+    return figure
+
+
+def _draw_times(axis: Axes, cases: pd.DataFrame, mode: str) -> None:
+    axis.axvline(1, color=COLOURS["dense"], linewidth=1.2)
+    for place, (case, setting) in enumerate(CASES.items()):
+        row, colour = cases.loc[case], COLOURS[setting]
+        marker = "*" if case == "compact" else MARKERS[setting]
+        promised = {"marker": "|", "color": "#777777", "markersize": 12, "markeredgewidth": 1.5}
+        axis.plot(row.macs / cases.loc["dense"].macs, place, linestyle="", **promised)
+        reach = [row[f"{mode}_low"], row[f"{mode}_high"]]
+        axis.plot(reach, [place] * 2, color=colour, linewidth=1.2)
+        dot = {"color": colour, "marker": marker, "markeredgecolor": "white", "zorder": 3}
+        dot["markersize"] = 13 if case == "compact" else 8
+        axis.plot(row[f"{mode}_to_dense"], place, linestyle="", **dot)
+
+
+def figure_table(records: Records, points: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Every accuracy (percent) and difference (points, unstructured minus this) that is drawn."""
+    parts = [points.rename(columns={"mean": "value"}).assign(quantity="accuracy")]
+    parts += [others.rename(columns={"difference": "value"}).assign(quantity="unstructured minus")]
+    columns = ["source", "quantity", "model", "ratio", "sparsity", "n", "value", "low", "high"]
+    table = pd.concat([part for part in parts if len(part)] or parts[:1])
+    source = f"{records.profile} {records.variant}"
+    return table.assign(source=source).reindex(columns=columns)
