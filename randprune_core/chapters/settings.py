@@ -25,7 +25,7 @@ _LINES = ("1", "2")  # markers without a face
 
 def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with their whole setting in the column `ratio`."""
-    return runs.assign(ratio=runs.setting)
+    return runs.assign(ratio=runs.setting) if len(runs) else runs
 
 
 def differences(
