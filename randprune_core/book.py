@@ -71,7 +71,7 @@ def stage(executed: Mapping[str, Path]) -> Path:
     """
     wanted = {Path("notebooks", path.name): path for path in executed.values()}
     files = [paths.ROOT / name for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff")]
-    for folder in (paths.BOOK, paths.FIGURES, paths.PAPER):
+    for folder in (paths.BOOK, paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
         files.extend(folder.rglob("*"))
     for file in files:
         if file.is_file():

@@ -36,8 +36,8 @@ MARKERS = {
     "uniform:filter": "X",
     "uniform:2:4": "<",
     "uniform:4:8": ">",
-    "erk:set": "^",
-    "erk:rigl": "v",
+    "erk:set": "p",
+    "erk:rigl": "h",
     "erk:during": "d",
     "erk:after": "X",
 }
