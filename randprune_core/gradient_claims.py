@@ -18,6 +18,8 @@ UNEXPLAINED = 0.5
 GRADIENT = ("gradient.initial", "gradient.peak", "gradient.to_flat", "gradient.flat")
 """Columns of claims 9 and 10: the gradient norm at initialisation, its highest value before the
 flat phase, its mean from the start up to the flat phase, and its mean level in the flat phase."""
+NETWORKS = 3
+"""How many networks with several seeds the course of the norm is judged by, as in Figure 6."""
 
 
 def gradient_flow(runs: pd.DataFrame) -> Iterator[Part]:
@@ -68,6 +70,10 @@ def _change(part: Part, runs: pd.DataFrame, high: str, low: str, compared: str) 
     found = collect(values, CELL)
     if not (keys := several(found)):
         return replace(part, lacking="no run has the gradient norms that this needs")
+    networks = {key[0] for key in keys if len(found[key]) > 1}
+    if 0 < len(networks) < NETWORKS:
+        lacking = f"{len(networks)} of the {NETWORKS} networks that this needs has several seeds"
+        part = replace(part, lacking=lacking)
     return difference(part, [found[key] for key in keys], [], compared)
 
 

@@ -392,3 +392,12 @@ def test_sizes_of_a_family():
     assert sizes(names, "depth") == dict(zip(DEPTHS, (20, 32, 44, 56, 110), strict=True))
     assert sizes(names, "width") == dict(zip(WIDTHS, (8, 16, 24, 32), strict=True))
     assert sizes([], "width") == {}
+
+
+def test_the_course_of_the_norm_is_not_judged_by_two_networks():
+    runs = world()
+    assert part(runs, 9, "rises").verdict == "supported"
+    flow = runs[runs["gradient.peak"].notna()]
+    two = flow[flow.model.isin(sorted(flow.model.unique())[:2])]
+    row = part(two, 9, "rises")
+    assert row.verdict == "undecided" and "2 of the 3 networks" in row.why
