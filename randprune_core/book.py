@@ -29,6 +29,7 @@ from .notebooks import (
     parse_parameters,
     read_notebook,
     say,
+    store_fingerprints,
     write_notebook,
     write_text,
 )
@@ -191,6 +192,7 @@ def refresh(names: Iterable[str] | None = None) -> list[Path]:
     A notebook whose outputs differ only in cells that vary from run to run is left as it is, so
     that a repeated call changes nothing.
     """
+    names = chapters() if names is None else list(names)
     changed = []
     for name, executed in execute_chapters(names).items():
         source = chapter(name)
@@ -198,6 +200,7 @@ def refresh(names: Iterable[str] | None = None) -> list[Path]:
             write_notebook(read_notebook(executed), source)
             changed.append(source)
         say(f"{name}: {'outputs stored' if source in changed else 'nothing to store'}")
+    store_fingerprints(names)
     return changed
 
 

@@ -122,7 +122,7 @@ def surroundings() -> str:
     for folder, _, names in os.walk(paths.RESULTS):
         if not any(Path(folder).is_relative_to(skipped) for skipped in left_out):
             files.extend(Path(folder, name) for name in names)
-    return hash_files(files) + sys.version
+    return hash_files(files)
 
 
 def hash_files(files: Iterable[Path]) -> str:
@@ -281,27 +281,49 @@ def write_text(text: str, target: Path) -> None:
 def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
     """Execute chapters with their default parameters, two at a time; names None means all.
 
-    A chapter whose fingerprint is that of its last execution is not executed again.
-    Raises the first error after all chapters have ended.
+    A chapter whose fingerprint is that of its last execution, here or for the outputs that are
+    committed with it, is not executed again. Raises the first error after all chapters have ended.
     """
     sources = [chapter(name) for name in (chapters() if names is None else names)]
-    common = surroundings()
+    common, stored = surroundings(), stored_fingerprints()
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        jobs = {source: pool.submit(_execute_cached, source, common) for source in sources}
+        jobs = {source: pool.submit(_execute_cached, source, common, stored) for source in sources}
     return {source.stem: job.result() for source, job in jobs.items()}
 
 
-def _execute_cached(source: Path, common: str) -> Path:
+def stored_fingerprints() -> dict[str, str]:
+    """The fingerprints that the committed outputs of the chapters belong to, by name."""
+    try:
+        return json.loads(paths.STORED_OUTPUTS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def store_fingerprints(names: Iterable[str]) -> None:
+    """Note that the outputs in `notebooks/` are those of the chapters as they are now."""
+    common, known = surroundings(), stored_fingerprints()
+    known |= {name: fingerprint(chapter(name), {}, common) for name in names}
+    text = json.dumps({name: known[name] for name in chapters() if name in known}, indent=1)
+    write_text(text + "\n", paths.STORED_OUTPUTS)
+
+
+def _execute_cached(source: Path, common: str, stored: Mapping[str, str]) -> Path:
     target = paths.BUILD / "executed" / source.name
     key_file = target.with_suffix(".sha256")
     key = fingerprint(source, {}, common)
-    if target.exists() and key_file.exists() and key_file.read_text() == key:
+    local = f"{key} {sys.version}"  # outputs may differ in what varies from machine to machine
+    if target.exists() and key_file.exists() and key_file.read_text() == local:
         say(f"{source.stem}: unchanged since it was executed")
+        return target
+    if stored.get(source.stem) == key:
+        say(f"{source.stem}: unchanged since its outputs were stored")
+        write_notebook(read_notebook(source), target)
+        write_text(local, key_file)
         return target
     say(f"{source.stem}: executing")
     started = time.monotonic()
     execute(source, {}, target)
-    write_text(key, key_file)
+    write_text(local, key_file)
     say(f"{source.stem}: executed in {time.monotonic() - started:.0f} s")
     return target
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+STORED_OUTPUTS = NOTEBOOKS / "outputs.json"
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
 

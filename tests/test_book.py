@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ def project(tmp_path, monkeypatch):
     for name, folder in folders.items():
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         monkeypatch.setattr(paths, name, tmp_path / folder)
+    monkeypatch.setattr(paths, "STORED_OUTPUTS", tmp_path / "notebooks" / "outputs.json")
     for name in ("RANDPRUNE_DATA", "RANDPRUNE_RESULTS"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "randprune_core").mkdir()
@@ -267,6 +269,35 @@ def test_refresh_stores_outputs_once_and_then_changes_nothing(project, counted):
     assert printed(source) == "1\n"
     assert book.refresh() == []
     assert source.read_bytes() == stored
+
+
+def test_a_fresh_clone_shows_stored_outputs_as_long_as_nothing_they_depend_on_changed(
+    project, counted
+):
+    source = write(project, "01_a", code("1"))
+    write(project, "02_b", code("2"))
+    book.refresh()
+    stored = source.read_bytes()
+    shutil.rmtree(project / "_build")
+    assert notebooks.execute_chapters()["01_a"].read_bytes() == stored
+    assert len(counted) == 2
+    shutil.rmtree(project / "_build")
+    write(project, "01_a", code("3"))
+    notebooks.execute_chapters()
+    assert counted[2:] == ["01_a"]
+    shutil.rmtree(project / "_build")
+    (project / "randprune_core" / "new.py").write_text("")
+    notebooks.execute_chapters()
+    assert sorted(counted[3:]) == ["01_a", "02_b"]
+
+
+def test_refresh_of_one_chapter_leaves_the_fingerprints_of_the_others(project, counted):
+    write(project, "01_a", code("1"))
+    write(project, "02_b", code("2"))
+    book.refresh(["02_b"])
+    assert set(notebooks.stored_fingerprints()) == {"02_b"}
+    book.refresh(["01_a"])
+    assert list(notebooks.stored_fingerprints()) == ["01_a", "02_b"]
 
 
 @pytest.mark.parametrize(("tags", "stored"), [((), "2\n"), ((notebooks.VOLATILE_TAG,), "1\n")])
