@@ -53,6 +53,7 @@ def project(tmp_path, monkeypatch):
         "PAPER": "results/paper",
         "LOCAL": "results/local",
         "CHECKPOINTS": "results/checkpoints",
+        "BENCHMARKS": "results/benchmarks",
     }
     for name, folder in folders.items():
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
