@@ -19,9 +19,9 @@ from pathlib import Path
 from machine import cifar_at_hand, save_description, save_rows
 from training_speed import Engine, Processes, SideBySide
 
-from randprune_core import build_model, paths
+from randprune_core import paths
 from randprune_core.config import RunConfig, config_to_dict, run_id
-from randprune_core.cost import layer_macs
+from randprune_core.cost import network_macs
 from randprune_core.engine import pick_device
 from randprune_core.precision import native_precision
 from randprune_core.runs import load_runs, read_record, write_record
@@ -50,7 +50,6 @@ def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
             if model not in seconds:
                 case = Engine(RunConfig(model=model, **common), device)
                 seconds[model] = seconds_per_step(case, repetitions)
-            macs = sum(layer_macs(build_model(model), (3, 32, 32)).values())
             rows.append(
                 {
                     "grows": grows,
@@ -59,7 +58,7 @@ def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
                     "device": device.type,
                     "precision": common["precision"],
                     "seconds_per_step": seconds[model],
-                    "macs": macs,
+                    "macs": network_macs(model),
                 }
             )
             print(f"{grows:>8} {model:<14} {1000 * seconds[model]:8.1f} ms a step")
@@ -69,7 +68,6 @@ def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
 def at_once_rows(common: dict, device, repetitions: int, counts) -> list[dict]:
     """A row a number of ResNet-20 runs at once; the time is that in which all make a step."""
     config, rows = RunConfig(model="resnet-20", **common), []
-    macs = sum(layer_macs(build_model("resnet-20"), (3, 32, 32)).values())
     for count in counts:
         case = Processes(config, count)
         if device.type == "cuda":
@@ -84,7 +82,7 @@ def at_once_rows(common: dict, device, repetitions: int, counts) -> list[dict]:
                 "device": device.type,
                 "precision": common["precision"],
                 "seconds_per_step": seconds,
-                "macs": macs,
+                "macs": network_macs("resnet-20"),
             }
         )
     return rows

@@ -25,7 +25,7 @@ from torchvision import transforms
 
 from randprune_core import apply_masks, build_model, layer_sparsities, random_masks, to_torch_prune
 from randprune_core.config import RunConfig
-from randprune_core.cost import layer_macs
+from randprune_core.cost import network_macs
 from randprune_core.engine import Run, dataset_on, pick_device
 from randprune_core.executors import one_thread, worker_environment
 from randprune_core.models import NORMALIZATION, maskable_weights
@@ -232,16 +232,19 @@ def measure(options, config: RunConfig, dense: RunConfig) -> tuple[dict, dict, f
     return medians, runs, float(np.median(ceiling))
 
 
-def table(options, config: RunConfig, medians: dict, runs: dict, ceiling: float) -> list[dict]:
-    """Rows of the CSV; on a GPU `sweep` is the number of runs at once that trains most."""
-    macs = sum(layer_macs(build_model(config.model), (3, 32, 32)).values())
-    best = max((name for name in medians if name.startswith("sweep")), key=medians.get)
-    rows = []
-    for name in ("plain", "torch_prune", "engine", "engine_dense", best):
+def best_sweep(medians: dict) -> str:
+    """The case of the sweep that trains most: on a GPU there is one for each number of runs."""
+    return max((name for name in medians if name.startswith("sweep")), key=medians.get)
+
+
+def table(device: str, config: RunConfig, medians: dict, ceiling: float) -> list[dict]:
+    """Rows of the CSV."""
+    macs, rows = network_macs(config.model), []
+    for name in ("plain", "torch_prune", "engine", "engine_dense", best_sweep(medians)):
         rows.append(
             {
                 "case": name.split()[0],
-                "device": pick_device(options.device).type,
+                "device": device,
                 "model": config.model,
                 "precision": "float32" if name == "plain" else config.precision,
                 "images_per_second": medians[name],
@@ -272,13 +275,12 @@ def main() -> None:
         common = {"model": options.model, "batch_size": options.batch, "precision": precision}
         common |= {"variant": variant, "train_images": WARM_UP * options.batch}
         sparse = RunConfig(ratio="erk", sparsity=0.9, **common)
-        found = measure(options, sparse, RunConfig(ratio="dense", sparsity=0.0, **common))
-    medians, runs, ceiling = found
-    rows = table(options, sparse, *found)
+        dense = RunConfig(ratio="dense", sparsity=0.0, **common)
+        medians, runs, ceiling = measure(options, sparse, dense)
     device = pick_device(options.device)
+    rows = table(device.type, sparse, medians, ceiling)
     path = save_rows("training_speed", rows, device.type)
-    best = max((name for name in medians if name.startswith("sweep")), key=medians.get)
-    facts = {"matmul_gflops": round(2 * ceiling / 1e9, 1), "sweep_runs": runs[best]}
+    facts = {"matmul_gflops": round(2 * ceiling / 1e9, 1), "sweep_runs": runs[best_sweep(medians)]}
     save_description("training_speed", device, **facts)
     print(f"matrix product: {2 * ceiling / 1e9:.0f} GFLOP/s in {precision}")
     for row in rows:

@@ -229,16 +229,16 @@ def run_id(config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def setting(config: RunConfig) -> str:
+def setting(config: RunConfig | dict) -> str:
     """How the network is made sparse: its ratio, and what else of it is not the default.
 
     `erk`, `snip:own` (the criterion's own mask), `uniform:2:4`, `erk:rigl`, `erk:after`. Networks
-    of one size, sparsity and setting differ in their seeds only.
+    of one size, sparsity and setting differ in their seeds only. Takes a record's config as well.
     """
     named = ("mask_source", "granularity", "method", "when")
-    defaults = {field.name: field.default for field in fields(RunConfig)}
-    values = [getattr(config, name) for name in named if getattr(config, name) != defaults[name]]
-    return ":".join([config.ratio, *values])
+    values = config if isinstance(config, dict) else vars(config)
+    other = [values[name] for name in named if values[name] != getattr(RunConfig, name)]
+    return ":".join([values["ratio"], *other])
 
 
 def config_to_dict(config: RunConfig) -> dict:

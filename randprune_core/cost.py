@@ -8,11 +8,14 @@ These are arithmetic counts: a processor without sparse kernels saves none of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from .models import maskable_weights
+from .config import RunConfig
+from .data_files import CLASSES
+from .models import build_model, maskable_weights
 from .ratios import check_names
 
 
@@ -54,6 +57,20 @@ def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
         for handle in handles:
             handle.remove()
     return {name: positions[name] * weight.numel() for name, weight in weights.items()}
+
+
+@lru_cache
+def network_macs(model: str, dataset: str = "cifar10") -> int:
+    """MACs of a dense network, by its name, for one image of a data set of small images."""
+    side = 16 if dataset == "digits" else 32
+    with torch.device("meta"):
+        network = build_model(model, CLASSES[dataset])
+    return sum(layer_macs(network, (3, side, side)).values())
+
+
+def work(config: RunConfig) -> int:
+    """MACs of a run's forward passes in training, to which its time is in proportion."""
+    return network_macs(config.model, config.dataset) * config.train_images * config.epochs
 
 
 def cost(

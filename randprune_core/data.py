@@ -12,11 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data_files import CLASSES, DataError, available_variant, give_memory_back, identify
+from .data_files import CLASSES, DataError, give_memory_back, identify
 from .paths import data_root
-
-__all__ = ["DataError", "Dataset", "augment", "available_variant", "load_dataset"]
-__all__ += ["load_ood_images", "pad_for_crops"]
 
 OOD_SETS = {"digits": ("photos",), "cifar10": ("cifar100",), "cifar100": ("cifar10",)}
 """The out-of-distribution sets of each training set; every run records all of them."""

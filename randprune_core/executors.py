@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from functools import lru_cache
 
 from .config import RunConfig, run_id
+from .cost import work
 from .runs import Begun, claim, load_or_train, note_failure, store_result
 
 Result = tuple[RunConfig, str, str]
@@ -49,25 +49,6 @@ class Schedule:
     def left(self) -> int:
         """How many runs were not started."""
         return len(self._waiting)
-
-
-def work(config: RunConfig) -> float:
-    """Multiply-accumulates of a run's forward passes: what its time is in proportion to."""
-    return _macs(config.model, config.dataset) * config.train_images * config.epochs
-
-
-@lru_cache
-def _macs(model: str, dataset: str) -> float:
-    import torch
-
-    from .cost import layer_macs
-    from .data import CLASSES
-    from .models import build_model
-
-    side = 16 if dataset == "digits" else 32
-    with torch.device("meta"):
-        network = build_model(model, CLASSES[dataset])
-    return float(sum(layer_macs(network, (3, side, side)).values()))
 
 
 def shown(outcomes: Iterable[Result], total: int, progress: bool) -> Iterator[Result]:

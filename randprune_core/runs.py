@@ -239,7 +239,7 @@ def records_to_frame(records):
     rows = []
     for record in records:
         config = record["config"]
-        row = {"run_id": record["run_id"], **config, "setting": setting(RunConfig(**config))}
+        row = {"run_id": record["run_id"], **config, "setting": setting(config)}
         row |= flatten(record["test"])
         row |= flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
         rows.append(row)

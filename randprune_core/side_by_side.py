@@ -13,7 +13,7 @@ import torch
 
 from . import checkpoints
 from .config import RunConfig
-from .cost import layer_macs
+from .cost import work
 from .data_files import DataError
 from .engine import Run, pick_device
 from .training import arithmetic, check_data, finish_epoch, measure
@@ -134,11 +134,9 @@ def _begin(config: RunConfig, device: torch.device) -> _Active:
     started = time.perf_counter()
     check_data(config)
     run = checkpoints.begin(config, device)
-    with run.on_stream():
-        macs = layer_macs(run.model, run.dataset.test_images.shape[1:])
     if run.epoch < config.epochs:  # else it was stopped while it was measured
         run.start_epoch()
-    return _Active(run, started, float(sum(macs.values()) * config.train_images))
+    return _Active(run, started, work(config) / config.epochs)
 
 
 def _advance_all(active: list[_Active], level: Slots, deadline: float | None) -> Iterator[Outcome]:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from randprune_core import build_model, paths, statistics
-from randprune_core.chapters import granularity, methods, settings
+from randprune_core.chapters import common, granularity, methods, settings
 from randprune_core.chapters.common import Records
 from randprune_core.config import RATIOS, RunConfig, run_id
 from randprune_core.config import setting as setting_of
@@ -59,7 +59,7 @@ def small(erk=70.0, snip=69.0, own=68.5, **options) -> Records:
 
 def test_nothing_recorded_gives_empty_tables_and_sentences_that_say_so():
     empty = records({("resnet-8", "dense"): None, ("resnet-8", "erk"): None})
-    runs = settings.by_setting(empty.runs)
+    runs = common.by_setting(empty.runs)
     others, own = methods.erk_minus_others(empty, runs), methods.own_minus_redrawn(runs)
     assert others.empty and own.empty
     assert "allow no statement yet" in methods.finding(empty, others, own)
@@ -73,7 +73,7 @@ def test_nothing_recorded_gives_empty_tables_and_sentences_that_say_so():
 
 
 def test_dense_runs_alone_draw_no_panel():
-    points = statistics.summarise(settings.by_setting(records({("resnet-8", "dense"): 75.0}).runs))
+    points = statistics.summarise(common.by_setting(records({("resnet-8", "dense"): 75.0}).runs))
     figure = settings.plot_settings(points, "mean", ["erk"], title="t", label="l")
     assert [axis.get_title() for axis in figure.get_axes()] == ["no run is recorded"]
 
@@ -83,7 +83,7 @@ def test_dense_runs_alone_draw_no_panel():
 
 def test_own_masks_and_ratios_are_told_apart_and_subtracted_the_right_way_round():
     found = small()
-    runs = settings.by_setting(found.runs)
+    runs = common.by_setting(found.runs)
     others = methods.erk_minus_others(found, runs)
     assert others.ratio.tolist() == ["snip", "snip:own"]
     assert others.difference.tolist() == pytest.approx([1.0, 1.5])
@@ -94,7 +94,7 @@ def test_own_masks_and_ratios_are_told_apart_and_subtracted_the_right_way_round(
 
 def test_one_seed_decides_nothing_and_three_follow_the_margin():
     found = small()
-    runs = settings.by_setting(found.runs)
+    runs = common.by_setting(found.runs)
     text = methods.finding(
         found, methods.erk_minus_others(found, runs), methods.own_minus_redrawn(runs)
     )
@@ -105,7 +105,7 @@ def test_one_seed_decides_nothing_and_three_follow_the_margin():
         "0.5). One seed decides nothing."
     )
     several = small(erk=68.9, own=75.0, seeds=(-0.02, 0.0, 0.02))
-    runs = settings.by_setting(several.runs)
+    runs = common.by_setting(several.runs)
     text = methods.finding(several, methods.erk_minus_others(several, runs), runs[:0])
     assert "in 0 of 2 comparisons" in text  # 0.1 below SNIP ratio, 6.1 below its mask
     assert "is 1 supported, 1 contradicted and 0 undecided" in text
@@ -116,7 +116,7 @@ def test_a_criterion_that_is_not_recorded_is_not_counted():
     found = records(
         {("resnet-8", "erk"): 70.0, ("resnet-8", "uniform"): 60.0, ("resnet-8", "snip"): None}
     )
-    runs = settings.by_setting(found.runs)
+    runs = common.by_setting(found.runs)
     others = methods.erk_minus_others(found, runs)
     assert others.ratio.tolist() == ["uniform"]
     assert "allow no statement yet" in methods.finding(found, others, runs[:0])
@@ -127,7 +127,7 @@ def test_patterns_are_subtracted_from_unstructured():
     values = [70.0, 65.0, 69.0, None]
     cells = {("resnet-8", name): value for name, value in zip(names, values, strict=True)}
     found = records(cells)
-    others = granularity.unstructured_minus_others(found, settings.by_setting(found.runs))
+    others = granularity.unstructured_minus_others(found, common.by_setting(found.runs))
     assert others.ratio.tolist() == names[1:3]
     assert others.difference.tolist() == pytest.approx([5.0, 1.0])
     text = granularity.finding(found, others)
@@ -141,7 +141,7 @@ def test_patterns_are_subtracted_from_unstructured():
 def test_the_spread_counts_only_settings_that_every_network_has():
     cells = {("resnet-8", "erk"): 70.0, ("resnet-8", "snip"): 66.0, ("resnet-8", "grasp"): 10.0}
     cells |= {("resnet-20", "erk"): 72.0, ("resnet-20", "snip"): 71.0}
-    table = settings.spreads(statistics.summarise(settings.by_setting(records(cells).runs)))
+    table = settings.spreads(statistics.summarise(common.by_setting(records(cells).runs)))
     assert table.spread.tolist() == pytest.approx([4.0, 1.0])
     assert table.settings.tolist() == [("erk", "snip")] * 2
     assert settings.spread_text(table) == (
@@ -158,7 +158,7 @@ def test_the_spread_counts_only_settings_that_every_network_has():
 def test_the_dot_plot_has_a_panel_a_network_and_sparsity_and_marks_dense_and_intervals():
     seeds = (-1.0, 0.0, 1.0)
     found = small(seeds=seeds)
-    points = statistics.summarise(settings.by_setting(found.runs))
+    points = statistics.summarise(common.by_setting(found.runs))
     names = settings.settings_of(found)
     assert names == ["erk", "snip", "snip:own"]
     axis = settings.plot_settings(points, "mean", names, title="t", label="l").get_axes()[0]
@@ -173,7 +173,7 @@ def test_the_dot_plot_has_a_panel_a_network_and_sparsity_and_marks_dense_and_int
     assert [line.get_xdata()[0] for line in drawn[::2]] == pytest.approx([70.0, 69.0, 68.5])
     half = statistics.mean_interval([70 + shift for shift in seeds]).high - 70
     assert drawn[1].get_xdata() == pytest.approx([70 - half, 70 + half])
-    bare = statistics.summarise(settings.by_setting(small().runs))
+    bare = statistics.summarise(common.by_setting(small().runs))
     lone = settings.plot_settings(bare, "mean", names, title="t", label="l").get_axes()[0]
     assert len(lone.lines) == 1 + 3 and not lone.patches
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import made_up_record, store_record
 
 from randprune_core import plots, statistics, sweeps
-from randprune_core.chapters import when, when_figures
+from randprune_core.chapters import common, when, when_figures
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, setting
 from randprune_core.runs import records_to_frame
@@ -27,11 +27,11 @@ def made_up(seeds=1, models=("resnet-8", "resnet-20"), only=tuple(LEVELS), sprea
 
 
 def differences(records: Records) -> pd.DataFrame:
-    return when.against_static(when.by_setting(records.runs))
+    return when.against_static(common.by_setting(records.runs))
 
 
 def points(records: Records) -> pd.DataFrame:
-    return statistics.summarise(when.by_setting(records.runs))
+    return statistics.summarise(common.by_setting(records.runs))
 
 
 def test_the_grid_has_every_scenario_once_for_each_network_and_seed():

@@ -119,12 +119,16 @@ def collect_records(
     so, None meaning on `digits` only. Raises ValueError for names and values that are not known.
     """
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
-    default = is_default(profile, *lists.values(), train_missing, device)
-    lists = {name: as_list(name, value) for name, value in lists.items()}
+    lists, default = grid_parameters(lists, profile, train_missing, device)
     profile = sweeps.resolve_profile(profile, figure)
     configs = sweeps.grid(figure, profile, **lists)
     runs = sweeps.collect(configs, train_missing=train_missing, device=device)
     return Records(figure, profile, configs, runs, default)
+
+
+def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs whose `ratio` is the whole setting, for the functions that tell cells by the ratio."""
+    return runs.assign(ratio=runs.setting) if len(runs) else runs
 
 
 def one_record(
@@ -137,6 +141,14 @@ def one_record(
         return load_or_train(config, device=device, train_missing=train_missing, progress=False)
     except MissingRecord:
         return None
+
+
+def grid_parameters(
+    lists: Mapping[str, object], *others: object
+) -> tuple[dict[str, list | None], bool]:
+    """The parameters of a chapter that are lists, as lists, and whether all have their default."""
+    default = is_default(*lists.values(), *others)
+    return {name: as_list(name, value) for name, value in lists.items()}, default
 
 
 def as_list(name: str, value: object) -> list | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ..evidence import decide
 from ..statistics import gap_change, gap_to_dense
 from ..theme import LABELS, model_label
 from .common import listing, plus_minus
@@ -28,11 +29,7 @@ def sparse_minus_dense(runs: pd.DataFrame, value: str, scale: float = 1.0) -> pd
 
 def reading(low: float, high: float, margin: float) -> str:
     """Whether a difference in [low, high] is no worse than `-margin`; NaN limits are one seed."""
-    if pd.isna(low):
-        return "one seed"
-    if low > -margin:
-        return "supported"
-    return "contradicted" if high < -margin else "undecided"
+    return "one seed" if pd.isna(low) else decide(low, high, -margin)
 
 
 def verdict_table(

@@ -22,7 +22,7 @@ from ..gradient_claims import GRADIENT, UNEXPLAINED
 from ..runs import find_record, records_to_frame
 from ..statistics import MARGINS
 from ..theme import COLOURS, WIDTH, use_theme
-from .common import Records, as_list, data_label, is_default
+from .common import Records, data_label, grid_parameters
 from .gradient_flow import flow_table
 
 FIGURES = ("depth", "width", "calibration", "ood", "robustness", "gradient_flow", "methods")
@@ -83,8 +83,7 @@ def collect(
     the same networks and sparsities, with the columns of `flow_table` that claims 9 and 10 need.
     """
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
-    default = is_default(profile, *lists.values(), train_missing, device)
-    lists = {name: as_list(name, value) for name, value in lists.items()}
+    lists, default = grid_parameters(lists, profile, train_missing, device)
     profile = sweeps.resolve_profile(profile)
     variant = sweeps.recorded_variant(profile)
     configs = {}

@@ -23,11 +23,6 @@ _DIFFERENCE = [*CELL, "n", "difference", "low", "high"]
 _LINES = ("1", "2")  # markers without a face
 
 
-def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with their whole setting in the column `ratio`."""
-    return runs.assign(ratio=runs.setting) if len(runs) else runs
-
-
 def differences(
     runs: pd.DataFrame, pairs: Iterable[tuple[str, str]], value: str = "accuracy"
 ) -> pd.DataFrame:

@@ -44,11 +44,6 @@ def ordered(names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys([*ORDER, *LABELS]) if name in names]
 
 
-def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs whose `ratio` is the whole setting, for the functions that tell cells by the ratio."""
-    return runs.assign(ratio=runs.setting) if len(runs) else runs
-
-
 def scenario_table(configs: Sequence[RunConfig]) -> pd.DataFrame:
     """The scenarios of a grid to read: when they prune, how often masks move, what is trained.
 
