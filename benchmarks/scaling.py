@@ -115,7 +115,7 @@ def store_rows(most: int, device: str) -> list[dict]:
     config = config_to_dict(RunConfig()) | {"variant": "jpeg75"}
     rows, made, size = [], 0, 100
     with tempfile.TemporaryDirectory() as folder:
-        paths.RUNS = Path(folder)
+        paths.RUNS, paths.LOCAL = Path(folder, "runs"), Path(folder, "local")
         while size <= most:
             for seed in range(made, size):
                 record = copy.copy(source)

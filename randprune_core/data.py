@@ -1,6 +1,6 @@
 """Data sets as uint8 tensors, their fingerprints, and batched augmentation on the device.
 
-An image tensor is (n, 3, side, side) uint8; a label tensor is (n,) int64. Nothing here resizes,
+An image tensor is (n, 3, side, side) uint8, channels last in memory; a label tensor is (n,) int64. Nothing here resizes,
 normalises or shuffles on disk: what a network sees is made batch by batch by `augment`.
 """
 
@@ -131,7 +131,7 @@ def _load_digits() -> Dataset:
     digits = load_digits()
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
     images = torch.from_numpy(pixels.repeat(2, axis=1).repeat(2, axis=2))
-    images = images[:, None].expand(-1, 3, -1, -1).contiguous()
+    images = images[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(digits.target.astype(np.int64))
     train = 1_437  # four fifths; the last fifth was written by other people and tests
     fingerprint = hashlib.sha256(pixels.tobytes() + labels.numpy().tobytes()).hexdigest()
@@ -162,25 +162,27 @@ def _photo_patches() -> Tensor:
     return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous()
 
 
-def pad_for_crops(images: Tensor, padding: int) -> Tensor:
-    """Reflect-pad (n, 3, s, s) uint8 images to (n, s + 2p, s + 2p, 3), the layout of `augment`."""
-    positions = torch.arange(-padding, images.shape[-1] + padding, device=images.device).abs()
-    last = images.shape[-1] - 1
-    positions = last - (last - positions).abs()
-    return images[:, :, positions][:, :, :, positions].permute(0, 2, 3, 1).contiguous()
+def augment(
+    images: Tensor, index: Tensor, offsets: Tensor, mirrored: Tensor, padding: int
+) -> Tensor:
+    """Random crops of reflect-padded images, and flips: a batch in one gather, on their device.
 
-
-def augment(padded: Tensor, index: Tensor, offsets: Tensor, mirrored: Tensor, side: int) -> Tensor:
-    """Random crops and flips of a batch in one gather, on the device of the images.
-
-    `padded` (n, S, S, 3) uint8 from `pad_for_crops`; `index` (b,) which images; `offsets` (b, 2)
-    top and left corner in [0, S - side]; `mirrored` (b,) bool. Returns (b, 3, side, side) uint8 in
-    channels-last memory.
+    No padded copy is made: the gather asks a place beyond the edge from the place that reflects
+    it. `images` (n, 3, s, s) uint8, channels last in memory; `index` (b,) which of them; `offsets`
+    (b, 2) top and left corner in [0, 2 · padding] of the padded image; `mirrored` (b,) bool.
+    Returns (b, 3, s, s) uint8 in channels-last memory.
     """
-    steps = torch.arange(side, device=padded.device)
-    rows = offsets[:, :1] + steps
+    side = images.shape[-1]
+    steps = torch.arange(-padding, side - padding, device=images.device)
+    rows = _reflected(offsets[:, :1] + steps, side)
     columns = offsets[:, 1:] + torch.where(mirrored[:, None], steps.flip(0), steps)
-    size = padded.shape[1]
-    pixels = (index[:, None, None] * size + rows[:, :, None]) * size + columns[:, None, :]
-    crops = padded.view(-1, 3).index_select(0, pixels.flatten())
+    columns = _reflected(columns, side)
+    pixels = (index[:, None, None] * side + rows[:, :, None]) * side + columns[:, None, :]
+    crops = images.permute(0, 2, 3, 1).view(-1, 3).index_select(0, pixels.flatten())
     return crops.view(len(index), side, side, 3).permute(0, 3, 1, 2)
+
+
+def _reflected(places: Tensor, side: int) -> Tensor:
+    """Places in a row of `side` pixels; those beyond an end mirrored at the pixel of that end."""
+    last = side - 1
+    return last - (last - places.abs()).abs()

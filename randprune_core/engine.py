@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from . import data, dynamic, gradients, masks, metrics, models
 from .config import RunConfig, pruning_epoch
-from .placement import dataset_on, memory_format, padded_images
+from .placement import dataset_on, memory_format
 from .protocol import draw_masks, epoch_plan, learning_rate
 
 GRADIENT_SLICES = 10
@@ -49,7 +49,6 @@ class Run:
     def __init__(self, config: RunConfig, device: torch.device):
         self.config, self.device = config, device
         self.dataset = dataset_on(config.dataset, config.variant, device)
-        self._padded = padded_images(config.dataset, config.variant, config.train_images, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         with self.on_stream():
             self._build()
@@ -83,6 +82,7 @@ class Run:
     def _prepare_steps(self) -> None:
         config, device = self.config, self.device
         self.sizes = _batch_sizes(config)
+        self._images = self.dataset.train_images[self.training]
         self.labels = self.dataset.train_labels[self.training]
         self.normalize = models.Normalization(config.dataset, device)
         self._plan = [part.to(device) for part in epoch_plan(config, 0)]
@@ -121,8 +121,8 @@ class Run:
         """Logits and labels of the next `size` images of the epoch, augmented."""
         place = self._cursor + self._within[:size]
         index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
-        side = self.dataset.train_images.shape[-1]
-        images = data.augment(self._padded, index, offsets, mirrored, side)
+        padding = data.PADDING[self.config.dataset]
+        images = data.augment(self._images, index, offsets, mirrored, padding)
         images = images.contiguous(memory_format=self.memory_format)  # most often it is already
         labels = self.labels.index_select(0, index)
         mixed = self.config.precision == "bfloat16"

@@ -54,3 +54,8 @@ def lock_path(run_id: str) -> Path:
 def identified_path() -> Path:
     """Which copies of a data set were recognised before: `results/local/identified_data.json`."""
     return LOCAL / "identified_data.json"
+
+
+def index_path() -> Path:
+    """The rows that `load_runs` read before, for a large store: `results/local/index.parquet`."""
+    return LOCAL / "index.parquet"

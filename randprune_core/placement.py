@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import data
 
@@ -12,24 +12,9 @@ from . import data
 def dataset_on(name: str, variant: str, device: torch.device) -> data.Dataset:
     """The data set on a device, one copy for all runs of the process."""
     dataset = data.load_dataset(name, variant).to(device)
-    _wait_for(device)
-    return dataset
-
-
-@lru_cache(maxsize=2)
-def padded_images(name: str, variant: str, train_images: int, device: torch.device) -> Tensor:
-    """The padded training images on a device, ready to be cropped: one copy for all runs."""
-    dataset = dataset_on(name, variant, device)
-    training, _ = dataset.split(train_images)
-    padded = data.pad_for_crops(dataset.train_images[training], data.PADDING[name])
-    _wait_for(device)
-    return padded
-
-
-def _wait_for(device: torch.device) -> None:
-    """What is made here is read on other streams."""
-    if device.type == "cuda":
+    if device.type == "cuda":  # it is read on other streams
         torch.cuda.synchronize(device)
+    return dataset
 
 
 def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:

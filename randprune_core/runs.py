@@ -5,8 +5,6 @@ file that does not parse, has another schema, or whose name is not the hash of i
 in a warning and not used; it is never deleted.
 """
 
-import json
-import os
 import platform
 import subprocess
 import time
@@ -20,18 +18,23 @@ from pathlib import Path
 
 from . import paths
 from .config import RunConfig, config_from_dict, config_to_dict, run_id, setting
+from .failures import note_failure
 from .locks import lock, try_lock
+from .storage import (
+    SCHEMA,
+    BadRecord,
+    read_json,
+    remove_partials,
+    to_json,
+    write_whole,
+    writing,
+)
 
-SCHEMA = 1
 SECTIONS = ("schema", "run_id", "config", "provenance", "layers", "cost", "history", "test")
 
 
 class MissingRecord(LookupError):
     """There is no record of a run and it was not to be trained."""
-
-
-class BadRecord(ValueError):
-    """A file in the record store is not a record of the run it is named after."""
 
 
 def load_or_train(
@@ -58,12 +61,18 @@ def load_or_train(
     with lock(name):
         if (record := find_record(config)) is not None:  # trained by whoever held the lock
             return record
-        return _train_and_store(config, device, progress, deadline)
+        return train_and_store(config, device, progress, deadline)
 
 
-def _train_and_store(config, device, progress, deadline) -> dict:
+def train_and_store(
+    config: RunConfig, device: str, progress: bool = False, deadline: float | None = None
+) -> dict:
+    """Train a run, store its record and return it; the caller holds its lock, as from `claim`."""
     from .training import TrainingFailed, train
 
+    name = run_id(config)
+    for path in (paths.record_path(config.dataset, name), paths.checkpoint_path(name)):
+        remove_partials(path)
     begun = Begun()
     try:
         result = train(config, device, progress=progress, deadline=deadline)
@@ -115,12 +124,6 @@ def store_result(
     return record
 
 
-def note_failure(config: RunConfig, error: Exception) -> None:
-    """Note in `results/failed/` that a run's loss is no longer finite; it may be retried."""
-    note = {"schema": SCHEMA, "run_id": run_id(config), "config": config_to_dict(config)}
-    _write_json(paths.failed_path(run_id(config)), note | {"error": str(error)})
-
-
 def find_record(config: RunConfig) -> dict | None:
     """The record of a run, or None; a bad file counts as none and is named in a warning."""
     path = paths.record_path(config.dataset, run_id(config))
@@ -135,10 +138,7 @@ def find_record(config: RunConfig) -> dict | None:
 
 def read_record(path: Path) -> dict:
     """Read and check one record file; raises `BadRecord`, in one line, for any other content."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise BadRecord(f"{path}: not readable as JSON ({error})") from error
+    record = read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise BadRecord(f"{path}: its schema is {found!r}, not {SCHEMA}")
@@ -157,33 +157,23 @@ def read_record(path: Path) -> dict:
             f"{path}: the run id {record['run_id']!r} and the file name must be the hash of the "
             f"config, {expected}"
         )
+    for name, value in flatten(record["test"]).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadRecord(f"{path}: its test.{name} is {value!r}, not a number")
     return record
 
 
 def write_record(record: dict) -> Path:
     """Store a record atomically and return its path; a bad file in its place is moved aside."""
     path = paths.record_path(record["config"]["dataset"], record["run_id"])
+    content = to_json(record)
     if path.exists():
         aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
-        path.rename(aside)
+        with writing(path):
+            path.rename(aside)
         warnings.warn(f"{path} was no record of this run; kept as {aside.name}", stacklevel=2)
-    _write_json(path, record)
+    write_whole(path, content)
     return path
-
-
-def _write_json(path: Path, content: dict) -> None:
-    """Write to a temporary file, fsync, rename: at no moment is half a file under the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(content, file, allow_nan=False, separators=(",", ":"))
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def claim(config: RunConfig) -> ExitStack | None:
@@ -215,12 +205,13 @@ def load_runs(**filters):
         name: {value} if isinstance(value, str) or not hasattr(value, "__iter__") else set(value)
         for name, value in filters.items()
     }
-    found = (
-        record
-        for record in all_records()
-        if all(record["config"][name] in values for name, values in wanted.items())
-    )
-    return records_to_frame(found)
+    from . import index
+
+    runs = found = index.all_runs()
+    for name, values in wanted.items():
+        found = found[found[name].isin(values)]
+    emptied = runs.notna().any() & found.isna().all()  # what only the runs left out measured
+    return found.loc[:, ~emptied | runs.columns.isin(known)].reset_index(drop=True)
 
 
 def all_records(dataset: str = "*") -> Iterator[dict]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from conftest import files_under, picture, write_parquet
 
 from randprune_core import data, data_files, paths
-from randprune_core.data import Dataset, augment, load_dataset, load_ood_images, pad_for_crops
+from randprune_core.data import Dataset, augment, load_dataset, load_ood_images
 from randprune_core.data_files import CLASSES, DataError, available_variant
 
 
@@ -478,19 +478,11 @@ def test_a_missing_ood_set_is_named(known_copy):
 
 def noise(count: int, side: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("side", "padding"), [(32, 4), (16, 2), (8, 0)])
-def test_pad_for_crops_reflects_without_repeating_the_edge(side, padding):
-    images = noise(3, side)
-    padded = pad_for_crops(images, padding)
-    assert padded.dtype == torch.uint8 and padded.is_contiguous()
-    expected = F.pad(images.float(), (padding,) * 4, mode="reflect") if padding else images
-    assert torch.equal(padded.permute(0, 3, 1, 2).float(), expected.float())
-
-
-@pytest.mark.parametrize(("side", "padding"), [(32, 4), (16, 2)])
 def test_augment_equals_pad_then_crop_then_flip_image_by_image(side, padding):
     images = noise(6, side)
     generator = torch.Generator().manual_seed(1)
@@ -499,10 +491,10 @@ def test_augment_equals_pad_then_crop_then_flip_image_by_image(side, padding):
     offsets[:2] = torch.tensor([[0, 2 * padding], [2 * padding, 0]])  # the far corners as well
     mirrored = torch.rand(40, generator=generator) < 0.5
     assert mirrored.any() and not mirrored.all()
-    batch = augment(pad_for_crops(images, padding), index, offsets, mirrored, side)
+    batch = augment(images, index, offsets, mirrored, padding)
     assert batch.shape == (40, 3, side, side) and batch.dtype == torch.uint8
     assert batch.is_contiguous(memory_format=torch.channels_last)
-    padded = F.pad(images.float(), (padding,) * 4, mode="reflect")
+    padded = F.pad(images.float(), (padding,) * 4, mode="reflect") if padding else images.float()
     for row in range(40):
         top, left = offsets[row].tolist()
         crop = padded[index[row], :, top : top + side, left : left + side]
@@ -513,7 +505,7 @@ def test_augment_equals_pad_then_crop_then_flip_image_by_image(side, padding):
 def test_augment_in_the_middle_without_a_flip_gives_the_image_itself():
     images = noise(5, 16)
     middle, unmirrored = torch.full((5, 2), 2), torch.zeros(5, dtype=torch.bool)
-    batch = augment(pad_for_crops(images, 2), torch.arange(5), middle, unmirrored, 16)
+    batch = augment(images, torch.arange(5), middle, unmirrored, 2)
     assert torch.equal(batch, images)
 
 

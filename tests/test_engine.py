@@ -144,6 +144,6 @@ def _written(state: dict, folder):
 def test_every_run_of_a_process_shares_one_copy_of_the_data(store):
     first, second = Run(tiny(), CPU), Run(tiny(seed_init=1), CPU)
     assert first.dataset is second.dataset
-    assert first._padded.data_ptr() == second._padded.data_ptr()
+    assert first._images.data_ptr() == second._images.data_ptr()
     other = Run(tiny(train_images=150), CPU)
-    assert other.dataset is first.dataset and len(other._padded) == 150
+    assert other.dataset is first.dataset and len(other._images) == 150
