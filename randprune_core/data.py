@@ -1,7 +1,8 @@
 """Data sets as uint8 tensors, their fingerprints, and batched augmentation on the device.
 
-An image tensor is (n, 3, side, side) uint8, channels last in memory; a label tensor is (n,) int64. Nothing here resizes,
-normalises or shuffles on disk: what a network sees is made batch by batch by `augment`.
+An image tensor is (n, 3, side, side) uint8, channels last in memory; a label tensor is (n,) int64.
+Nothing here resizes, normalises or shuffles on disk: what a network sees is made batch by batch by
+`augment`.
 """
 
 import hashlib
