@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 .ONESHELL:
 .SHELLFLAGS := -eu -c
-.PHONY: help setup book test test-notebooks notebook serve lint clean
+.PHONY: help setup book test test-faults test-notebooks notebook serve lint clean
 
 # Candidates, the first one that is 3.11 or later is taken.
 PYTHON ?= python3 python3.12 python3.11 python3.13
@@ -16,6 +16,10 @@ VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 LOCK := $(shell cat requirements.txt constraints.txt | cksum | tr ' ' -)
 STAMP := $(VENV)/.installed-$(LOCK)
+# What only the cluster executor needs, which `make book` and `make test` do without.
+CLUSTER := $(wildcard requirements-cluster.txt)
+CLUSTER_LOCK := $(shell cat requirements.txt constraints.txt $(CLUSTER) | cksum | tr ' ' -)
+CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
 
 # One thread a process: two processes run side by side, and results depend on the thread count.
 OMP_NUM_THREADS ?= 1
@@ -40,9 +44,12 @@ book: $(STAMP) ## execute the chapters and build the book (the last line is the 
 	@$(PY) -m randprune_core book
 
 test: $(STAMP) ## run the tests, then every notebook against its stored outputs
-	@$(PY) -m pytest -n 2
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	$(NOTEBOOK_ENV) $(PY) -m pytest -p no:cacheprovider --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
+
+test-faults: $(CLUSTER_STAMP) ## provoke faults: kills, full disks, hostile files, lost nodes of a cluster
+	@$(PY) -m pytest -n 2 -m faults
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core import book; book.run_quick()'
@@ -67,7 +74,23 @@ clean: ## remove the built book and caches (records, results/local and .venv sta
 
 # uv if it can be had, since it installs in seconds what takes pip minutes; otherwise pip. Both
 # read the user's own settings; uv is told of pip's index, find-links and certificates as well.
-$(STAMP): export PIP_DISABLE_PIP_VERSION_CHECK := 1
+define INSTALL
+uv=uv
+if ! uv --version >/dev/null 2>&1; then
+	uv=$(VENV)/bin/uv
+	[ -x "$$uv" ] || $(PY) -m pip install -q uv >/dev/null 2>&1 || true
+fi
+with_uv() (
+	[ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"
+	[ -z "$${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}"
+	[ -z "$${PIP_CERT:-}" ] || export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$PIP_CERT}"
+	"$$uv" pip install -p $(PY) "$$@"
+)
+with_pip() { $(PY) -m pip install --progress-bar off "$$@"; }
+install() { "$$uv" --version >/dev/null 2>&1 && with_uv -q "$$@" || with_pip -q "$$@"; }
+endef
+
+$(STAMP) $(CLUSTER_STAMP): export PIP_DISABLE_PIP_VERSION_CHECK := 1
 $(STAMP):
 	@echo "setting up .venv (about 6 GB; a minute with uv, several with pip)"
 	if ! $(PY) -c '' 2>/dev/null; then
@@ -85,21 +108,15 @@ $(STAMP):
 			echo "cannot create .venv: install uv, or the venv module (Debian: python3-venv)" >&2; exit 2
 		}
 	fi
-	uv=uv
-	if ! uv --version >/dev/null 2>&1; then
-		uv=$(VENV)/bin/uv
-		[ -x "$$uv" ] || $(PY) -m pip install -q uv >/dev/null 2>&1 || true
-	fi
-	with_uv() (
-		[ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"
-		[ -z "$${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}"
-		[ -z "$${PIP_CERT:-}" ] || export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$PIP_CERT}"
-		"$$uv" pip install -p $(PY) "$$@"
-	)
-	with_pip() { $(PY) -m pip install --progress-bar off "$$@"; }
-	install() { "$$uv" --version >/dev/null 2>&1 && with_uv -q "$$@" || with_pip -q "$$@"; }
+	$(INSTALL)
 	install -r requirements.txt -c constraints.txt
 	install --no-deps --no-build-isolation -e .
 	$(PY) -c 'import matplotlib.font_manager'
 	rm -f $(VENV)/.installed-*
+	touch $@
+
+$(CLUSTER_STAMP): $(STAMP)
+	@$(INSTALL)
+	[ -z "$(CLUSTER)" ] || install -r "$(CLUSTER)" -c constraints.txt
+	rm -f $(VENV)/.cluster-*
 	touch $@

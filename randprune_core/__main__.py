@@ -6,6 +6,7 @@ something failed ends with exit status 1.
 
 import argparse
 import dataclasses
+import os
 import sys
 import warnings
 
@@ -28,7 +29,13 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what was wrong, without the usage in front of it."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{one_line(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
+
+
+def one_line(text: object) -> str:
+    """A text as one line that a terminal shows as it is: no line ends and no control characters."""
+    words = " ".join(str(text).split())
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,13 +48,17 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
     sweep = commands.add_parser("sweep", help="train the missing runs of a figure")
-    sweep.add_argument("figure", help="figure name, or all")
+    sweep.add_argument("figure", help="figure name, or all (with the data set of the profile)")
     sweep.add_argument("--profile", default="quick", help="quick, cpu or paper")
     _add_grid(sweep)
     sweep.add_argument("--device", default="auto", help="auto, cpu or cuda")
     sweep.add_argument("--workers", type=int, help="runs at once (default: one a core)")
     sweep.add_argument("--time-budget", type=float, help="seconds after which to stop")
-    sweep.add_argument("--executor", default="local", help="local")
+    sweep.add_argument("--executor", default="local", help="local, or ray for a cluster")
+    sweep.add_argument(
+        "--ray-address", default="auto", help="HOST:PORT of the head node, auto or local"
+    )
+    sweep.add_argument("--gpus-per-run", type=float, help="share of a GPU, with ray (default 0.2)")
 
     status = commands.add_parser("status", help="what is recorded and what is missing")
     status.add_argument("--json", action="store_true", help="print JSON")
@@ -61,18 +72,26 @@ def _parser() -> argparse.ArgumentParser:
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
 
-    commands.add_parser("check", help="check every record against its own config")
+    commands.add_parser("check", help="check records, stored outputs and figure data")
     return parser
+
+
+_RECIPE = ("model", "epochs", "batch_size", "lr", "weight_decay")
+"""Options that Table 1 sets otherwise for ImageNet (`protocol.imagenet_recipe`)."""
+
+_OPEN = ("variant", "precision", "train_images", *_RECIPE)
+"""Options that follow data and hardware where they are left out."""
 
 
 def _add_field(parser, field) -> None:
     option = "--" + field.name.replace("_", "-")
     text = _HELP.get(field.name, f"default {field.default}")
+    if field.name in _RECIPE:
+        text = f"{text} (for imagenet that of the paper's recipe)"
     if isinstance(field.default, bool):
         parser.add_argument(option, action=argparse.BooleanOptionalAction, default=field.default)
-    elif field.name in ("variant", "precision", "train_images"):
-        kind = int if field.name == "train_images" else str
-        parser.add_argument(option, type=kind, default=None, help=text)
+    elif field.name in _OPEN:
+        parser.add_argument(option, type=type(field.default), default=None, help=text)
     else:
         parser.add_argument(option, type=type(field.default), default=field.default, help=text)
 
@@ -86,11 +105,16 @@ def _add_grid(parser) -> None:
 
 def _train(options) -> int:
     from . import paths
-    from .runs import load_or_train
 
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(RunConfig)}
     config = _config(values, options.device)
+    if config.dataset == "imagenet":
+        from .imagenet_run import load_or_train
+    else:
+        from .runs import load_or_train
     record = load_or_train(config, device=options.device)
+    if record is None:  # the first process of the job has it
+        return 0
     test = record["test"]
     print(f"test accuracy {test['accuracy']:.2%}, ECE {test['ece']:.4f}, n = {test['n']}")
     print(paths.record_path(config.dataset, run_id(config)))
@@ -101,9 +125,13 @@ def _config(values: dict, device: str) -> RunConfig:
     """The config of the options; what was left to choose follows data and hardware."""
     chosen = {name: value for name, value in values.items() if value is not None}
     RunConfig(**{k: v for k, v in chosen.items() if (k, v) not in _LEFT_OPEN})  # errors first
-    if chosen.get("dataset") in TRAIN_IMAGES:
+    if chosen["dataset"] == "imagenet":
+        from .imagenet import complete
+
+        chosen = complete(chosen)
+    elif chosen.get("dataset") in TRAIN_IMAGES:
         chosen.setdefault("train_images", TRAIN_IMAGES[chosen["dataset"]])
-    if values["variant"] in (None, "auto"):
+    if chosen.get("variant", "auto") == "auto":
         from .data_files import available_variant
 
         chosen["variant"] = available_variant(chosen["dataset"])
@@ -118,13 +146,15 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 
 
 def _sweep(options) -> int:
-    from .sweeps import FIGURES, PROFILES, check_name, grid, sweep, variant_at_hand
+    from .sweeps import FIGURES, PROFILES, check_name, dataset_of, grid, sweep, variant_at_hand
 
     check_name("profile", options.profile, PROFILES)
     for sparsity in options.sparsities or ():
         check_sparsity(sparsity)
-    figures = list(FIGURES) if options.figure == "all" else [options.figure]
-    variant = variant_at_hand(PROFILES[options.profile]["dataset"])
+    figures, usual = [options.figure], PROFILES[options.profile]["dataset"]
+    if options.figure == "all":
+        figures = [name for name in FIGURES if dataset_of(name, options.profile) == usual]
+    variant = variant_at_hand(dataset_of(figures[0], options.profile))
     configs = {}
     for figure in figures:
         for config in grid(
@@ -143,13 +173,15 @@ def _sweep(options) -> int:
         device=options.device,
         workers=options.workers,
         time_budget=options.time_budget,
+        ray_address=options.ray_address,
+        gpus_per_run=options.gpus_per_run,
     )
     print(
         f"{report.trained} trained, {report.found} were recorded before, "
         f"{len(report.failed)} failed, {report.unfinished} not finished"
     )
     for name, error in report.failed.items():
-        print(f"failed {name}: {error}", file=sys.stderr)
+        print(f"failed {name}: {one_line(error)}", file=sys.stderr)
     return 1 if report.failed else 0
 
 
@@ -179,11 +211,11 @@ def _notebook(options) -> int:
 
 
 def _check(options) -> int:
-    from .checks import check_records
+    from .checks import check
 
-    problems = check_records()
+    problems = check()
     for problem in problems:
-        print(problem, file=sys.stderr)
+        print(one_line(problem), file=sys.stderr)
     print(f"{len(problems)} problems")
     return 1 if problems else 0
 
@@ -198,15 +230,26 @@ _COMMANDS = {
 }
 
 
+def _name() -> str:
+    """Who speaks: of the processes that `torchrun` starts, which one."""
+    rank = os.environ.get("RANK", "0")
+    return "randprune_core" if rank == "0" else f"randprune_core, process {rank}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: print(
+        f"warning: {one_line(message)}", file=sys.stderr
+    )
     try:
         return _COMMANDS[options.command](options)
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"randprune_core: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{_name()}: {one_line(error)}", file=sys.stderr)
         return 1 if isinstance(error, RuntimeError) else 2
+    except MemoryError:
+        print("randprune_core: out of memory; ask for less at once", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last full epoch", file=sys.stderr)
         return 130

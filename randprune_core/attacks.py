@@ -63,7 +63,7 @@ def gradient_sign(model: nn.Module, images: torch.Tensor, targets: torch.Tensor)
     _check_targets(images, targets)
     signs = torch.empty_like(images, dtype=torch.int8)
     with frozen(model) as device:
-        for batch in _batches(len(images), device):
+        for batch in _batches(images, device):
             x = to_device(images[batch], device)
             signs[batch] = _loss_gradient(model, x, targets[batch].to(device)).sign().to(signs)
     return signs
@@ -141,7 +141,7 @@ def pgd_from_start(
         raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 1")
     adversarial = torch.empty_like(images)
     with frozen(model) as device:
-        for batch in _batches(len(images), device):
+        for batch in _batches(images, device):
             low, high = _ball(to_device(images[batch], device), epsilon)
             x, y = to_device(start[batch], device), targets[batch].to(device)
             for _ in range(steps):
@@ -190,9 +190,12 @@ def _ball(images: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Ten
     return low.clamp_(min=0), high.clamp_(max=1)
 
 
-def _batches(n: int, device: torch.device) -> Iterator[slice]:
+def _batches(images: torch.Tensor, device: torch.device) -> Iterator[slice]:
+    """Slices of the images; fewer at a time where their sides are longer than 32 pixels."""
     size = BATCH_SIZES.get(device.type, BATCH_SIZES["cuda"])
-    return (slice(start, start + size) for start in range(0, n, size))
+    side = (images.shape[1:].numel() / 3) ** 0.5
+    size = max(int(size * min(32 / side, 1)), 1)
+    return (slice(start, start + size) for start in range(0, len(images), size))
 
 
 def check_images(images: torch.Tensor) -> None:

@@ -8,16 +8,20 @@ The committed notebooks are written by `refresh` alone.
 import base64
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import paths
+from .config import run_id
 from .notebooks import (
+    SIDE_BY_SIDE,
     VOLATILE_TAG,
     chapter,
     chapters,
@@ -38,7 +42,8 @@ __all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_qui
 
 _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
-_MADE_HERE = "% generated"  # a comment in a page, in whose place stands what `make_pages` makes
+_MADE_HERE = re.compile(r"^% generated(?: (\w+))?$", re.MULTILINE)
+"""A comment in a page, in whose place stands what `make_pages` makes."""
 _MAIN_FIGURE = ("02_depth", "accuracy-figure", "figure-depth.png")  # chapter, cell, picture
 
 
@@ -93,23 +98,62 @@ def stage(executed: Mapping[str, Path]) -> Path:
 def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """Write into a staging folder what its pages take from the code, the records and the chapters.
 
-    The reference and provenance pages, the data of the explorer, and the picture of the first page,
-    which is that of chapter 02. Runs on digits do not count: no copy of the book has the same.
+    The reference pages, the boxes of the chapters, the data of the explorer, and the picture of the
+    first page, which is that of chapter 02. Runs on digits do not count: no copy of the book has
+    the same. Where the book is published (`repository.url`), the copies that Colab opens are
+    written to `_build/launch/`.
     """
-    from . import explorer, provenance, reference
+    from . import explorer, repository
     from .config import DATASETS
+    from .failures import all_failures
     from .runs import load_runs
 
+    home = repository.repository()
+    failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
     runs = load_runs(dataset=set(DATASETS) - {"digits"})
-    pages = {"api": reference.page(), "provenance": provenance.page(runs)}
-    for name, made in pages.items():
-        page = staging / "book" / f"{name}.md"
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace(_MADE_HERE, made), encoding="utf-8")
+    for page, made in _generated(runs, failures, home).items():
+        fill_page(staging / "book" / f"{page}.md", made)
+    _make_chapters(staging, executed, runs, home)
+    if home:
+        repository.show_repository(staging / "_config.yml", home)
+        with (staging / "CITATION.cff").open("a", encoding="utf-8") as citation:
+            citation.write(f"repository-code: {home.url}\n")
     static = staging / "book" / "_static"
     (static / "explorer-data.js").write_text(explorer.script(runs), encoding="utf-8")
     chapter_name, cell, picture = _MAIN_FIGURE
     (static / picture).write_bytes(_picture(executed[chapter_name], cell))
+
+
+def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
+    """Put what is made here in place of the comments `% generated` and `% generated NAME`."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(_MADE_HERE.sub(lambda found: made[found[1]], text), encoding="utf-8")
+
+
+def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
+    """What stands in place of `% generated` or `% generated NAME`, by page and name."""
+    from . import citation, front_page, provenance, reference, repository
+
+    return {
+        "api": {None: reference.page()},
+        "cite": {None: citation.page(home)},
+        "intro": {"badges": repository.badges(home), "scorecard": front_page.scorecard()},
+        "provenance": {None: provenance.page(runs, failures, home)},
+    }
+
+
+def _make_chapters(staging: Path, executed: Mapping[str, Path], runs, home) -> None:
+    """Give the staged chapters their boxes and the CSV of their runs; write the launch copies."""
+    from . import page_boxes, repository
+
+    launch = paths.BUILD / "launch" / "notebooks"
+    shutil.rmtree(launch, ignore_errors=True)
+    for name, path in executed.items():
+        notebook = read_notebook(path)
+        boxed = page_boxes.add_boxes(notebook, name, runs, home, staging / "results" / "runs")
+        write_notebook(boxed, staging / "notebooks" / path.name)
+        if home:
+            write_notebook(repository.launch_copy(notebook, home), launch / path.name)
 
 
 def _picture(notebook: Path, cell_id: str) -> bytes:
@@ -150,9 +194,18 @@ def render(staging: Path) -> Path:
     if finished.returncode or not index.exists():
         print(finished.stdout, file=sys.stderr)
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
+    _mend_roles(index.parent)
     write_text(key, key_file)
     say(f"book: built in {time.monotonic() - started:.0f} s")
     return index
+
+
+def _mend_roles(html: Path) -> None:
+    """Take a wrong role from the bibliography: docutils calls its entries list items no more."""
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (role := '<div role="list" class="citation-list">') in text:
+            page.write_text(text.replace(role, '<div class="citation-list">'), encoding="utf-8")
 
 
 def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> Path:
@@ -176,14 +229,20 @@ def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> P
 def run_quick(names: Iterable[str] | None = None) -> list[Path]:
     """Execute chapters (None: all) with profile `quick`, training what is missing.
 
-    A chapter gets those of the two parameters that it has.
+    The runs of all figures are trained first, as one sweep, and then two chapters go at a time. A
+    chapter gets those of the two parameters that it has. Raises the first error after all chapters
+    have ended.
     """
-    done = []
-    for name in chapters() if names is None else names:
-        known = default_parameters(chapter(name))
-        wanted = {"profile": "quick", "train_missing": True}
-        done.append(run_notebook(name, {key: wanted[key] for key in wanted if key in known}))
-    return done
+    from .sweeps import FIGURES, grid, sweep
+
+    names = list(chapters() if names is None else names)
+    wanted = {"profile": "quick", "train_missing": True}
+    given = {name: default_parameters(chapter(name)).keys() & wanted for name in names}
+    if any(given.values()):
+        sweep({run_id(config): config for f in FIGURES for config in grid(f, "quick")}.values())
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        jobs = [pool.submit(run_notebook, n, {key: wanted[key] for key in given[n]}) for n in names]
+    return [job.result() for job in jobs]
 
 
 def refresh(names: Iterable[str] | None = None) -> list[Path]:

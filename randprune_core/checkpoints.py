@@ -4,7 +4,7 @@ A file holds tensors, numbers and strings only and is loaded with `weights_only=
 runs no code. It is used for the same config on the same data, and for nothing else.
 """
 
-import os
+import io
 import time
 from dataclasses import asdict
 
@@ -13,23 +13,24 @@ import torch
 from . import paths
 from .config import RunConfig, run_id
 from .engine import Run
+from .storage import write_whole
 
 SECONDS_BETWEEN = {"cpu": 0, "cuda": 30}
 """The least time between two checkpoints of a run: an epoch takes a GPU less than a second."""
 
 
-def begin(config: RunConfig, device: torch.device) -> Run:
+def begin(config: RunConfig, device: torch.device, kind: type[Run] = Run) -> Run:
     """The run as its checkpoint left it, else a new one with its initial gradient norm noted."""
     state = _read(config, device)
     if state:
-        run = Run(config, device)
+        run = kind(config, device)
         if state.pop("fingerprint") == run.dataset.fingerprint:
             try:
                 run.load_state(state)
                 return run
             except (RuntimeError, ValueError, KeyError, TypeError):
                 pass  # a file of another version of this code is worth no more than none
-    run = Run(config, device)
+    run = kind(config, device)
     run.note_initial_gradient_norm()
     return run
 
@@ -47,17 +48,14 @@ def _read(config: RunConfig, device: torch.device) -> dict | None:
 
 
 def save(run: Run) -> None:
-    """Write the state after a full epoch: to a temporary file that is then renamed."""
-    path = paths.checkpoint_path(run_id(run.config))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    """Write the state after a full epoch, whole; raises `CannotWrite` on a full disk."""
+    if not run.writes:
+        return
     state = {"config": asdict(run.config), "fingerprint": run.dataset.fingerprint, **run.state()}
-    try:
-        with run.on_stream():
-            torch.save(state, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = io.BytesIO()  # torch's own writer says nothing useful when the disk is full
+    with run.on_stream():
+        torch.save(state, content)
+    write_whole(paths.checkpoint_path(run_id(run.config)), content.getvalue())
     run.saved_at = time.monotonic()
 
 

@@ -17,6 +17,9 @@ PRECISIONS = ("float32", "bfloat16")
 TRAIN_IMAGES = {"digits": 1_294, "cifar10": 45_000, "cifar100": 45_000, "imagenet": 1_281_167}
 """Training images of a full run per data set; what is left of the training files validates."""
 
+MOST_WEIGHTS = 10**9
+"""Weights of the largest CIFAR ResNet that is built: a slip of the pen must not fill the memory."""
+
 PRUNED_AFTER = {"before": 0.0, "during": 0.25, "after": 0.75}
 """The share of the epochs that a network trains dense before it is pruned, by `when`.
 
@@ -45,8 +48,14 @@ def parse_model_name(name: str) -> tuple[str, int, int]:
     """
     if name in IMAGENET_MODELS:
         return name, 50, 64
-    if match := re.fullmatch(r"resnet-(\d{1,4})(?:-(\d{1,4}))?", name):
+    if match := re.fullmatch(r"resnet-([0-9]{1,4})(?:-([0-9]{1,4}))?", name):
         depth, width = int(match[1]), int(match[2] or 16)
+        weights = 63 * (depth - 2) * width**2  # nearly
+        if weights > MOST_WEIGHTS:
+            raise ValueError(
+                f"model {name!r} would have about {weights:.0e} weights: give a depth and a "
+                f"number of filters that make {MOST_WEIGHTS:.0e} at most"
+            )
         if depth >= 8 and depth % 6 == 2 and width >= 1:
             return "resnet", depth, width
         raise ValueError(
@@ -64,15 +73,15 @@ def parse_model_name(name: str) -> tuple[str, int, int]:
 def check_sparsity(sparsity: float) -> float:
     """Return the sparsity as a float in [0, 1), or raise `ValueError`."""
     try:
-        value = float(sparsity)
-    except (TypeError, ValueError):
+        value = math.nan if isinstance(sparsity, str) else float(sparsity)
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not 0 <= value < 1:
         raise ValueError(
             f"sparsity {sparsity!r} is not in [0, 1): give the fraction of weights that are zero, "
             "such as 0.9"
         )
-    return value
+    return value + 0.0  # no minus sign before a zero
 
 
 def parse_granularity(granularity: str) -> tuple[int, int] | None:
@@ -82,8 +91,8 @@ def parse_granularity(granularity: str) -> tuple[int, int] | None:
     """
     if granularity in ("unstructured", "filter"):
         return None
-    match = re.fullmatch(r"(\d{1,3}):(\d{1,3})", granularity)
-    if match and 0 < int(match[1]) < int(match[2]):
+    match = re.fullmatch(r"([1-9][0-9]{0,2}):([1-9][0-9]{0,2})", granularity)
+    if match and int(match[1]) < int(match[2]):
         return int(match[1]), int(match[2])
     raise ValueError(
         f"granularity {granularity!r} is not known: allowed are unstructured, filter, and n:m with "
@@ -146,7 +155,10 @@ class RunConfig:
             # Whole numbers serve as floats, and NumPy's scalars as Python's; bool is no number.
             kind = {int: numbers.Integral, float: numbers.Real}.get(wanted)
             if kind and isinstance(value, kind) and not isinstance(value, bool):
-                object.__setattr__(self, field.name, wanted(value))
+                try:
+                    object.__setattr__(self, field.name, wanted(value))
+                except OverflowError:
+                    raise ValueError(f"{field.name} is too large a number for a float") from None
             elif type(value) is not wanted:
                 raise ValueError(
                     f"{field.name} {value!r} is not of type {wanted.__name__}: "

@@ -17,6 +17,7 @@ from .data_files import CLASSES, DataError, give_memory_back, identify
 from .paths import data_root
 
 OOD_SETS = {"digits": ("photos",), "cifar10": ("cifar100",), "cifar100": ("cifar10",)}
+OOD_SETS |= {"imagenet": ()}
 """The out-of-distribution sets of each training set; every run records all of them."""
 
 PADDING = {"digits": 2, "cifar10": 4, "cifar100": 4}

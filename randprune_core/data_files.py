@@ -7,16 +7,14 @@ import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from . import paths
+from . import paths, torchvision_files
 
 CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
 _LABEL_COLUMN = {"cifar10": "label", "cifar100": "fine_label"}
@@ -36,6 +34,13 @@ KNOWN_COPIES = {
         ),
     },
 }
+
+
+MOST_ROWS, MOST_BYTES = 1_000_000, 2**30
+"""What a Parquet file may hold, by far more than CIFAR in any encoding."""
+
+_BATCH_ROWS = 256
+_NO_LABELS = np.empty(0, dtype=np.int64)
 
 
 class DataError(ValueError):
@@ -84,7 +89,7 @@ def _files_key(name: str) -> str | None:
     """What tells the files of a data set from other ones without reading them; None: no files."""
     _check_name(name)
     root = paths.data_root()
-    files = [path for path in _torchvision_folder(name, root).glob("*") if path.is_file()]
+    files = [path for path in torchvision_files.folder(name, root).glob("*") if path.is_file()]
     if not files:
         files = [path for group in _parquet_files(name, root).values() for path in group]
     if not files:
@@ -156,48 +161,37 @@ def _fingerprint(images: Sequence[bytes], labels: np.ndarray) -> str:
 
 def _find(name: str, download: bool) -> Encoded:
     root = paths.data_root()
-    if _torchvision_folder(name, root).is_dir():
+    if torchvision_files.folder(name, root).is_dir():
         return _read_torchvision(name, root)
     if found := _parquet_files(name, root):
         return _read_parquet(name, found)
     if not download:
         raise _not_found(name, root)
-    return _download(name, root)
+    try:
+        torchvision_files.download(name, root)
+    except OSError as error:
+        raise _not_found(name, root, f" ({error})") from error
+    return _read_torchvision(name, root)
 
 
-def _not_found(name: str, root: Path) -> DataError:
+def _not_found(name: str, root: Path, reason: str = "") -> DataError:
     return DataError(
-        f"{name} was not found: looked in {root} for {_torchvision_folder(name, root).name}/ "
-        f"(torchvision) and {name}/**/train-*.parquet, and it could not be downloaded; set "
-        "RANDPRUNE_DATA to a folder that holds it"
+        f"{name} was not found: looked in {root} for {torchvision_files.folder(name, root).name}/ "
+        f"(torchvision) and {name}/**/train-*.parquet, and it could not be downloaded{reason}; "
+        "set RANDPRUNE_DATA to a folder that holds it"
     )
 
 
-def _torchvision_folder(name: str, root: Path) -> Path:
-    return root / {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]
-
-
-def _torchvision_class(name: str):
-    import torchvision
-
-    return {
-        "cifar10": torchvision.datasets.CIFAR10,
-        "cifar100": torchvision.datasets.CIFAR100,
-    }[name]
-
-
 def _read_torchvision(name: str, root: Path) -> Encoded:
-    images, labels = {}, {}
-    for split in ("train", "test"):
-        try:
-            found = _torchvision_class(name)(str(root), train=split == "train")
-        except Exception as error:  # torchvision raises RuntimeError, EOFError, UnpicklingError ...
-            raise DataError(
-                f"{name}: {_torchvision_folder(name, root)} is damaged or incomplete; delete that "
-                "folder and let torchvision download it again"
-            ) from error
-        images[split] = [image.tobytes() for image in found.data]
-        labels[split] = np.asarray(found.targets, dtype=np.int64)
+    try:
+        found = torchvision_files.read(name, root)
+    except torchvision_files.Damaged as error:
+        raise DataError(
+            f"{name}: {torchvision_files.folder(name, root)} is damaged or incomplete ({error}); "
+            "delete that folder, and it is downloaded again"
+        ) from error
+    images = {split: [image.tobytes() for image in pixels] for split, (pixels, _) in found.items()}
+    labels = {split: labels for split, (_, labels) in found.items()}
     return Encoded("torchvision", images, labels, _decode_raw)
 
 
@@ -218,7 +212,6 @@ def _parquet_files(name: str, root: Path) -> dict[str, list[Path]]:
 def _read_parquet(name: str, files: dict[str, list[Path]]) -> Encoded:
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     label_column = _LABEL_COLUMN[name]
     images, labels = {}, {}
@@ -226,20 +219,46 @@ def _read_parquet(name: str, files: dict[str, list[Path]]) -> Encoded:
         chunks, parts = [], []
         for path in found:
             try:
-                table = pq.read_table(path, columns=["img", label_column])
-                encoded = pc.struct_field(table.column("img"), "bytes")
-                parts.append(table.column(label_column).to_numpy().astype(np.int64))
+                for batch in _batches(path, label_column):
+                    chunks.append(pc.struct_field(batch.column("img"), "bytes"))
+                    labelled = batch.column(label_column).to_numpy(zero_copy_only=False)
+                    parts.append(labelled.astype(np.int64))
+                    if chunks[-1].null_count:
+                        raise DataError(f"{path}: an image has no bytes; fetch it again")
+            except DataError:
+                raise
             except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
                 reason = (str(error).splitlines() or ["no reason given"])[0]
                 raise DataError(
                     f"{path}: not a readable Parquet file with img and {label_column} ({reason}); "
                     "fetch it again"
                 ) from error
-            if encoded.null_count:
-                raise DataError(f"{path}: an image has no bytes; fetch it again")
-            chunks += encoded.chunks
-        images[split], labels[split] = _Column(chunks), np.concatenate(parts)
+        images[split], labels[split] = _Column(chunks), np.concatenate([_NO_LABELS, *parts])
     return Encoded("parquet", images, labels, _decode_pictures)
+
+
+def _batches(path: Path, label_column: str) -> Iterator:
+    """The rows of a Parquet file in batches; a file that is too large for CIFAR is refused early.
+
+    A few bytes can declare a billion equal rows, so that what is declared is looked at first, and
+    what comes of it is counted as it comes.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        declared = file.metadata
+        size = sum(declared.row_group(n).total_byte_size for n in range(declared.num_row_groups))
+        if declared.num_rows > MOST_ROWS or size > MOST_BYTES:
+            raise DataError(
+                f"{path}: declares {declared.num_rows:,} rows of {size:,} bytes, which is not "
+                "CIFAR; fetch it again"
+            )
+        unpacked = 0
+        for batch in file.iter_batches(_BATCH_ROWS, columns=["img", label_column]):
+            unpacked += batch.nbytes
+            if unpacked > MOST_BYTES:
+                raise DataError(f"{path}: holds more than {MOST_BYTES:,} bytes; fetch it again")
+            yield batch
 
 
 def give_memory_back() -> None:
@@ -283,28 +302,3 @@ def _decode_pictures(images: Sequence[bytes], where: str) -> np.ndarray:
         except Exception as error:  # Pillow raises many kinds for damaged pictures
             raise DataError(f"{where}: image {position} is damaged ({error})") from error
     return pixels
-
-
-def _download(name: str, root: Path) -> Encoded:
-    """Let torchvision download the data; it reaches `root` only when it is complete."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="randprune-") as folder:
-            for train in (True, False):
-                _torchvision_class(name)(folder, train=train, download=True)
-            _move_in(_torchvision_folder(name, Path(folder)), root)
-    except (OSError, RuntimeError) as error:
-        raise _not_found(name, root) from error
-    return _read_torchvision(name, root)
-
-
-def _move_in(complete: Path, root: Path) -> None:
-    """Put a folder into `root` at once; whichever of two processes is first there wins."""
-    root.mkdir(parents=True, exist_ok=True)
-    target = root / complete.name
-    with tempfile.TemporaryDirectory(prefix=".randprune-", dir=root) as staging:
-        copied = shutil.copytree(complete, Path(staging) / complete.name)
-        try:
-            Path(copied).rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise

@@ -7,7 +7,7 @@ graph and replayed. Nothing waits for the device between the first and the last 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import data, dynamic, gradients, masks, metrics, models
 from .config import RunConfig, pruning_epoch
+from .optimizer import SGD
 from .placement import dataset_on, memory_format
 from .protocol import draw_masks, epoch_plan, learning_rate
 
@@ -46,10 +47,13 @@ class Run:
     is through with it) and `finish_epoch` (history, validation; raises `TrainingFailed`).
     """
 
+    label_smoothing = 0.0
+    writes = True  # checkpoints: of the processes that share a run only one does
+
     def __init__(self, config: RunConfig, device: torch.device):
         self.config, self.device = config, device
-        self.dataset = dataset_on(config.dataset, config.variant, device)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._load_data()
         with self.on_stream():
             self._build()
             self._prepare_steps()
@@ -62,11 +66,15 @@ class Run:
         """The CUDA stream on which everything of this run happens; nothing on a CPU."""
         return torch.cuda.stream(self._stream) if self._stream else nullcontext()
 
+    def _load_data(self) -> None:
+        config = self.config
+        self.dataset = dataset_on(config.dataset, config.variant, self.device)
+        self.training, self.validation = self.dataset.split(config.train_images)
+
     def _build(self) -> None:
         config, device = self.config, self.device
-        self.training, self.validation = self.dataset.split(config.train_images)
         model = models.build_model(config.model, self.dataset.num_classes, config.seed_init)
-        self._drawn = draw_masks(config, model, self.dataset)
+        self._drawn = self._draw_masks(model)
         # Masks that keep everything until then: a captured step holds tensors, not their values.
         late = pruning_epoch(config) > 0
         self.masks = {n: torch.ones_like(m) if late else m for n, m in self._drawn.items()}
@@ -77,9 +85,17 @@ class Run:
         self.masks = {name: mask.to(device) for name, mask in self.masks.items()}
         self.optimizer = _optimizer(config, self.model, device)
 
+    def _draw_masks(self, model: nn.Module) -> dict[str, Tensor]:
+        return draw_masks(self.config, model, self.dataset)
+
+    @property
+    def network(self) -> nn.Module:
+        """What is called to train: the network itself."""
+        return self.model
+
     # --- one step, and the tensors it works on ---
 
-    def _prepare_steps(self) -> None:
+    def _prepare_batches(self) -> None:
         config, device = self.config, self.device
         self.sizes = _batch_sizes(config)
         self._images = self.dataset.train_images[self.training]
@@ -88,6 +104,10 @@ class Run:
         self._plan = [part.to(device) for part in epoch_plan(config, 0)]
         self._within = torch.arange(self.sizes[0], device=device)
         self._cursor = torch.zeros(1, dtype=torch.long, device=device)
+
+    def _prepare_steps(self) -> None:
+        self._prepare_batches()
+        device = self.device
         self._number = torch.zeros(1, dtype=torch.long, device=device)
         self._log = torch.zeros(3, len(self.sizes), device=device)
         self._done: torch.cuda.Event | None = None
@@ -104,7 +124,7 @@ class Run:
         go into the log.
         """
         logits, labels = self.forward(size)
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
         loss.backward()
         if self._pruned:
             torch._foreach_mul_([weight.grad for weight in self._pruned], self._keep)
@@ -127,7 +147,7 @@ class Run:
         labels = self.labels.index_select(0, index)
         mixed = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
-            logits = self.model(self.normalize(images))
+            logits = self.network(self.normalize(images))
         self._cursor += size
         return logits, labels
 
@@ -155,6 +175,9 @@ class Run:
         for held, part in zip(self._plan, epoch_plan(self.config, self.epoch), strict=True):
             held.copy_(part)
         self._cursor.zero_()
+        self._start_log(rate)
+
+    def _start_log(self, rate: float) -> None:
         self._number.zero_()
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # read by the captured step
@@ -189,9 +212,7 @@ class Run:
         """Every tensor that a step changes and that outlives the epoch."""
         found = {("model", name): value for name, value in self.model.state_dict().items()}
         for number, parameter in enumerate(self.model.parameters()):
-            momentum = self.optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                found["momentum", number] = momentum
+            found["momentum", number] = self.optimizer.state[parameter]["momentum_buffer"]
         return found
 
     # --- between epochs ---
@@ -233,14 +254,12 @@ class Run:
         for kept, (name, mask) in zip(self._keep, self.masks.items(), strict=True):
             mask.copy_(renewed[name])
             kept.copy_(mask)
-            momentum = self.optimizer.state[weights[name]].get("momentum_buffer")
-            if momentum is not None:
-                momentum.masked_fill_(~mask, 0.0)
+            self.optimizer.state[weights[name]]["momentum_buffer"].masked_fill_(~mask, 0.0)
         masks.apply_masks(self.model, self.masks)
 
     def _note_epoch(self, rate: float) -> None:
         losses, hits, norms = self._log.cpu().double()
-        count, history = self.config.train_images, self.history
+        count, history = sum(self.sizes), self.history
         loss = losses.sum().item() / count
         if not math.isfinite(loss):
             raise TrainingFailed(f"the loss became {loss} in epoch {self.epoch}")
@@ -267,6 +286,17 @@ class Run:
             weights = {name: value.clone() for name, value in self.model.state_dict().items()}
             self.best = {"epoch": self.epoch, "validation_accuracy": accuracy, "weights": weights}
 
+    def first_batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first batches of the training file, as `batches_of` gives them."""
+        images = min(count * self.config.batch_size, self.config.train_images)
+        return self.batches_of(torch.arange(images))
+
+    def batches_of(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels at these places of the training file, batch by batch, as they are."""
+        images = self.dataset.train_images[self.training]
+        for batch in places.to(self.device).split(self.config.batch_size):
+            yield images[batch], self.labels[batch]
+
     def note_initial_gradient_norm(self) -> None:
         """Mean gradient norm over the first 10 batches of training images, before any step."""
         with self.on_stream():
@@ -290,8 +320,6 @@ class Run:
         with self.on_stream():
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            for group in self.optimizer.param_groups:
-                group["lr"] = _rate(self.config, self.device)
             self.masks = state["masks"]
             self._prepare_steps()
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
@@ -307,14 +335,13 @@ def _rate(config: RunConfig, device: torch.device) -> float | Tensor:
     return torch.tensor(config.lr, device=device) if device.type == "cuda" else config.lr
 
 
-def _optimizer(config: RunConfig, model: nn.Module, device: torch.device) -> torch.optim.SGD:
-    return torch.optim.SGD(
+def _optimizer(config: RunConfig, model: nn.Module, device: torch.device) -> SGD:
+    return SGD(
         model.parameters(),
         lr=_rate(config, device),
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
-        fused=True,
     )
 
 

@@ -6,7 +6,7 @@ network as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,8 +26,8 @@ RIGL_BATCHES = 4
 
 def initial_norm(run: Run) -> float:
     """Mean norm over the unpruned conv and linear weights, for the first 10 batches of images."""
-    images = torch.arange(min(INITIAL_BATCHES * run.config.batch_size, run.config.train_images))
-    norms = [metrics.gradient_norm(run.model, run.masks or None) for _ in _passes(run, images)]
+    batches = run.first_batches(INITIAL_BATCHES)
+    norms = [metrics.gradient_norm(run.model, run.masks or None) for _ in _passes(run, batches)]
     return sum(norms) / len(norms)
 
 
@@ -38,20 +38,20 @@ def dense_gradients(run: Run) -> dict[str, Tensor]:
     """
     weights = maskable_weights(run.model)
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    images = epoch_plan(run.config, run.epoch)[0][: RIGL_BATCHES * run.config.batch_size]
-    for _ in _passes(run, images):
+    places = epoch_plan(run.config, run.epoch)[0][: RIGL_BATCHES * run.config.batch_size]
+    for _ in _passes(run, run.batches_of(places)):
         for name, weight in weights.items():
             sums[name] += weight.grad
     return sums
 
 
-def _passes(run: Run, images: Tensor) -> Iterator[None]:
-    """Backward passes over the training images of these places, a batch each time, in `.grad`."""
+def _passes(run: Run, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[None]:
+    """Backward passes over batches of images and labels, one each time, in `.grad`."""
     buffers = {name: value.clone() for name, value in run.model.named_buffers()}
     run.model.train()
-    for batch in images.to(run.device).split(run.config.batch_size):
-        logits = run.model(run.normalize(run.dataset.train_images[run.training][batch]))
-        F.cross_entropy(logits, run.labels[batch]).backward()
+    for images, labels in batches:
+        logits = run.network(run.normalize(images))
+        F.cross_entropy(logits, labels, label_smoothing=run.label_smoothing).backward()
         yield
         run.model.zero_grad(set_to_none=True)
     for name, value in run.model.named_buffers():

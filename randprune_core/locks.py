@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from . import paths
+from .storage import writing
 
 
 @contextmanager
@@ -36,9 +37,10 @@ def _acquire(name: str, how: int) -> IO | None:
     that nobody else can find, and so asks again.
     """
     path = paths.lock_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        file = open(path, "w")  # noqa: SIM115 - open as long as the lock is held
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "w")  # noqa: SIM115 - open as long as the lock is held
         try:
             fcntl.flock(file, how)
         except BlockingIOError:

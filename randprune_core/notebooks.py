@@ -18,7 +18,7 @@ VOLATILE_TAG = "nbval-ignore-output"
 """Tag of a cell whose output differs from run to run or between machines."""
 
 _INJECTED = "injected-parameters"
-_SIDE_BY_SIDE = 2  # chapters executed at once
+SIDE_BY_SIDE = 2  # chapters executed at once
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {
@@ -86,22 +86,22 @@ def parse_parameters(pairs: Iterable[Sequence[str]]) -> dict[str, object]:
     """Parameters from `-p NAME VALUE` pairs: numbers, True, None and lists become values.
 
     A list may be written `[0.8, 0.9]` or, without quotes around names, `[resnet-8, resnet-14]`.
-    Anything that is no Python or YAML literal is a string.
+    Anything that is no Python or YAML literal of such kinds is a string.
     """
     return {name: _parse_value(text) for name, text in pairs}
 
 
 def _parse_value(text: str) -> object:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        pass
     import yaml
 
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
+    for parse in (ast.literal_eval, yaml.safe_load):
+        try:
+            value = parse(text)
+            if json.loads(json.dumps(value, allow_nan=False)) == value:  # no dates, sets, bytes
+                return value
+        except (ValueError, SyntaxError, TypeError, yaml.YAMLError, RecursionError, MemoryError):
+            continue
+    return text
 
 
 def fingerprint(source: Path, parameters: Mapping[str, object], surroundings: str) -> str:
@@ -286,7 +286,7 @@ def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
     """
     sources = [chapter(name) for name in (chapters() if names is None else names)]
     common, stored = surroundings(), stored_fingerprints()
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         jobs = {source: pool.submit(_execute_cached, source, common, stored) for source in sources}
     return {source.stem: job.result() for source, job in jobs.items()}
 
@@ -294,9 +294,10 @@ def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
 def stored_fingerprints() -> dict[str, str]:
     """The fingerprints that the committed outputs of the chapters belong to, by name."""
     try:
-        return json.loads(paths.STORED_OUTPUTS.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        stored = json.loads(paths.STORED_OUTPUTS.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # none is stored, or the file is damaged
         return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def store_fingerprints(names: Iterable[str]) -> None:
@@ -332,3 +333,22 @@ def say(message: str) -> None:
     """Tell the terminal how far we are, in one write: chapters are executed side by side."""
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
+
+
+def normalise_files(files: Iterable[str]) -> int:
+    """Write notebooks as `refresh` stores them, outputs kept; 1 if one had to be changed, else 0.
+
+    What pre-commit calls: `python -m randprune_core.notebooks FILE...`.
+    """
+    changed = []
+    for file in map(Path, files):
+        text = file.read_text(encoding="utf-8")
+        write_notebook(normalise(json.loads(text)), file)
+        if file.read_text(encoding="utf-8") != text:
+            changed.append(file)
+            say(f"{file}: rewritten")
+    return 1 if changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(normalise_files(sys.argv[1:]))

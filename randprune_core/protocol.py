@@ -5,6 +5,7 @@ the same for every device.
 """
 
 import hashlib
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +23,37 @@ def generator(seed: int, *role) -> torch.Generator:
     return torch.Generator().manual_seed(number)
 
 
-def learning_rate(config: RunConfig, epoch: int) -> float:
-    """Learning rate of an epoch (from 0): divided by 10 at 1/2 and at 3/4 of the epochs (Table 1).
+IMAGENET = {"model": "wide_resnet50_2", "batch_size": 4 * 192, "lr": 0.4, "weight_decay": 1e-4}
+"""What Table 1 sets for ImageNet, dense and sparse, beside the epochs."""
 
-    A milestone that is no whole number of epochs takes effect with the first epoch after it.
+IMAGENET_EPOCHS = {True: (90, (30, 60, 80)), False: (100, (30, 60, 90))}
+"""Epochs, and those after which the rate falls, by whether the network is dense (Table 1)."""
+
+WARM_UP_EPOCHS = 5
+LABEL_SMOOTHING = 0.1
+"""On ImageNet only, as in the authors' code."""
+
+
+def imagenet_recipe(ratio: str) -> dict:
+    """The fields of Table 1's recipe for ImageNet; a dense network has fewer epochs."""
+    return IMAGENET | {"epochs": IMAGENET_EPOCHS[ratio == "dense"][0]}
+
+
+def learning_rate(config: RunConfig, epoch: int) -> float:
+    """Learning rate of an epoch (from 0), by Table 1.
+
+    Divided by 10 at 1/2 and at 3/4 of the epochs. On ImageNet at 30, 60 and 80 of 90 epochs when
+    dense, 30, 60 and 90 of 100 when sparse, after `WARM_UP_EPOCHS` in which it rises in equal
+    steps; a run of another length keeps these proportions. A milestone that is no whole number of
+    epochs takes effect with the first epoch after it.
     """
-    passed = sum(epoch >= share * config.epochs for share in (0.5, 0.75))
-    return config.lr / 10**passed
+    if config.dataset != "imagenet":
+        passed = sum(epoch >= share * config.epochs for share in (0.5, 0.75))
+        return config.lr / 10**passed
+    whole, milestones = IMAGENET_EPOCHS[config.ratio == "dense"]
+    passed = sum(epoch * whole >= milestone * config.epochs for milestone in milestones)
+    warm_up = WARM_UP_EPOCHS * config.epochs // whole
+    return config.lr / 10**passed * min((epoch + 1) / max(warm_up, 1), 1.0)
 
 
 def attack_images(config: RunConfig, test_images: int) -> int:
@@ -42,6 +67,12 @@ def attack_images(config: RunConfig, test_images: int) -> int:
     if full_data and config.epochs >= RunConfig.epochs:
         return test_images
     return min(test_images, max(test_images // 10, 100))
+
+
+def epoch_order(config: RunConfig, epoch: int) -> Tensor:
+    """The order in which an epoch (from 0) takes the training images, a permutation."""
+    draw = generator(config.seed_data, "epoch", epoch)
+    return torch.randperm(config.train_images, generator=draw)
 
 
 def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,15 +97,28 @@ def draw_masks(config: RunConfig, model: nn.Module, dataset: data.Dataset) -> di
     SNIP looks at the first `batch_size` images of the run's data order, GraSP at 25 images of each
     class, both without augmentation and at the initial weights.
     """
+    return masks_from(config, model, lambda: _saliency_batch(config, dataset))
+
+
+def masks_from(
+    config: RunConfig,
+    model: nn.Module,
+    saliency_batch: Callable[[], tuple[Tensor, Tensor]],
+    chunk_size: int = _SALIENCY_CHUNK,
+) -> dict[str, Tensor]:
+    """`draw_masks` for any data: `saliency_batch` gives a criterion its normalised inputs, targets.
+
+    It is called for SNIP and GraSP only; `chunk_size` images are scored at a time.
+    """
     if config.ratio == "dense":
         return {}
     inputs = targets = None
-    if config.ratio in ("snip", "grasp"):
-        inputs, targets = _saliency_batch(config, dataset)
+    if config.ratio in saliency.SCORES:
+        inputs, targets = saliency_batch()
     if config.mask_source == "own":
         score = saliency.SCORES[config.ratio]
         return masks.top_k_masks(
-            score(model, inputs, targets, chunk_size=_SALIENCY_CHUNK), config.sparsity
+            score(model, inputs, targets, chunk_size=chunk_size), config.sparsity
         )
     sparsities = ratios.layer_sparsities(
         config.ratio,
@@ -82,7 +126,7 @@ def draw_masks(config: RunConfig, model: nn.Module, dataset: data.Dataset) -> di
         config.sparsity,
         inputs=inputs,
         targets=targets,
-        chunk_size=_SALIENCY_CHUNK,
+        chunk_size=chunk_size,
     )
     return masks.random_masks(model, sparsities, config.seed_mask, config.granularity)
 
@@ -91,11 +135,14 @@ def _saliency_batch(config: RunConfig, dataset: data.Dataset) -> tuple[Tensor, T
     """Images and labels on the CPU, where masks are drawn, wherever the data set lies."""
     training, _ = dataset.split(config.train_images)
     labels = dataset.train_labels[training].cpu()
-    if config.ratio == "grasp":
-        index = saliency.class_balanced_batch(
-            labels, saliency.GRASP_PER_CLASS, config.seed_data, dataset.num_classes
-        )
-    else:
-        index = epoch_plan(config, 0)[0][: config.batch_size]
+    index = saliency_places(config, labels, dataset.num_classes)
     images = dataset.train_images[training].cpu()[index]
     return models.Normalization(dataset.name)(images), labels[index]
+
+
+def saliency_places(config: RunConfig, labels: Tensor, num_classes: int) -> Tensor:
+    """The training images that a criterion looks at, by their places among `labels`."""
+    if config.ratio == "grasp":
+        per_class = saliency.GRASP_PER_CLASS
+        return saliency.class_balanced_batch(labels, per_class, config.seed_data, num_classes)
+    return epoch_order(config, 0)[: config.batch_size]

@@ -5,19 +5,32 @@ Everything is read from the records, nothing from the machine that builds the pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from .chapters.common import listing
+from .config import RunConfig, setting
 from .explorer import protocols
+from .repository import Repository
 from .theme import model_label
 
 _UNKNOWN = "not recorded"
+_FAILED = "Runs that failed when they were last tried. They have no record and are in no figure."
 
 
-def page(runs: pd.DataFrame) -> str:
-    """The tables of the page in MyST Markdown, for runs as `load_runs` gives them."""
+def page(
+    runs: pd.DataFrame,
+    failures: Mapping[str, tuple[RunConfig, str]] | None = None,
+    home: Repository | None = None,
+) -> str:
+    """The page in MyST Markdown, for runs of `load_runs` and failures of `all_failures`.
+
+    Commits are links where the book is published, that is where `home` names its repository.
+    """
+    failed = [_table("tab-provenance-failed", _failed(failures), _FAILED)] if failures else []
     if runs.empty:
-        return "No run is recorded."
+        return "\n\n".join(["No run is recorded.", *failed])
     if "cost.dense_weights" in runs:  # smaller networks first
         runs = runs.sort_values("cost.dense_weights", kind="stable")
     first, last = runs["provenance.started"].min()[:10], runs["provenance.started"].max()[:10]
@@ -28,10 +41,11 @@ def page(runs: pd.DataFrame) -> str:
         ("profiles", _profiles(runs), "Runs of each profile, and how long they took together."),
         ("seconds", _seconds(runs), "Seconds of one run, median and range."),
         ("machines", _machines(runs), "Machines and versions."),
-        ("commits", _commits(runs), "Code. A plus marks uncommitted changes."),
+        ("commits", _commits(runs, home), "Code. A plus marks uncommitted changes."),
         ("data", _data(runs), "Data, by the first digits of its fingerprint."),
     )
-    return "\n\n".join([summary, *(_table(f"tab-provenance-{n}", t, c) for n, t, c in tables)])
+    made = [_table(f"tab-provenance-{name}", table, caption) for name, table, caption in tables]
+    return "\n\n".join([summary, *made, *failed])
 
 
 def _table(name: str, table: pd.DataFrame, caption: str) -> str:
@@ -99,14 +113,33 @@ def _machines(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _commits(runs: pd.DataFrame) -> pd.DataFrame:
+def _failed(failures: Mapping[str, tuple[RunConfig, str]]) -> pd.DataFrame:
+    rows = [
+        {
+            "run": name,
+            "data set": config.dataset,
+            "network": model_label(config.model),
+            "setting": setting(config),
+            "sparsity": f"{config.sparsity:g}",
+            "seed": config.seed_init,
+            "reason": error.replace("|", "/"),
+        }
+        for name, (config, error) in failures.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _commits(runs: pd.DataFrame, home: Repository | None) -> pd.DataFrame:
     rows = []
     keys = [_column(runs, "commit"), _column(runs, "dirty")]
     for (commit, dirty), part in runs.sort_values("provenance.started").groupby(keys, sort=False):
         started = part["provenance.started"].str[:16].str.replace("T", " ")
         mark = "+" if dirty == "True" else ""
         span = {"first run": started.min(), "last run": started.max()}
-        rows.append({"commit": commit[:12] + mark, "runs": len(part), **span})
+        name = commit[:12] if commit != _UNKNOWN else commit
+        if home and commit != _UNKNOWN:
+            name = f"[{name}]({home.commit(commit)})"
+        rows.append({"commit": name + mark, "runs": len(part), **span})
     return pd.DataFrame(rows)
 
 

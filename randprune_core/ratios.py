@@ -224,8 +224,8 @@ def _sizes(shapes: Shapes) -> dict[str, int]:
     if not shapes:
         raise ValueError("no layer to prune: shapes is empty, give at least one weight shape")
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    for name, size in sizes.items():
-        if size < 1:
+    for name in sizes:
+        if not shapes[name] or any(length < 1 for length in shapes[name]):
             raise ValueError(f"layer {name!r} has shape {tuple(shapes[name])} and no weight")
     return sizes
 

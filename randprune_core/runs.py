@@ -61,6 +61,7 @@ def load_or_train(
     with lock(name):
         if (record := find_record(config)) is not None:  # trained by whoever held the lock
             return record
+        _tidy(config)
         return train_and_store(config, device, progress, deadline)
 
 
@@ -70,9 +71,6 @@ def train_and_store(
     """Train a run, store its record and return it; the caller holds its lock, as from `claim`."""
     from .training import TrainingFailed, train
 
-    name = run_id(config)
-    for path in (paths.record_path(config.dataset, name), paths.checkpoint_path(name)):
-        remove_partials(path)
     begun = Begun()
     try:
         result = train(config, device, progress=progress, deadline=deadline)
@@ -97,7 +95,14 @@ class Begun:
 def store_result(
     config: RunConfig, result: dict, device: str, begun: Begun, at_once: int | None = None
 ) -> dict:
-    """Make the record of what `training.train` returned, store it and return it.
+    """Make the record of what `training.train` returned, store it and return it (`make_record`)."""
+    return store_record(make_record(config, result, device, begun, at_once))
+
+
+def make_record(
+    config: RunConfig, result: dict, device: str, begun: Begun, at_once: int | None = None
+) -> dict:
+    """The record of what `training.train` returned; to be called in the process that trained.
 
     `at_once` is the number of runs that shared the device, which its seconds depend on.
     """
@@ -112,15 +117,21 @@ def store_result(
     }
     if at_once is not None:
         provenance["at_once"] = at_once
-    record = {
+    if "processes" in result:  # that shared the run
+        provenance["processes"] = result["processes"]
+    return {
         "schema": SCHEMA,
         "run_id": run_id(config),
         "config": config_to_dict(config),
         "provenance": provenance,
-        **{name: part for name, part in result.items() if name != "data"},
+        **{name: part for name, part in result.items() if name in SECTIONS},
     }
+
+
+def store_record(record: dict) -> dict:
+    """Store a record, forget that the run failed before, and return the record."""
     write_record(record)
-    paths.failed_path(run_id(config)).unlink(missing_ok=True)
+    paths.failed_path(record["run_id"]).unlink(missing_ok=True)
     return record
 
 
@@ -157,10 +168,23 @@ def read_record(path: Path) -> dict:
             f"{path}: the run id {record['run_id']!r} and the file name must be the hash of the "
             f"config, {expected}"
         )
-    for name, value in flatten(record["test"]).items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadRecord(f"{path}: its test.{name} is {value!r}, not a number")
+    if problem := _wrong_type(record):
+        raise BadRecord(f"{path}: {problem}")
     return record
+
+
+def _wrong_type(record: dict) -> str:
+    """The first value that tables and figures could not do with; empty where there is none."""
+    if not isinstance(record["layers"], list):
+        return f"its layers are a {type(record['layers']).__name__}, not a list"
+    numbers = {f"test.{name}": value for name, value in flatten(record["test"]).items()}
+    numbers["provenance.seconds"] = record["provenance"].get("seconds", 0)
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"its {name} is {value!r}, not a number"
+    if not isinstance(started := record["provenance"].get("started", ""), str):
+        return f"its provenance.started is {started!r}, not a time"
+    return ""
 
 
 def write_record(record: dict) -> Path:
@@ -185,7 +209,16 @@ def claim(config: RunConfig) -> ExitStack | None:
     if held is not None and find_record(config) is not None:
         held.close()
         return None
+    if held is not None:
+        _tidy(config)
     return held
+
+
+def _tidy(config: RunConfig) -> None:
+    """Remove what a killed process left half written of a run whose lock is held."""
+    name = run_id(config)
+    remove_partials(paths.record_path(config.dataset, name))
+    remove_partials(paths.checkpoint_path(name))
 
 
 def load_runs(**filters):

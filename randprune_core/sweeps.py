@@ -69,6 +69,15 @@ _OWN_MASKS = tuple({"ratio": ratio, "mask_source": "own"} for ratio in ("snip", 
 _PATTERNS = tuple({"ratio": "uniform", "granularity": g} for g in ("filter", "2:4", "4:8"))
 _SCENARIOS = tuple({"ratio": "erk", "when": when} for when in ("during", "after"))
 _SCENARIOS += tuple({"ratio": "erk", "method": rule} for rule in ("set", "rigl"))
+_VGG, _LEVELS = ("vgg-16", "vgg-19"), (0.5, 0.8, 0.9)
+_OTHERS = _small(("resnet-8", "vgg-11"), _PAIR)
+_OTHERS["quick"] |= {"sparsities": (0.9,)}  # a VGG on digits takes a minute a run
+
+
+def _on_cifar100(cpu: dict, paper: dict) -> dict:
+    grids = {"cpu": cpu["cpu"], "paper": paper["paper"]}
+    return {profile: grid | {"dataset": "cifar100"} for profile, grid in grids.items()}
+
 
 FIGURES = {
     "depth": _small(_SMALL, _FOUR) | _paper(_DEPTHS, _FIVE),
@@ -83,11 +92,16 @@ FIGURES = {
         _PATTERNS, ("dense", "uniform"), ((0.5,), (0.5,)), ("resnet-8", "resnet-20"), _THREE
     ),
     "when": _compare(_SCENARIOS, _PAIR, ((0.9,), (0.9,)), ("resnet-8", "resnet-20"), _THREE[:2]),
+    "vgg": _OTHERS | _paper(("resnet-20", *_VGG), _FOUR, _LEVELS),
+    "cifar100": _OTHERS | _on_cifar100(_OTHERS, _paper((*_THREE[:2], *_VGG), _FOUR, _LEVELS)),
 }
 """The grid of each figure of the paper (1, 2, 3, 4, 17 and 6 top), per profile.
 
 `extra` lists settings beside the ratios, as fields of `RunConfig`: own masks, granularities, rules.
+`dataset` stands where it is not that of the profile.
 """
+
+EXECUTORS = ("local", "ray")
 
 _RATIO_RANK = {"dense": 0, "erk": 0, "uniform": 1, "snip": 1, "uniform_plus": 2}
 _SPARSITY_RANK = {0.0: 0, 0.9: 0, 0.8: 1, 0.5: 1, 0.7: 2}
@@ -140,8 +154,8 @@ def grid(
     ratios = default["ratios"] if ratios is None else ratios
     sparsities = default["sparsities"] if sparsities is None else sparsities
     seeds = default["seeds"] if seeds is None else seeds
-    common = dict(PROFILES[profile])
-    common.setdefault("variant", variant or recorded_variant(profile))
+    common = PROFILES[profile] | {"dataset": dataset_of(figure, profile)}
+    common.setdefault("variant", variant or recorded_variant(profile, common["dataset"]))
     settings = [{"ratio": ratio} for ratio in ratios]
     settings += [extra for extra in default.get("extra", ()) if extra["ratio"] in ratios]
     configs = {}
@@ -162,6 +176,12 @@ def grid(
     return list(configs.values())
 
 
+def dataset_of(figure: str, profile: str) -> str:
+    """What a figure trains on at a profile: the profile's data set, unless its grid has another."""
+    check_name("figure", figure, FIGURES)
+    return FIGURES[figure][profile].get("dataset", PROFILES[profile]["dataset"])
+
+
 def in_profile(config: dict | RunConfig, profile: str) -> bool:
     """Whether a config (or a record's config) belongs to a profile, whatever its variant."""
     values = config if isinstance(config, dict) else config_to_dict(config)
@@ -171,17 +191,21 @@ def in_profile(config: dict | RunConfig, profile: str) -> bool:
     return all(values[name] == value for name, value in expected.items())
 
 
-def recorded_variant(profile: str) -> str:
-    """The variant that most records of a profile have, else the copy at hand, else 'original'."""
+def recorded_variant(profile: str, dataset: str | None = None) -> str:
+    """The variant that most records of a profile have, else the copy at hand, else 'original'.
+
+    `dataset` stands in for that of the profile.
+    """
     from collections import Counter
 
     from .runs import all_records
 
-    dataset = PROFILES[profile]["dataset"]
+    usual = {"dataset": PROFILES[profile]["dataset"]}
+    dataset = dataset or usual["dataset"]
     counts = Counter(
         record["config"]["variant"]
         for record in all_records(dataset)
-        if in_profile(record["config"], profile)
+        if in_profile(record["config"] | usual, profile)
     )
     if counts:
         return max(sorted(counts), key=counts.get)
@@ -206,12 +230,16 @@ def resolve_profile(profile: str, figure: str = "depth") -> str:
     Enough are dense and `erk` at two sparsities for three models of the figure's grid. The order
     is `paper`, `cpu`, `quick`. A figure with settings beside the ratios (`extra`) is `paper` once
     two of its models have dense and such a setting there, else `cpu`, however little is recorded.
-    Raises `ValueError` for an unknown profile.
+    `vgg` and `cifar100` are `paper` once a run of a VGG or on CIFAR-100 is recorded there, else
+    `cpu`. Raises `ValueError` for an unknown profile.
     """
     if profile != "auto":
         return check_name("profile", profile, ("auto", *PROFILES)) and profile
     if extra := FIGURES[figure]["paper"].get("extra"):
         return "paper" if _compared(figure, "paper", extra) >= 2 else "cpu"
+    if figure in ("vgg", "cifar100"):
+        own = [c for c in grid(figure, "paper") if figure == "cifar100" or "vgg" in c.model]
+        return "paper" if len(missing(own)) < len(own) else "cpu"
     for candidate in ("paper", "cpu"):
         found: dict[str, set] = {}
         for config in grid(figure, candidate, ratios=("dense", "erk")):
@@ -277,6 +305,8 @@ def sweep(
     workers: int | None = None,
     time_budget: float | None = None,
     progress: bool = True,
+    ray_address: str = "auto",
+    gpus_per_run: float | None = None,
 ) -> SweepReport:
     """Train the runs that have no record, several at once, and say what happened.
 
@@ -284,12 +314,17 @@ def sweep(
     sharing a run; on a GPU runs train side by side on streams. `workers` fixes how many run at once
     (default: one a core; on a GPU as many as pay). `time_budget` is in seconds: no run starts after
     it, runs that would not end within it wait behind those that would, and runs in progress stop at
-    their next full epoch with a checkpoint. A failed run is noted and the sweep goes on. Raises
-    `ValueError` for an unknown executor or device.
+    their next full epoch with a checkpoint. A failed run is noted and the sweep goes on. Executor
+    `ray` trains on a cluster (`cluster.run_on_ray` explains `ray_address` and `gpus_per_run`).
+    Raises `ValueError` for an unknown executor or device.
     """
-    check_name("executor", executor, ("local",))
+    check_name("executor", executor, EXECUTORS)
+    if gpus_per_run is not None:
+        _check_gpus(gpus_per_run, executor)
     if workers is not None and workers < 1:
         raise ValueError(f"workers {workers} is too small: give at least 1")
+    if time_budget is not None and not time_budget >= 0:
+        raise ValueError(f"time budget {time_budget} is not a number of seconds: give 0 or more")
     configs = list(configs)
     todo = plan(missing(configs))
     report = SweepReport(found=len(configs) - len(todo))
@@ -298,10 +333,13 @@ def sweep(
     from . import executors
     from .engine import pick_device
 
-    kind = pick_device(device).type
     deadline = None if time_budget is None else time.time() + time_budget
     schedule = executors.Schedule(todo, deadline)
-    if kind == "cuda":
+    if executor == "ray":
+        from .cluster import run_on_ray
+
+        outcomes = run_on_ray(schedule, ray_address, gpus_per_run, device, workers)
+    elif pick_device(device).type == "cuda":
         outcomes = executors.run_on_gpu(schedule, device, workers)
     else:
         outcomes = executors.run_on_cores(schedule, min(workers or os.cpu_count(), len(todo)))
@@ -311,6 +349,14 @@ def sweep(
     return report
 
 
+def _check_gpus(gpus_per_run: float, executor: str) -> None:
+    from .cluster import check_gpus_per_run
+
+    if executor != "ray":
+        raise ValueError(f"gpus per run {gpus_per_run} needs executor ray, not {executor!r}")
+    check_gpus_per_run(gpus_per_run)
+
+
 def status(profiles: Sequence[str] = tuple(PROFILES)):
     """Recorded and missing runs, one row a figure and profile, as a DataFrame."""
     import pandas as pd
@@ -318,8 +364,13 @@ def status(profiles: Sequence[str] = tuple(PROFILES)):
     rows = []
     for profile in profiles:
         check_name("profile", profile, PROFILES)
-        variant = PROFILES[profile].get("variant") or recorded_variant(profile)
+        variants = {}
         for figure in FIGURES:
+            dataset = dataset_of(figure, profile)
+            if dataset not in variants:
+                known = PROFILES[profile].get("variant")
+                variants[dataset] = known or recorded_variant(profile, dataset)
+            variant = variants[dataset]
             configs = grid(figure, profile, variant=variant)
             absent = len(missing(configs))
             rows.append(

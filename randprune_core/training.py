@@ -14,10 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import checkpoints, data, masks, metrics, models
-from .config import RunConfig
+from .config import RunConfig, run_id
 from .cost import cost
 from .engine import Run, TrainingFailed, pick_device
 from .evaluation import evaluate
+from .locks import lock
 from .precision import full_float32
 from .protocol import attack_images
 
@@ -41,8 +42,12 @@ def train(
     `OutOfTime` raised. Returns {layers, cost, history, test, data}. Raises `TrainingFailed` when
     the loss is not finite and `DataError` when the data is not there.
     """
+    if config.dataset == "imagenet":
+        from . import imagenet_run  # torchvision, which it needs, takes seconds to import
+
+        return imagenet_run.train(config, device, progress=progress)
     check_data(config)
-    run = _train_to_the_end(config, device, progress, deadline)
+    run = train_to_the_end(config, device, progress, deadline)
     with arithmetic(), run.on_stream():
         result = measure(run)
     checkpoints.remove(config)
@@ -54,8 +59,9 @@ def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> R
 
     For a study of the network itself; nothing is recorded. Raises what `train` raises.
     """
-    run = _train_to_the_end(config, device, progress, None)
-    checkpoints.remove(config)
+    with lock(run_id(config)):  # for its checkpoint, which is that of a recorded run too
+        run = train_to_the_end(config, device, progress, None)
+        checkpoints.remove(config)
     return run
 
 
@@ -77,9 +83,12 @@ def arithmetic() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def _train_to_the_end(config, device, progress: bool, deadline: float | None) -> Run:
+def train_to_the_end(
+    config: RunConfig, device: str, progress: bool, deadline: float | None, kind: type[Run] = Run
+) -> Run:
+    """Train one run, as its checkpoint left it or anew, to its last epoch and return it."""
     with arithmetic():
-        run = checkpoints.begin(config, pick_device(device))
+        run = checkpoints.begin(config, pick_device(device), kind)
         steps = len(run.sizes)
         with tqdm(
             total=config.epochs * steps,
@@ -124,9 +133,11 @@ def measure(run: Run) -> dict:
         ood,
         attack_images=attack_images(run.config, len(dataset.test_labels)),
     )
-    run.model.load_state_dict(run.best["weights"])
-    best = metrics.accuracy(metrics.predict_logits(model, dataset.test_images), dataset.test_labels)
-    test["best_validation"] = {"epoch": run.best["epoch"], "accuracy": best}
+    if run.best["epoch"]:  # validation images were held out, and chose an epoch
+        run.model.load_state_dict(run.best["weights"])
+        logits = metrics.predict_logits(model, dataset.test_images)
+        best = metrics.accuracy(logits, dataset.test_labels)
+        test["best_validation"] = {"epoch": run.best["epoch"], "accuracy": best}
     kept = kept_weights(run)
     layers = [
         {"name": name, "shape": list(w.shape), "kept": kept[name], "total": w.numel()}

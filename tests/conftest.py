@@ -138,7 +138,8 @@ def made_up_record(config: RunConfig, accuracy: float = 0.5) -> dict:
     history = ("epoch", "lr", "train_loss", "train_accuracy", "validation_loss")
     history += ("validation_accuracy",)
     epochs = [float(epoch) for epoch in range(1, config.epochs + 1)]
-    bins = [{"lower": 0.0, "upper": 1.0, "count": 360, "confidence": 0.5, "accuracy": accuracy}]
+    bins = [{"lower": 0.0, "upper": 1.0, "count": 360, "confidence": abs(accuracy - 0.0625)}]
+    bins[0]["accuracy"] = accuracy
     ood = {"auroc": 0.75, "auroc_se": 0.01, "fpr95": 0.5, "auroc_energy": 0.7, "n": 9, "n_in": 9}
     return {
         "schema": 1,
@@ -217,3 +218,18 @@ def cifar_folder(tmp_path, monkeypatch) -> SimpleNamespace:
             write_parquet(made.path[key], made.encoded[key], made.labels[key], column)
     monkeypatch.setenv("RANDPRUNE_DATA", str(made.root))
     return made
+
+
+COUNTED = ("faults injected", "faults survived", "inputs tried")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many faults were injected and survived, and how many inputs tried, in this test run."""
+    reports = [
+        report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)
+    ]
+    sums = dict.fromkeys(COUNTED, 0)
+    for name, value in (pair for report in reports for pair in report.user_properties):
+        sums[name] = sums.get(name, 0) + value if name in COUNTED else 0
+    if any(sums.values()):
+        terminalreporter.write_line(", ".join(f"{sums[name]} {name}" for name in COUNTED))

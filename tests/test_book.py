@@ -49,6 +49,7 @@ def project(tmp_path, monkeypatch):
         "BUILD": "_build",
         "RESULTS": "results",
         "RUNS": "results/runs",
+        "FAILED": "results/failed",
         "FIGURES": "results/figures",
         "PAPER": "results/paper",
         "LOCAL": "results/local",

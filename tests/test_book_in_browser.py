@@ -1,12 +1,17 @@
-"""The built book in a real browser: figures, maths, console and network, page by page."""
+"""The built book in a real browser: every page opened once, wide and narrow, light and dark."""
 
 import functools
+import gzip
 import http.server
 import json
 import os
+import re
 import shutil
 import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
 import yaml
@@ -14,6 +19,9 @@ import yaml
 from randprune_core import book, paths
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
 
 
 def pages() -> list[str]:
@@ -21,9 +29,28 @@ def pages() -> list[str]:
     return [toc["root"]] + [page["file"] for part in toc["parts"] for page in part["chapters"]]
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
+@functools.cache
+def compressed(file: str) -> bytes:
+    return gzip.compress(Path(file).read_bytes(), 6)
+
+
+class WebServer(http.server.SimpleHTTPRequestHandler):
+    """Compresses text, as every web host does, so that pages weigh what a reader loads."""
+
     def log_message(self, *_):
         pass
+
+    def do_GET(self):
+        file = self.translate_path(self.path)
+        if not file.endswith((".html", ".js", ".css", ".svg")) or not os.path.isfile(file):
+            return super().do_GET()
+        content = compressed(file)
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(file))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +67,14 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def site(browser):
+def html() -> Path:
+    return book.build_book().parent
+
+
+@pytest.fixture(scope="module")
+def site(browser, html):
     """The address of the built book, served on the loopback interface."""
-    html = book.build_book().parent
-    handler = functools.partial(QuietHandler, directory=html)
+    handler = functools.partial(WebServer, directory=html)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -56,26 +87,20 @@ def site(browser):
 @pytest.fixture
 def tab(browser, site):
     """A new tab that notes what it should not do: complain, fail, or leave the host."""
-    page = browser.new_page()
+    page = browser.new_page(viewport=WIDE)
     page.complaints = []
-    page.on(
-        "console",
-        lambda message: (
-            message.type in ("warning", "error") and page.complaints.append(message.text)
-        ),
-    )
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+
+    def note(wrong: bool, text: str) -> None:
+        if wrong:
+            page.complaints.append(text)
+
+    page.on("console", lambda message: note(message.type in ("warning", "error"), message.text))
+    page.on("pageerror", lambda error: note(True, str(error)))
+    page.on("response", lambda answer: note(answer.status >= 400, f"{answer.status}: {answer.url}"))
     page.on(
         "request",
-        lambda request: (
-            request.url.startswith((site, "data:", "blob:"))
-            or page.complaints.append(f"left the host: {request.url}")
-        ),
-    )
-    page.on(
-        "response",
-        lambda response: (
-            response.status < 400 or page.complaints.append(f"{response.status}: {response.url}")
+        lambda request: note(
+            not request.url.startswith((site, "data:", "blob:")), f"left the host: {request.url}"
         ),
     )
     yield page
@@ -90,35 +115,231 @@ def visit(tab, address: str) -> None:
     )
 
 
+# ---------------------------------------------------------------- what is wrong with a page
+
+
+def broken_figures(tab) -> Iterator[str]:
+    """Figures that are not loaded, not visible, not numbered, or not described."""
+    for figure in tab.locator("article figure").all():
+        image, caption = figure.locator("img"), figure.locator("figcaption .caption-number")
+        image.scroll_into_view_if_needed()
+        name = image.get_attribute("src")
+        if not image.evaluate("image => image.complete && image.naturalWidth > 100"):
+            yield f"{name} is not loaded"
+        if not image.is_visible():
+            yield f"{name} is not visible"
+        if len(image.get_attribute("alt") or "") < 20:
+            yield f"{name} is not described"
+        if not caption.count() or not caption.inner_text().startswith("Fig."):
+            yield f"{name} has no number"
+
+
+def broken_maths(tab) -> Iterator[str]:
+    if count := tab.locator("mjx-merror, [data-mjx-error]").count():
+        yield f"{count} formulas with an error"
+
+
+def open_code(tab) -> Iterator[str]:
+    """Code cells that are not folded; that of the parameters and examples in text stay open."""
+    for cell in tab.locator("article .cell:not(.tag_parameters) .cell_input:visible").all():
+        if not cell.evaluate("cell => !!cell.closest('details')"):
+            yield f"open code: {cell.inner_text()[:40]!r}"
+
+
+def overflow(tab) -> Iterator[str]:
+    """Elements that end beyond the right edge and are in no box that scrolls."""
+    yield from tab.evaluate(
+        """() => {
+          const clips = (node) => node && node !== document.body && (
+            ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(node).overflowX)
+            || clips(node.parentElement));
+          return [...document.querySelectorAll("article, article *")]
+            .filter((node) => node.getClientRects().length
+              && node.getBoundingClientRect().right > window.innerWidth + 1
+              && !clips(node.parentElement))
+            .slice(0, 3)
+            .map((node) => `${node.tagName} ${node.className} overflows: `
+              + `${node.textContent.slice(0, 40)}`);
+        }"""
+    )
+    if tab.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+        yield "the page scrolls sideways"
+
+
+def inaccessible(tab) -> Iterator[str]:
+    """Serious and critical violations that axe finds."""
+    if not tab.evaluate("'axe' in window"):
+        tab.evaluate(AXE)
+    found = tab.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")
+    for violation in found["violations"]:
+        if violation["impact"] in ("serious", "critical"):
+            node = violation["nodes"][0]
+            more = f"{violation['id']}, {len(violation['nodes'])} times: {node['html'][:120]}"
+            yield f"{more} {node['failureSummary'][-160:]}"
+
+
+def too_heavy(tab) -> Iterator[str]:
+    """More bytes than a page may load; prints them, and when something was first painted."""
+    loaded = tab.evaluate(
+        "[...performance.getEntriesByType('navigation'),"
+        " ...performance.getEntriesByType('resource')]"
+        ".map((entry) => [entry.name, entry.encodedBodySize])"
+    )
+    paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    weight = sum(size for _, size in loaded)
+    print(f"{weight / 1e6:.2f} MB in {len(loaded)} files, first paint after {paint:.0f} ms")
+    if weight > HEAVIEST:
+        largest = sorted(loaded, key=lambda entry: -entry[1])[:3]
+        yield f"{weight:,} bytes, the largest: {largest}"
+
+
+def complaints(tab) -> Iterator[str]:
+    yield from tab.complaints
+
+
+def dark_and_narrow(tab) -> None:
+    tab.set_viewport_size(NARROW)
+    tab.evaluate("Object.assign(document.documentElement.dataset, {mode: 'dark', theme: 'dark'})")
+    tab.evaluate("new Promise(requestAnimationFrame)")
+
+
 @pytest.mark.parametrize("name", pages())
-def test_page_shows_its_figures_and_maths_and_has_nothing_to_complain_of(site, tab, name):
+def test_page_has_no_fault(site, tab, name):
     visit(tab, f"{site}/{name}.html")
     assert tab.locator("article h1").count() == 1
-
-    figures = tab.locator("article figure")
-    for index in range(figures.count()):
-        figure = figures.nth(index)
-        image = figure.locator("img")
-        image.scroll_into_view_if_needed()
-        assert image.is_visible()
-        assert image.evaluate("image => image.complete && image.naturalWidth > 100")
-        assert len(image.get_attribute("alt")) >= 20
-        assert figure.locator("figcaption .caption-number").inner_text().startswith("Fig.")
     if name.startswith("notebooks/"):
-        assert figures.count() > 0
+        assert tab.locator("article figure").count() > 0
+    wide = (broken_figures, broken_maths, open_code, overflow, too_heavy, inaccessible)
+    faults = [fault for rule in wide for fault in rule(tab)]
+    dark_and_narrow(tab)
+    faults += [f"narrow: {fault}" for rule in (overflow, inaccessible) for fault in rule(tab)]
+    assert [*faults, *complaints(tab)] == []
 
-    errors = tab.locator("mjx-merror, [data-mjx-error]")
-    assert errors.count() == 0
-    # The text may not spill over the page, whatever a table holds.
-    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert tab.complaints == []
+
+BREAKAGES = {
+    "a figure without a picture": (
+        broken_figures,
+        "<figure><img src='data:,' alt='a picture that is described at length'></figure>",
+    ),
+    "a formula with an error": (broken_maths, "<mjx-merror>x</mjx-merror>"),
+    "code that is not folded": (
+        open_code,
+        "<div class='cell'><div class='cell_input'>print()</div></div>",
+    ),
+    "a wide box": (overflow, "<div style='width: 3000px'>wide</div>"),
+    "a picture without a description": (inaccessible, "<img src='data:,' width=50 height=50>"),
+    "faint text": (inaccessible, "<p style='color: #ddd; background: #fff'>Faint text</p>"),
+}
 
 
-def test_search_finds_a_word_of_a_chapter(site, tab):
-    visit(tab, f"{site}/search.html?q=sparsity")
+@pytest.mark.parametrize(("rule", "markup"), BREAKAGES.values(), ids=BREAKAGES)
+def test_fault_of_a_page_is_found(site, tab, rule, markup):
+    visit(tab, f"{site}/book/bibliography.html")
+    assert list(rule(tab)) == []
+    article = "document.querySelector('article')"
+    tab.evaluate(f"(markup) => {article}.insertAdjacentHTML('beforeend', markup)", markup)
+    assert list(rule(tab)) != []
+
+
+def test_heavy_page_and_complaints_are_found(site, tab, monkeypatch):
+    visit(tab, f"{site}/book/bibliography.html")
+    assert [*too_heavy(tab), *complaints(tab)] == []
+    monkeypatch.setitem(globals(), "HEAVIEST", 1_000)
+    assert len(list(too_heavy(tab))) == 1
+    with tab.expect_console_message(lambda message: message.text == "broken"):
+        tab.evaluate("fetch('/missing.json').then(() => console.error('broken'))")
+    assert any("broken" in complaint for complaint in tab.complaints)
+    assert any("404" in complaint for complaint in tab.complaints)
+
+
+# ---------------------------------------------------------------- links
+
+
+class Links(HTMLParser):
+    """The anchors of a page and what it links to."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.anchors, self.targets = {""}, set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.anchors |= {values[key] for key in ("id", "name") if values.get(key)}
+        self.targets |= {values[key] for key in ("href", "src") if values.get(key)}
+
+
+def missing_targets(html: Path) -> list[str]:
+    """Links within the book whose file or anchor does not exist."""
+    found = {page: Links(page) for page in html.rglob("*.html")}
+    wrong = []
+    for page, links in found.items():
+        for target in links.targets:
+            if re.match(r"[a-z]+:|//", target):
+                continue
+            address, anchor = urldefrag(urljoin(page.as_uri(), target))
+            file = Path(unquote(address.removeprefix("file://").partition("?")[0]))
+            anchors = found[file].anchors if file in found else {"", anchor}
+            if not file.is_file() or unquote(anchor) not in anchors:
+                wrong.append(f"{page.relative_to(html)}: {target}")
+    return wrong
+
+
+def test_every_link_within_the_book_has_a_target(html):
+    assert missing_targets(html) == []
+
+
+def test_link_without_a_target_is_found(tmp_path):
+    (tmp_path / "a.html").write_text("<p id='here'></p>")
+    links = ("a.html#here", "a.html#there", "b.html", "https://example.org/x", "#")
+    text = "".join(f"<a href='{link}'></a>" for link in links)
+    (tmp_path / "c.html").write_text(text)
+    assert sorted(missing_targets(tmp_path)) == ["c.html: a.html#there", "c.html: b.html"]
+
+
+# ---------------------------------------------------------------- what a reader does
+
+
+def test_search_box_leads_to_pages_with_the_word(site, tab):
+    visit(tab, f"{site}/book/bibliography.html")
+    tab.keyboard.press("Control+k")
+    tab.keyboard.type("sparsity")
+    tab.keyboard.press("Enter")
     tab.locator("#search-results li a").first.wait_for()
     assert tab.locator("#search-results li").count() > 1
     assert tab.complaints == []
+
+
+def test_sidebar_leads_to_every_page_and_opens_on_a_phone(site, tab):
+    visit(tab, f"{site}/book/intro.html")
+    links = tab.locator("#pst-primary-sidebar .bd-toc-item a, .bd-sidebar-primary .bd-toc-item a")
+    listed = {link.get_attribute("href").partition("#")[0] for link in links.all()}
+    assert {f"../{name}.html" for name in pages()[1:]} <= {urljoin("../book/", x) for x in listed}
+    tab.set_viewport_size(NARROW)
+    link = tab.get_by_role("link", name="Glossary").first
+    assert not link.is_visible()
+    tab.locator("button.primary-toggle").first.click()
+    link.click()
+    tab.wait_for_url("**/glossary.html")
+    assert tab.complaints == []
+
+
+def test_pages_lead_to_the_previous_and_the_next(site, tab):
+    visit(tab, f"{site}/{pages()[1]}.html")
+    tab.locator("a.right-next").click()
+    tab.wait_for_url(f"**/{pages()[2]}.html")
+    tab.locator("a.left-prev").click()
+    tab.wait_for_url(f"**/{pages()[1]}.html")
+
+
+def test_boxes_of_a_chapter_open_with_the_keyboard_and_hold_what_can_be_copied(site, tab):
+    visit(tab, f"{site}/notebooks/02_depth.html")
+    for title, text in (("Run this page again", "make notebook"), ("Cite this page", "@in")):
+        box = tab.locator("details", has_text=title).first
+        box.locator("summary").focus()
+        tab.keyboard.press("Enter")
+        assert box.get_by_text(text).first.is_visible()
+    assert box.locator("button.copybtn").count() == 1
 
 
 def test_explorer_shows_what_is_picked_with_mouse_and_keyboard(site, tab):
@@ -158,12 +379,11 @@ def test_explorer_shows_what_is_picked_with_mouse_and_keyboard(site, tab):
     assert shown() == expected(model, ece)
     assert "Lower is better" in tab.get_by_role("status").inner_text()
 
-    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.set_viewport_size(NARROW)
     tab.wait_for_function(
         "document.querySelector('#explorer-root svg[role=img]').clientWidth < 390"
     )
-    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert tab.complaints == []
+    assert [*overflow(tab), *complaints(tab)] == []
 
 
 def test_explorer_works_from_a_file(site, browser):
@@ -172,17 +392,3 @@ def test_explorer_works_from_a_file(site, browser):
     page.locator("#explorer-root svg[role=img]").nth(1).wait_for()
     assert page.locator(".explorer-table tbody tr").count() > 2
     page.close()
-
-
-def test_page_with_a_fault_is_noticed(site, tab):
-    """The fixture that the tests above rely on does report what goes wrong."""
-    tab.goto(f"{site}/book/intro.html", wait_until="networkidle")
-    with tab.expect_console_message(lambda message: message.text == "broken"):
-        tab.evaluate("fetch('/missing.json').then(() => console.error('broken'))")
-    assert any("broken" in complaint for complaint in tab.complaints)
-    assert any("404" in complaint for complaint in tab.complaints)
-
-
-def test_pages_are_those_on_disk(site):
-    html = paths.BUILD / "html"
-    assert [name for name in pages() if not Path(html, f"{name}.html").is_file()] == []

@@ -8,6 +8,7 @@ from conftest import files_under, made_up_record, store_record
 
 from randprune_core import paths, sweeps
 from randprune_core.chapters import common
+from randprune_core.failures import note_failure
 
 SMALL = {
     "profile": "cpu",
@@ -220,3 +221,15 @@ def test_one_record_is_none_for_cifar_that_is_not_recorded(store):
     assert common.one_record(config) is None
     store_record(made_up_record(config))
     assert common.one_record(config)["run_id"]
+
+
+def test_failed_runs_are_shown_with_their_reason_until_they_are_recorded(store):
+    records = common.collect_records("depth", **SMALL)
+    assert records.failed() == "" and "failed" not in records.summary().data
+    config = records.configs[-1]
+    note_failure(config, RuntimeError("the loss became nan in epoch 2"))
+    line = f"1 of {len(records.configs)} runs failed: ResNet-14 ERK 0.9, "
+    assert records.failed().startswith(line)
+    assert f"seed {config.seed_init} (the loss became nan in epoch 2)" in records.summary().data
+    store_record(made_up_record(config))
+    assert common.collect_records("depth", **SMALL).failed() == ""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from conftest import files_under, picture, write_parquet
 
-from randprune_core import data, data_files, paths
+from randprune_core import data, data_files, paths, torchvision_files
 from randprune_core.data import Dataset, augment, load_dataset, load_ood_images
 from randprune_core.data_files import CLASSES, DataError, available_variant
 
@@ -340,18 +340,17 @@ def test_damaged_torchvision_files_are_refused(cifar_folder, damage, request):
 def test_a_download_arrives_whole_and_is_used_from_then_on(
     cifar_folder, trusting, tmp_path, monkeypatch
 ):
-    from torchvision.datasets import CIFAR10
+    from torchvision.datasets import cifar
 
     root = tmp_path / "cache" / "randprune"
     monkeypatch.setenv("RANDPRUNE_DATA", str(root))
     calls = []
 
-    def download(self):
-        calls.append(self.root)
-        if not (Path(self.root) / "cifar-10-batches-py").exists():
-            write_torchvision(cifar_folder, Path(self.root))
+    def fetch(url, folder, *, filename, md5):
+        calls.append(folder)
+        write_torchvision(cifar_folder, Path(folder))
 
-    monkeypatch.setattr(CIFAR10, "download", download)
+    monkeypatch.setattr(cifar, "download_and_extract_archive", fetch)
     dataset = load_dataset("cifar10")
     assert (dataset.source, dataset.variant) == ("torchvision", "original")
     assert same_pixels(dataset, cifar_folder)
@@ -359,7 +358,7 @@ def test_a_download_arrives_whole_and_is_used_from_then_on(
     assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
     assert str(root) not in calls
     data._load.cache_clear()
-    monkeypatch.setattr(CIFAR10, "download", None)
+    monkeypatch.setattr(cifar, "download_and_extract_archive", None)
     assert same_pixels(load_dataset("cifar10"), cifar_folder)
 
 
@@ -367,20 +366,20 @@ def test_a_download_arrives_whole_and_is_used_from_then_on(
 def test_a_download_that_breaks_off_leaves_nothing_behind(
     cifar_folder, tmp_path, monkeypatch, error
 ):
-    from torchvision.datasets import CIFAR10
+    from torchvision.datasets import cifar
 
     root = tmp_path / "cache"
     root.mkdir()
     monkeypatch.setenv("RANDPRUNE_DATA", str(root))
 
-    def download(self):
-        folder = Path(self.root) / "cifar-10-batches-py"
+    def fetch(url, scratch, *, filename, md5):
+        folder = Path(scratch) / "cifar-10-batches-py"
         folder.mkdir()
         (folder / "data_batch_1").write_bytes(b"half a fi")
         if error:
-            raise error  # else torchvision itself finds the sums wrong, a RuntimeError
+            raise error  # else the sums are found to be wrong
 
-    monkeypatch.setattr(CIFAR10, "download", download)
+    monkeypatch.setattr(cifar, "download_and_extract_archive", fetch)
     message = refusal()
     assert "could not be downloaded" in message and str(root) in message
     assert list(root.iterdir()) == []
@@ -391,8 +390,8 @@ def test_the_first_of_two_downloads_wins(cifar_folder, tmp_path):
     first = write_torchvision(cifar_folder, tmp_path / "first")
     (first / "first").touch()
     second = write_torchvision(cifar_folder, tmp_path / "second")
-    data_files._move_in(first, root)
-    data_files._move_in(second, root)
+    torchvision_files._move_in(first, root)
+    torchvision_files._move_in(second, root)
     assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
     assert (root / "cifar-10-batches-py" / "first").exists()
 

@@ -54,3 +54,12 @@ def test_what_a_record_lacks_is_called_not_recorded(missing):
     record = run()
     del record["provenance"][missing]
     assert "not recorded" in page(record)
+
+
+def test_failed_runs_are_listed_with_their_reason():
+    failures = {"0123456789ab": (tiny(), "the loss became nan | in epoch 2")}
+    for runs in (records_to_frame([]), records_to_frame([run()])):
+        text = provenance.page(runs, failures)
+        (row,) = rows(text, "failed")
+        assert row[0] == "0123456789ab" and row[-1] == "the loss became nan / in epoch 2"
+    assert "failed" not in page(run())

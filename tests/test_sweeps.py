@@ -14,6 +14,7 @@ from randprune_core.sweeps import (
     FIGURES,
     PROFILES,
     collect,
+    dataset_of,
     grid,
     in_profile,
     missing,
@@ -98,13 +99,43 @@ def test_an_unknown_profile_is_refused_everywhere(store, profile):
         ("methods", (1 + 8, 3 * (1 + 8 * 2) * 3, 3 * (1 + 8 * 2) * 3)),
         ("granularity", (1 + 4, 2 * (1 + 4) * 3, 3 * (1 + 4) * 3)),
         ("when", (1 + 5, 2 * (1 + 5) * 3, 2 * (1 + 5) * 3)),
+        ("vgg", (2 * 2, 2 * 3 * 3, 3 * (1 + 3 * 3) * 3)),
+        ("cifar100", (2 * 2, 2 * 3 * 3, 4 * (1 + 3 * 3) * 3)),
     ],
 )
 def test_every_grid_has_its_size_and_no_run_twice(store, figure, sizes):
     for profile, size in zip(("quick", "cpu", "paper"), sizes, strict=True):
         configs = grid(figure, profile)
         assert len(configs) == len({run_id(config) for config in configs}) == size
-        assert all(in_profile(config, profile) for config in configs)
+        usual = {"dataset": PROFILES[profile]["dataset"]}
+        assert all(in_profile(config_to_dict(config) | usual, profile) for config in configs)
+        assert {config.dataset for config in configs} == {dataset_of(figure, profile)}
+
+
+def test_a_figure_trains_on_the_data_set_of_its_profile_unless_it_names_another(store):
+    assert dataset_of("vgg", "paper") == dataset_of("depth", "cpu") == "cifar10"
+    assert dataset_of("cifar100", "paper") == dataset_of("cifar100", "cpu") == "cifar100"
+    assert dataset_of("cifar100", "quick") == "digits"
+    with pytest.raises(ValueError, match="figure 'vg'.*vgg"):
+        dataset_of("vg", "quick")
+
+
+def test_another_data_set_has_a_variant_of_its_own(store):
+    record(*grid("vgg", "paper", models=["resnet-20"], variant="jpeg75")[:2])
+    record(grid("cifar100", "paper", models=["resnet-20"], variant="0123abcd")[0])
+    assert recorded_variant("paper") == "jpeg75"
+    assert {c.variant for c in grid("cifar100", "paper")} == {"0123abcd"}
+    rows = status(["paper"]).set_index("figure")
+    assert rows.loc["cifar100", ["variant", "recorded"]].tolist() == ["0123abcd", 1]
+    assert rows.loc["vgg", ["variant", "recorded"]].tolist() == ["jpeg75", 2]
+
+
+def test_auto_shows_other_networks_and_data_at_cpu_until_paper_has_a_run_of_them(store):
+    record(*grid("vgg", "paper", models=["resnet-20"]))
+    for figure in ("vgg", "cifar100"):
+        assert resolve_profile("auto", figure) == "cpu"
+        record(grid(figure, "paper", models=["vgg-16"])[0])
+        assert resolve_profile("auto", figure) == "paper"
 
 
 def test_there_is_a_grid_for_every_figure_and_profile():
@@ -118,6 +149,8 @@ def test_there_is_a_grid_for_every_figure_and_profile():
         "methods",
         "when",
         "granularity",
+        "vgg",
+        "cifar100",
     }
     assert all(set(profiles) == set(PROFILES) for profiles in FIGURES.values())
 

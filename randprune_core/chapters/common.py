@@ -16,10 +16,16 @@ import pandas as pd
 
 from .. import paths, sweeps
 from ..config import RunConfig, run_id, setting
+from ..failures import all_failures
 from ..runs import MissingRecord, load_or_train
 from ..theme import LABELS, model_label
 
-DATASETS = {"digits": "digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+DATASETS = {
+    "digits": "digits",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "imagenet": "ImageNet",
+}
 PURPOSE = {
     "quick": "there to show that the machinery runs, and says nothing else",
     "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
@@ -92,14 +98,23 @@ class Records:
             parts.append(f"{model_label(model)}: {names}")
         return f"{line}; missing: {'; '.join(parts)}"
 
+    def failed(self) -> str:
+        """The runs of the grid that failed when they were last tried, and why; empty for none."""
+        notes, recorded = all_failures(), set(self.runs.run_id)
+        parts = []
+        for config in self.configs:
+            if (name := run_id(config)) in notes and name not in recorded:
+                cell = f"{LABELS[setting(config)]} {config.sparsity:g}, seed {config.seed_init}"
+                parts.append(f"{model_label(config.model)} {cell} ({notes[name][1]})")
+        return f"{len(parts)} of {len(self.configs)} runs failed: {'; '.join(parts)}" * bool(parts)
+
     def summary(self):
         """What is shown, how much of it is recorded, and what the profile is good for: a list."""
         from IPython.display import Markdown
 
         purpose = f"Profile {self.profile} is {PURPOSE[self.profile]}"
-        return Markdown(
-            "\n".join(f"- {line}" for line in (self.source(), self.coverage(), purpose))
-        )
+        lines = (self.source(), self.coverage(), self.failed(), purpose)
+        return Markdown("\n".join(f"- {line}" for line in lines if line))
 
 
 def collect_records(

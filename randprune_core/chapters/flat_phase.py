@@ -7,7 +7,6 @@ A curve is what a record holds: `norms[i]` is the mean norm over the part of tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +26,8 @@ class FlatPhase(NamedTuple):
 
 
 def first_stage(rates: Sequence[float]) -> int:
-    """How many epochs pass before the learning rate first changes; `rates` has one an epoch."""
-    return sum(1 for _ in takewhile(lambda rate: rate == rates[0], rates))
+    """How many epochs pass before the learning rate first falls; `rates` has one an epoch."""
+    return next((n for n in range(1, len(rates)) if rates[n] < rates[n - 1]), len(rates))
 
 
 def find_flat_phase(

@@ -137,9 +137,12 @@ def mean_curves(found: Iterable[Mapping]) -> pd.DataFrame:
 
 
 def rate_steps(found: Sequence[Mapping]) -> list[int]:
-    """After which epochs the learning rate changes; the runs of a profile share their schedule."""
-    rates = found[0]["history"]["lr"] if found else []
-    return [epoch for epoch in range(1, len(rates)) if rates[epoch] != rates[epoch - 1]]
+    """After which epochs the learning rate of any of the runs falls."""
+    steps = set()
+    for record in found:
+        rates = record["history"]["lr"]
+        steps |= {epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]}
+    return sorted(steps)
 
 
 def shown_sparsity(flows: pd.DataFrame) -> float | None:

@@ -1,0 +1,176 @@
+"""Other data and other networks: what CIFAR-100 and VGG add, what is recorded, what is missing.
+
+The chapter has two grids, `vgg` and `cifar100`. Their runs stand in one frame with the data set in
+the name of the network, since a network on one data set is no network on the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..config import check_sparsity
+from ..cost import cost
+from ..models import maskable_weights
+from ..plots import plot_heatmap
+from ..ratios import SHAPE_RATIOS, kept_counts, last_linear
+from ..statistics import gap_to_dense, summarise
+from ..theme import LABELS, model_label
+from .common import DATASETS, Records, by_setting, collect_records, listing, plus_minus
+from .layerwise import meta_model
+
+NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
+"""The networks whose size is counted: those of the grid at profile `paper`."""
+
+
+def collect(**parameters) -> list[Records]:
+    """The records of both grids at one profile, for the parameters of the chapter.
+
+    `auto` is what it is for `vgg`; where both grids are on one data set (`quick`) it is one grid.
+    Raises ValueError for names and values that are not known (`common.collect_records`).
+    """
+    vgg = collect_records("vgg", **parameters)
+    other = collect_records("cifar100", **parameters | {"profile": vgg.profile})
+    return [vgg] if dataset(vgg) == dataset(other) else [vgg, other]
+
+
+def dataset(part: Records) -> str:
+    """The data set of a grid, as the text names it."""
+    return DATASETS[part.configs[0].dataset]
+
+
+def summary(parts: Sequence[Records]):
+    """What is recorded and what is missing on each data set, as a list.
+
+    Of a data set without a run nothing is said that depends on the copy of it that is at hand.
+    """
+    from IPython.display import Markdown
+
+    lines = []
+    for part in parts:
+        if len(part.runs):
+            lines += [part.source(), part.coverage()]
+        else:
+            networks = listing(dict.fromkeys(model_label(c.model) for c in part.configs))
+            lines.append(
+                f"{dataset(part)}: none of {len(part.cells())} cells is recorded ({networks})"
+            )
+        lines.append(part.failed())
+    return Markdown("\n".join(f"- {line}" for line in lines if line))
+
+
+def together(parts: Iterable[Records]) -> pd.DataFrame:
+    """The runs of all grids; `model` becomes `vgg-16, CIFAR-100`."""
+    runs = [by_setting(part.runs) for part in parts]
+    named = [r.assign(model=r.model + ", " + r.dataset.map(DATASETS)) for r in runs if len(r)]
+    return pd.concat(named, ignore_index=True) if named else runs[0]
+
+
+def two_lines(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells with the data set below the name of the network, as the title of a panel has it."""
+    return cells.assign(model=cells.model.str.replace(", ", "\n")) if len(cells) else cells
+
+
+def recorded_cells(parts: Iterable[Records]) -> pd.DataFrame:
+    """How many runs each cell has: a row a network and data set, a column a setting.
+
+    NaN where a cell is not in the grid.
+    """
+    rows: dict[str, dict] = {}
+    for part in parts:
+        for cell in part.cells().itertuples():
+            row = rows.setdefault(f"{model_label(cell.model)}, {dataset(part)}", {})
+            level = "" if cell.ratio == "dense" else f" {cell.sparsity:g}"
+            row[LABELS[cell.ratio] + level] = cell.recorded
+    return pd.DataFrame.from_dict(rows, orient="index").astype(float)
+
+
+def plot_recorded(parts: Sequence[Records]) -> Figure:
+    """`recorded_cells` as a heat map, up to the number of seeds that a cell is to have."""
+    wanted = max(int(part.cells().wanted.max()) for part in parts)
+    label = f"Recorded runs of {wanted}"
+    figure = plot_heatmap(recorded_cells(parts), label, format=".0f", high=wanted)
+    figure.axes[-1].set_yticks(range(wanted + 1))
+    return figure
+
+
+def size_table(models: Iterable[str], sparsity: float = 0.9) -> pd.DataFrame:
+    """What networks cost with 10 and with 100 classes: dense, and under ERK at a sparsity.
+
+    Counted for an image of 32 by 32 pixels. The last column is the sparsity that ERK gives the
+    last layer. Raises ValueError for a sparsity out of [0, 1).
+    """
+    rows = []
+    for name in models:
+        for classes in (10, 100):
+            network = meta_model(name, classes)
+            shapes = {layer: tuple(w.shape) for layer, w in maskable_weights(network).items()}
+            sparsities = SHAPE_RATIOS["erk"](shapes, check_sparsity(sparsity))
+            kept = kept_counts(shapes, sparsities)
+            counted = cost(network, kept, (3, 32, 32))
+            rows.append(
+                {
+                    "network": model_label(name),
+                    "classes": classes,
+                    "parameters": f"{counted['dense_parameters']:,}",
+                    "weights": f"{counted['dense_weights']:,}",
+                    "kept": f"{counted['kept_weights']:,}",
+                    "million MACs": f"{counted['dense_macs'] / 1e6:.1f}",
+                    "kept MACs": f"{counted['mac_ratio']:.1%}",
+                    "last layer": f"{sparsities[last_linear(shapes)]:.3f}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def finding(parts: Sequence[Records]) -> str:
+    """Dense minus ERK at the highest recorded sparsity, network by network; or what is lacking."""
+    gaps = gap_to_dense(together(parts))
+    gaps = gaps[gaps.ratio == "erk"]
+    profile = parts[0].profile
+    sentences = []
+    if gaps.empty:
+        sentences.append(f"Profile {profile} has no network with dense and ERK runs yet.")
+    else:
+        level = gaps.sparsity.max()
+        shown = gaps[gaps.sparsity == level]
+        values = listing(
+            f"{plus_minus(row.gap, row.low, row.high)} ({model_label(row.model)}, "
+            f"{row.n} seed{'s' * (row.n > 1)})"
+            for row in shown.itertuples()
+        )
+        sentences.append(
+            f"At sparsity {level:g}, dense minus ERK is, in points of test accuracy, {values}; "
+            f"profile {profile}."
+        )
+        if shown.n.min() == 1:
+            sentences.append("One seed decides nothing.")
+    absent = _without_runs(parts)
+    if absent:
+        sentences.append(f"Nothing is recorded of {listing(absent)}, and nothing is said of it.")
+    return " ".join(sentences)
+
+
+def _without_runs(parts: Iterable[Records]) -> list[str]:
+    """Networks of the grids without any run, as `VGG-11 on CIFAR-10`."""
+    absent = []
+    for part in parts:
+        counts = part.cells().groupby("model", sort=False).recorded.sum()
+        absent += [f"{model_label(m)} on {dataset(part)}" for m in counts.index[counts == 0]]
+    return absent
+
+
+def figure_table(parts: Sequence[Records]) -> pd.DataFrame:
+    """The numbers behind the figures: a row a cell, `recorded` runs, and accuracy where there are.
+
+    Columns `model` (with its data set), `ratio, sparsity, recorded, wanted`, and in percent
+    `mean, low, high`.
+    """
+    cells = pd.concat(
+        part.cells().assign(model=lambda c, p=part: c.model + ", " + dataset(p)) for part in parts
+    )
+    points = summarise(together(parts))
+    keys = ["model", "ratio", "sparsity"]
+    return cells.merge(points[[*keys, "mean", "low", "high"]], how="left", on=keys)

@@ -1,0 +1,242 @@
+"""Chapter 11: the runs on ImageNet, how to launch them, and the lower half of Figure 6.
+
+Runs come from the record store, or, to try the path, from pictures that are made on the spot: these
+are trained here and never stored.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from .. import protocol
+from ..config import TRAIN_IMAGES, RunConfig, config_to_dict, run_id
+from ..runs import records_to_frame
+from ..sweeps import check_name
+from ..theme import LABELS, model_label
+from . import gradient_figures, gradient_flow
+from .common import Records, grid_parameters, listing, one_record
+from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
+
+RATIOS = ("dense", "snip", "erk")
+_MADE = {"model": "resnet-8-4", "batch_size": 16, "lr": 0.05, "weight_decay": 5e-4}
+_MADE_EPOCHS = {"quick": 4, "cpu": 12}
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def grid(
+    models: Sequence[str] | None = None,
+    ratios: Sequence[str] | None = None,
+    sparsities: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    **fields,
+) -> list[RunConfig]:
+    """The runs behind the figure, by Table 1's recipe, dense first; lists replace its own.
+
+    `fields` of `RunConfig` replace those of the recipe. Raises ValueError for unknown names.
+    """
+    configs = {}
+    for model in models or [fields.get("model", MODEL)]:
+        for ratio in ratios or RATIOS:
+            for sparsity in (0.0,) if ratio == "dense" else sparsities or SPARSITIES:
+                for seed in seeds or (0,):
+                    values = {"dataset": "imagenet", "train_images": TRAIN_IMAGES["imagenet"]}
+                    values |= {"precision": "bfloat16", "ratio": ratio, "sparsity": sparsity}
+                    values |= protocol.imagenet_recipe(ratio) | fields | {"model": model}
+                    values |= dict.fromkeys(("seed_init", "seed_mask", "seed_data"), seed)
+                    config = RunConfig(**values)
+                    configs[run_id(config)] = config
+    return list(configs.values())
+
+
+def collect(
+    *,
+    profile: str = "auto",
+    models=None,
+    ratios=None,
+    sparsities=None,
+    seeds=None,
+    train_missing: bool | None = None,
+    device: str = "auto",
+) -> tuple[Records, list[dict]]:
+    """The runs of the chapter for its parameters: as the other chapters have them, and in full.
+
+    Profiles `auto` and `paper` are the recorded runs on ImageNet; `quick` and `cpu` train small
+    networks on made pictures (`made_runs`). Raises ValueError for names that are not known.
+    """
+    check_name("profile", profile, ("auto", "quick", "cpu", "paper"))
+    lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
+    lists, default = grid_parameters(lists, profile, train_missing, device)
+    if profile in _MADE_EPOCHS:
+        configs, found = made_runs(_MADE_EPOCHS[profile], device, **lists)
+    else:
+        profile, configs = "paper", grid(**lists)
+        train = bool(train_missing)
+        found = [one_record(config, train_missing=train, device=device) for config in configs]
+        found = [record for record in found if record is not None]
+    return Records("imagenet", profile, configs, records_to_frame(found), default), found
+
+
+def made_runs(epochs: int, device: str = "auto", **lists) -> tuple[list[RunConfig], list[dict]]:
+    """Train the figure's grid on made pictures, with a small network; nothing is stored.
+
+    Returns the configs and what their records would hold.
+    """
+    from ..imagenet import load_folder, make_pictures
+    from ..training import train
+
+    with tempfile.TemporaryDirectory() as folder, _data_in(folder):
+        make_pictures(Path(folder))
+        data = load_folder(_MADE["model"])
+        fields = _MADE | {"variant": data.variant, "train_images": len(data.train)}
+        configs = grid(**lists, **fields, epochs=epochs, precision="float32")
+        found = []
+        for config in configs:
+            result = train(config, device)
+            provenance = {"data": result.pop("data"), "processes": result.pop("processes")}
+            record = {"run_id": run_id(config), "config": config_to_dict(config)}
+            found.append(record | {"provenance": provenance} | result)
+    return configs, found
+
+
+def demonstration(
+    records: Records, found: list[dict], device: str = "auto"
+) -> tuple[Records, list[dict]]:
+    """Runs on made pictures: those of the chapter, else the grid at one sparsity."""
+    if records.profile != "paper":
+        return records, found
+    configs, made = made_runs(_MADE_EPOCHS["quick"], device, sparsities=SPARSITIES[:1])
+    return Records("imagenet", "quick", configs, records_to_frame(made), records.default), made
+
+
+@contextmanager
+def _data_in(folder: str) -> Iterator[None]:
+    before = os.environ.get("RANDPRUNE_DATA")
+    os.environ["RANDPRUNE_DATA"] = folder
+    try:
+        yield
+    finally:
+        os.environ.pop("RANDPRUNE_DATA")
+        if before is not None:
+            os.environ["RANDPRUNE_DATA"] = before
+
+
+def source(records: Records, made: bool = False) -> str:
+    """Where the runs of a figure are from, in one line above it."""
+    if made or records.profile != "paper":
+        return "Made pictures, not ImageNet"
+    epochs = sorted({config.epochs for config in records.configs})
+    return f"Profile paper: ImageNet, {listing(epochs)} epochs, {records.seeds()}"
+
+
+def summary(records: Records):
+    """What is shown, how much of it is recorded, and what it is good for: a list."""
+    from IPython.display import Markdown
+
+    purpose = "The paper's recipe; which sparsity its figure shows is not confirmed"
+    if records.profile != "paper":
+        purpose = "There to show that the machinery runs; it says nothing of ImageNet"
+    lines = (source(records), records.coverage(), records.failed(), purpose)
+    return Markdown("\n".join(f"- {line}" for line in lines if line))
+
+
+def checked(found: Sequence[Mapping]) -> str:
+    """What made runs show on every machine: that each trained, kept its budget and can be read."""
+    lines = []
+    for record in found:
+        config, cost, history = (record[name] for name in ("config", "cost", "history"))
+        steps = config["epochs"] * (config["train_images"] // config["batch_size"])
+        lines.append(
+            f"{config['ratio']} {config['sparsity']:g}: {steps} steps, "
+            f"{cost['kept_weights']} of {cost['dense_weights']} weights kept, the loss fell: "
+            f"{history['train_loss'][-1] < history['train_loss'][0]}"
+        )
+    return "\n".join(lines)
+
+
+# --- how to launch it --------------------------------------------------------------------------
+
+
+def command(config: RunConfig, processes: int = PROCESSES) -> str:
+    """The command that trains a run of the grid on one machine."""
+    words = ["torchrun --standalone --nproc-per-node", str(processes), "-m randprune_core train"]
+    words += ["--dataset imagenet --ratio", config.ratio]
+    if config.sparsity:
+        words.append(f"--sparsity {config.sparsity:g}")
+    if config.model != MODEL:
+        words.append(f"--model {config.model}")
+    for name in ("seed_init", "seed_mask", "seed_data"):
+        if getattr(config, name):
+            words.append(f"--{name.replace('_', '-')} {getattr(config, name)}")
+    return " ".join([*words, f"--precision {config.precision}"])
+
+
+def show_commands(records: Records):
+    """The commands of the runs on ImageNet that are not shown, as a block of shell."""
+    from IPython.display import Markdown
+
+    recorded = set(records.runs.run_id)
+    wanted = records.configs if records.profile == "paper" else grid()
+    missing = [config for config in wanted if run_id(config) not in recorded]
+    lines = [command(config) for config in missing] or ["# every run of the figure is recorded"]
+    return Markdown("\n".join(["```bash", *lines, "```"]))
+
+
+# --- the figure --------------------------------------------------------------------------------
+
+
+def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = False) -> Figure:
+    """Figure 6, bottom: gradient norm against epoch, a line a ratio; says what is not recorded."""
+    flows = gradient_flow.flow_table(found)
+    sparsity = gradient_flow.shown_sparsity(flows)
+    title = source(records, made)
+    if sparsity is not None:
+        title += f"\nSparsity {sparsity:g}, and dense"
+    curves = gradient_flow.mean_curves(found)
+    steps = gradient_flow.rate_steps(found)
+    figure = gradient_figures.plot_curves(curves, flows, steps, sparsity, title)
+    if not found:
+        axis = figure.axes[0]
+        axis.tick_params(labelleft=False, labelbottom=False)
+        centre = {"ha": "center", "va": "center", "transform": axis.transAxes}
+        box = {"facecolor": "white", "edgecolor": "none"}
+        axis.text(0.5, 0.5, _missing(records), color=gradient_figures.GREY, bbox=box, **centre)
+    return figure
+
+
+def _missing(records: Records) -> str:
+    """The cells of the grid that are not recorded, a line a model."""
+    cells = records.cells()
+    lines = []
+    for model, part in cells[cells.recorded == 0].groupby("model", sort=False):
+        words = []
+        for ratio, rows in part.groupby("ratio", sort=False):
+            levels = listing(f"{level:g}" for level in rows.sparsity if ratio != "dense")
+            words.append(f"{LABELS[ratio]} {levels}".strip())
+        lines.append(f"{model_label(model)}: {', '.join(words)}")
+    return "\n".join(["not recorded", *lines])
+
+
+def finding(records: Records) -> str:
+    """What the recorded runs say of the two claims, or that there are none."""
+    runs = records.runs
+    if records.profile != "paper":
+        return "Networks on made pictures say nothing of the claim."
+    if runs.empty:
+        return (
+            "No run on ImageNet is recorded, so that nothing is read here: both claims stay "
+            "undecided."
+        )
+    parts = [
+        f"{LABELS[ratio]}{f' at {sparsity:g}' if sparsity else ''} "
+        f"{100 * part.accuracy.mean():.1f} % (n = {len(part)})"
+        for (ratio, sparsity), part in runs.groupby(["ratio", "sparsity"], sort=False)
+    ]
+    return f"Test accuracy of the recorded runs: {listing(parts)}. One seed decides nothing."

@@ -1,0 +1,517 @@
+"""Every fault is provoked for real, and nothing is lost: kills, full disks, damaged files, NaN.
+
+What takes longer than a few seconds is marked `faults`; `make test-faults` runs it.
+"""
+
+import ctypes
+import gc
+import hashlib
+import http.server
+import io
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import files_under, made_up_record, store_record, tiny
+from fault_tools import (
+    RUNS,
+    SWEEP,
+    environment,
+    kill,
+    left_behind,
+    records,
+    run,
+    start,
+)
+
+from randprune_core import data_files, paths, provenance, torchvision_files
+from randprune_core.config import run_id
+from randprune_core.data_files import DataError
+from randprune_core.failures import all_failures
+from randprune_core.runs import load_runs
+
+INJECTED, SURVIVED = "faults injected", "faults survived"
+
+
+@pytest.fixture
+def survived(record_property):
+    """Count faults for the summary of the test run: call it once a fault has been survived."""
+    counted = []
+    yield lambda times=1: counted.append(times)
+    record_property(INJECTED, sum(counted))
+    record_property(SURVIVED, sum(counted))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, dict]:
+    """The records of the sweep when nothing happens to it."""
+    store = tmp_path_factory.mktemp("undisturbed")
+    status, out, error = run(store)
+    assert (status, out) == (
+        0,
+        f"{RUNS} trained, 0 were recorded before, 0 failed, 0 not finished\n",
+    )
+    assert len(error.splitlines()) == RUNS and left_behind(store) == []
+    return records(store)
+
+
+def at_work(store: Path) -> bool:
+    return any(store.rglob("*.lock"))
+
+
+def wait_until(true, process, seconds=120):
+    end = time.time() + seconds
+    while not true():
+        assert time.time() < end and process.poll() is None, "it did not get there"
+        time.sleep(0.01)
+
+
+# --- killed ----------------------------------------------------------------------------------
+
+
+@pytest.mark.faults
+def test_a_sweep_killed_20_times_at_random_ends_with_the_records_of_one_left_alone(
+    tmp_path, undisturbed, survived
+):
+    draw, store, kills = random.Random(0), tmp_path / "results", 0
+    while kills < 20:
+        kills += kill_at_random(start(store), store, draw)
+        found = records(store)  # no record is half written, at any moment
+        assert found == {name: undisturbed[name] for name in found}
+        survived(1)
+        if len(found) == RUNS:  # it was too fast for us: once more from the start
+            for path in store.glob("runs/*/*.json"):
+                path.unlink()
+    truncated = next(iter(store.glob("runs/*/*.json")), None)
+    if truncated:
+        truncated.write_text(truncated.read_text()[:500])
+    status, out, error = run(store)
+    assert status == 0 and "0 failed, 0 not finished" in out
+    assert records(store) == undisturbed
+    aside = [name for name in left_behind(store) if ".set-aside-" in name]
+    assert left_behind(store) == aside and len(aside) == bool(truncated)
+    assert truncated is None or str(truncated) in error
+    survived(bool(truncated))
+
+
+def kill_at_random(process, store: Path, draw: random.Random) -> bool:
+    """Half of the kills come when a file has just been written, the others at any time."""
+    try:
+        while not at_work(store) and process.poll() is None:
+            time.sleep(0.002)
+        before, eager = set(store.rglob("*.*")), draw.random() < 0.5
+        end = time.time() + draw.uniform(0, 4)
+        while time.time() < end and process.poll() is None:
+            if eager and set(store.rglob("*.*")) - before:
+                break
+            time.sleep(0.002)
+    finally:
+        killed = kill(process)
+    return killed
+
+
+@pytest.mark.faults
+def test_workers_end_with_a_sweep_that_is_killed_alone(tmp_path, undisturbed, survived):
+    store = tmp_path / "results"
+    process = start(store)
+    wait_until(lambda: at_work(store), process)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not kill(process)
+    end = time.time() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.time() < end:
+        time.sleep(0.1)
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert run(store)[0] == 0 and records(store) == undisturbed
+    survived()
+
+
+@pytest.mark.faults
+def test_a_sweep_goes_on_when_a_worker_is_killed(tmp_path, undisturbed, survived):
+    store = tmp_path / "results"
+    process = start(store)
+    wait_until(lambda: at_work(store), process)
+    victim = next(pid for pid in children(process.pid) if "spawn_main" in command_line(pid))
+    os.kill(victim, signal.SIGKILL)
+    out, error = process.communicate(timeout=500)
+    assert (process.returncode, records(store)) == (0, undisturbed), error
+    assert out.startswith(f"{RUNS} trained") and left_behind(store) == []
+    survived()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_an_interrupted_sweep_ends_in_one_line_and_goes_on(
+    tmp_path, undisturbed, survived, whole_group
+):
+    store = tmp_path / "results"
+    process = start(store)
+    wait_until(lambda: at_work(store), process)
+    time.sleep(1)
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in error
+    assert error.splitlines()[-1].startswith("stopped; the same command goes on")
+    assert run(store)[0] == 0 and records(store) == undisturbed and left_behind(store) == []
+    survived()
+
+
+def children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()]
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+# --- two at once -----------------------------------------------------------------------------
+
+
+@pytest.mark.faults
+def test_two_sweeps_at_once_lose_no_run_and_train_none_twice(tmp_path, undisturbed, survived):
+    store = tmp_path / "results"
+    both = [start(store, workers=1) for _ in range(2)]
+    ends = [process.communicate(timeout=500) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    trained = [
+        [line.split()[2] for line in error.splitlines() if line.split()[1] == "trained"]
+        for _, error in ends
+    ]
+    assert sorted(trained[0] + trained[1]) == sorted(undisturbed)
+    assert records(store) == undisturbed and left_behind(store) == []
+    survived()
+
+
+# --- disks -----------------------------------------------------------------------------------
+
+
+def limited(size: int):
+    """Before a process starts: no file may grow beyond this size, as if the disk were full."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("size", [4_096, 100_000])
+def test_a_full_disk_stops_a_sweep_with_one_line_and_earlier_records_stay(
+    tmp_path, undisturbed, survived, size
+):
+    store = tmp_path / "results"
+    earlier = [*SWEEP[:-3], "0", "--device", "cpu", "--time-budget", "3000"]
+    assert run(store, *[word for word in earlier if word != "1"])[0] == 0
+    kept = records(store)
+    assert 0 < len(kept) < RUNS
+    status, out, error = run(store, preexec_fn=limited(size))
+    assert (status, out) == (2, "")
+    last = error.splitlines()[-1]
+    assert last.startswith(f"randprune_core: cannot write {store}") and "File too large" in last
+    assert "Traceback" not in error
+    assert records(store) == kept
+    assert all(name.endswith(".lock") for name in left_behind(store))
+    assert run(store)[0] == 0 and records(store) == undisturbed and left_behind(store) == []
+    survived()
+
+
+def test_a_disk_that_is_full_when_the_record_is_written_leaves_no_half_record(store, survived):
+    earlier = store_record(made_up_record(tiny(seed_init=1)))
+    before = earlier.read_bytes()
+    code = (
+        "from conftest import made_up_record, tiny\n"
+        "from randprune_core.runs import write_record\n"
+        "write_record(made_up_record(tiny()))"
+    )
+    search = os.pathsep.join((str(paths.ROOT), str(Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(store) | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        preexec_fn=limited(700),
+    )
+    last = done.stderr.splitlines()[-1]
+    assert "CannotWrite: cannot write" in last and f"{run_id(tiny())}.json: File too large" in last
+    assert files_under(store) == [f"runs/digits/{earlier.name}"]
+    assert earlier.read_bytes() == before
+    survived()
+
+
+@pytest.mark.faults
+def test_a_small_file_system_that_is_full_is_told_apart_from_a_failed_run(tmp_path, survived):
+    """A real file system without room, where this machine lets us mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    size = "size=300k"
+    command = f"mount -t tmpfs -o {size} none {place} && exec $0 -m randprune_core $@"
+    arguments = ["unshare", "--mount", "sh", "-c", command, sys.executable, *SWEEP]
+    try:
+        mounted = subprocess.run([*arguments[:4], f"mount -t tmpfs none {place}"]).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only root may mount a file system")
+    done = subprocess.run(
+        arguments, cwd=paths.ROOT, env=environment(place), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"randprune_core: cannot write {place}") and "No space left" in last
+    assert "Traceback" not in done.stderr
+    survived()
+
+
+def bound_by_permissions():
+    """Before a process starts: take from root what lets it write to a read-only folder."""
+    libc = ctypes.CDLL(None)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; fails, and need not, unless root
+
+
+@pytest.mark.parametrize("damage", ["read-only", "a file"])
+def test_a_results_folder_that_cannot_be_written_is_named_in_one_line(store, survived, damage):
+    if damage == "a file":
+        store.write_text("")
+    else:
+        (store / "runs").mkdir(parents=True)
+        (store / "runs").chmod(0o555)
+        store.chmod(0o555)
+    wanted = [
+        "train",
+        "--dataset",
+        "digits",
+        "--model",
+        "resnet-8",
+        "--epochs",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    options = {"preexec_fn": bound_by_permissions}
+    try:
+        assert run(store, "status", **options)[0] == 0
+        status, out, error = run(store, *wanted, **options)
+    finally:
+        store.chmod(0o755)
+    assert (status, out) == (2, "")
+    assert error.startswith(f"randprune_core: cannot write {store}") and error.count("\n") == 1
+    assert store.is_file() or files_under(store) == []
+    survived()
+
+
+# --- files that are not what they were -------------------------------------------------------
+
+
+def hand_edited(record):
+    record["config"]["epochs"] = 3
+
+
+def foreign(record):
+    record["schema"] = 2
+
+
+def a_word(record):
+    record["test"]["accuracy"] = "high"
+
+
+def not_a_number(record):
+    record["test"]["accuracy"] = float("nan")
+
+
+def a_time_that_is_none(record):
+    record["provenance"]["started"] = 7
+
+
+EDITS = (hand_edited, foreign, a_word, not_a_number, a_time_that_is_none)
+CONTENTS = ("", "{", "[]", "null", '{"a": 1}', "[" * 100_000, "1" * 5_000, "\0", "{}")
+
+
+def test_records_that_are_truncated_empty_foreign_or_edited_are_named_and_the_rest_is_used(
+    store, survived
+):
+    good = store_record(made_up_record(tiny()))
+    bad = {}
+    for seed, edit in enumerate(EDITS, 1):
+        record = made_up_record(tiny(seed_init=seed))
+        edit(record)
+        path = paths.RUNS / "digits" / f"{run_id(tiny(seed_init=seed))}.json"
+        path.write_text(json.dumps(record))
+        bad[path] = path.read_bytes()
+    for number, content in enumerate(CONTENTS):
+        path = good.with_name(f"{number:012x}.json")
+        path.write_text(content)
+        bad[path] = path.read_bytes()
+    with pytest.warns(UserWarning) as caught:
+        assert list(load_runs().run_id) == [good.stem]
+    said = [str(warning.message) for warning in caught]
+    for path in bad:
+        (line,) = [line for line in said if f"set aside: {path}: " in line]
+        assert "\n" not in line
+    status, out, error = run(store, "check")
+    assert (status, out) == (1, f"{len(bad)} problems\n") and "Traceback" not in error
+    assert all(any(line.startswith(f"{path}: ") for line in error.splitlines()) for path in bad)
+    assert run(store, "status")[0] == 0
+    assert {path: path.read_bytes() for path in bad} == bad
+    survived(len(bad))
+
+
+def test_a_data_file_in_which_one_byte_has_changed_is_refused_or_gives_the_same_images(
+    cifar_folder, monkeypatch, survived
+):
+    with pytest.warns(UserWarning, match="no known copy"):
+        found = data_files.identify("cifar10", download=False)
+    prints = tuple(
+        data_files._fingerprint(found.encoded.images[s], found.encoded.labels[s])
+        for s in ("train", "test")
+    )
+    monkeypatch.setitem(data_files.KNOWN_COPIES, "cifar10", {"jpeg75": prints})
+    draw, refused = random.Random(0), 0
+    for number in range(60):
+        path = cifar_folder.path["cifar10", draw.choice(("train", "test"))]
+        whole = path.read_bytes()
+        if number % 3:
+            damaged = bytearray(whole)
+            damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        else:
+            damaged = whole[: draw.randrange(len(whole))]
+        path.write_bytes(damaged)
+        try:
+            assert data_files.identify("cifar10", download=False).variant == "jpeg75"
+        except DataError as error:
+            assert "\n" not in str(error)
+            refused += 1
+        finally:
+            path.write_bytes(whole)
+    assert refused >= 40
+    survived(60)
+
+
+# --- a network that vanishes -----------------------------------------------------------------
+
+
+class Vanishing(http.server.BaseHTTPRequestHandler):
+    """Serves an archive as its class attributes say: whole, cut off halfway, or falling silent."""
+
+    archive, how = b"", "whole"
+
+    def do_GET(self):
+        if self.how == "error":
+            self.send_error(503)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.archive)))
+        self.end_headers()
+        if self.how == "whole":
+            self.wfile.write(self.archive)
+            return
+        self.wfile.write(self.archive[: len(self.archive) // 2])
+        self.wfile.flush()
+        if self.how == "silent":
+            time.sleep(1.5)
+        self.close_connection = True
+
+    do_HEAD = do_GET
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, cifar_folder, tmp_path):
+    """A web server that torchvision takes for CIFAR's own, with a small archive."""
+    from test_data import write_torchvision
+    from torchvision.datasets import CIFAR10
+
+    folder = write_torchvision(cifar_folder, tmp_path / "made")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(folder, folder.name)
+    Vanishing.archive = packed.getvalue()
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Vanishing)
+    web.daemon_threads = True
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+
+    def md5(content):
+        return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+    for name in ("train_list", "test_list"):
+        files = [[file, md5((folder / file).read_bytes())] for file, _ in getattr(CIFAR10, name)]
+        monkeypatch.setattr(CIFAR10, name, files)
+    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{web.server_port}/archive.tar.gz")
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(Vanishing.archive))
+    monkeypatch.setattr(torchvision_files, "SILENCE", 0.5)
+    monkeypatch.setenv("RANDPRUNE_DATA", str(tmp_path / "empty"))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    yield web
+    web.shutdown()
+    web.server_close()
+    with warnings.catch_warnings():  # urllib leaves connections that broke to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def test_a_network_that_vanishes_leaves_no_data_and_the_next_download_works(
+    server, cifar_folder, monkeypatch, tmp_path, survived
+):
+    root = tmp_path / "empty"
+    for how in ("cut", "silent", "error"):
+        monkeypatch.setattr(Vanishing, "how", how)
+        with pytest.raises(DataError, match="could not be downloaded") as caught:
+            data_files.identify("cifar10")
+        assert "\n" not in str(caught.value)
+        assert not root.exists() or list(root.iterdir()) == []
+        survived()
+    monkeypatch.setattr(Vanishing, "how", "whole")
+    found = data_files.identify("cifar10")
+    assert (found.variant, found.encoded.source) == ("original", "torchvision")
+    pixels = found.encoded.decode(found.encoded.images["train"], "")
+    assert np.array_equal(pixels, cifar_folder.pixels["cifar10", "train"])
+    assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
+
+
+# --- a loss that is no number ----------------------------------------------------------------
+
+WITH_ONE_THAT_DIVERGES = """
+import sys
+from conftest import tiny
+from randprune_core import __main__, sweeps
+
+def grid(*arguments, **options):
+    return [tiny(lr=1e30, seed_init=7), tiny(epochs=1), tiny(epochs=1, seed_init=1)]
+
+sweeps.grid = grid
+sys.exit(__main__.main(["sweep", "depth", "--device", "cpu", "--workers", "1"]))
+"""
+
+
+@pytest.mark.faults
+def test_a_run_whose_loss_is_no_number_is_noted_shown_and_does_not_stop_the_sweep(store, survived):
+    search = os.pathsep.join((str(paths.ROOT), str(Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_ONE_THAT_DIVERGES],
+        env=environment(store) | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+    )
+    diverged = run_id(tiny(lr=1e30, seed_init=7))
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == "2 trained, 0 were recorded before, 1 failed, 0 not finished\n"
+    assert done.stderr.splitlines()[-1].startswith(f"failed {diverged}: the loss became")
+    assert "Traceback" not in done.stderr
+    assert left_behind(store) == [f"failed/{diverged}.json"] and len(records(store)) == 2
+    page = provenance.page(load_runs(), all_failures())
+    assert diverged in page and "the loss became" in page
+    survived()

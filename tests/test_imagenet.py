@@ -1,0 +1,296 @@
+"""ImageNet: the folder and its pictures, Table 1's recipe, and a run in one process."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import files_under
+
+from randprune_core import __main__, checks, imagenet, masks, models, paths, protocol, runs
+from randprune_core.config import RunConfig, run_id
+from randprune_core.data_files import DataError
+from randprune_core.engine import TrainingFailed
+from randprune_core.imagenet import (
+    Folder,
+    Pictures,
+    augmented,
+    batches,
+    load_folder,
+    make_pictures,
+    plain,
+)
+from randprune_core.imagenet_run import ImageNetRun, load_or_train
+from randprune_core.ratios import layer_sparsities
+from randprune_core.training import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A small ImageNet in the data folder: 48 training and 18 validation images."""
+    monkeypatch.setenv("RANDPRUNE_DATA", str(tmp_path / "data"))
+    imagenet._folder.cache_clear()
+    return make_pictures(tmp_path / "data", train=16, val=6, classes=3)
+
+
+def small(**changes) -> RunConfig:
+    """A run on the small folder."""
+    found = load_folder("resnet-8")
+    values = {"dataset": "imagenet", "variant": found.variant, "model": "resnet-8-4"}
+    values |= {"ratio": "erk", "sparsity": 0.5, "epochs": 2, "batch_size": 16, "lr": 0.05}
+    return RunConfig(**values | {"train_images": len(found.train)} | changes)
+
+
+def chosen(*options: str) -> RunConfig:
+    """The config of these options of `train --dataset imagenet`."""
+    words = ["train", "--dataset", "imagenet", "--precision", "float32", *options]
+    parsed = vars(__main__._parser().parse_args(words))
+    values = {name: parsed[name] for name in RunConfig.__dataclass_fields__}
+    return __main__._config(values, "cpu")
+
+
+# --- what is not there, or does not fit ------------------------------------------------------
+
+
+def test_a_missing_folder_is_one_line_that_says_where_it_looked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RANDPRUNE_DATA", str(tmp_path))
+    assert __main__.main(["train", "--dataset", "imagenet"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "RANDPRUNE_DATA" in error
+    for part in ("train", "val"):
+        assert str(tmp_path / "imagenet" / part) in error
+    assert files_under(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda root: shutil.rmtree(root / "val"), "val, each with a folder of pictures"),
+        (lambda root: shutil.rmtree(root / "val" / "class1"), "only one of them has class1"),
+        (
+            lambda root: [p.unlink() for p in (root / "val/class2").iterdir()],
+            "at least one picture",
+        ),
+        (
+            lambda root: (
+                [p.rename(root / "val" / p.name) for p in (root / "val").glob("*/*")]
+                and [p.rmdir() for p in (root / "val").glob("class*")]
+            ),
+            "val needs one folder for each class",
+        ),
+    ],
+    ids=["no val", "a class missing", "an empty class", "no class folders"],
+)
+def test_a_folder_that_cannot_be_used_says_what_is_wrong(folder, spoil, said):
+    spoil(folder)
+    with pytest.raises(DataError, match=said):
+        Folder(folder, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train_images": 40}, "trains on all 48 images"),
+        ({"variant": "00000000"}, "variant '[0-9a-f]{8}', but '00000000' was asked for"),
+        ({"batch_size": 64}, "batch_size 64 is more than the 48 images"),
+        ({"method": "rigl"}, "method 'rigl' is not there for imagenet"),
+        ({"when": "after", "epochs": 4}, "when 'after' is not there for imagenet"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_it_trains(folder, store, changes, said):
+    with pytest.raises(ValueError, match=said):
+        train(small(**changes), "cpu")
+    assert files_under(store) == []
+
+
+@pytest.mark.parametrize("decoders", [False, True], ids=["in this process", "in another"])
+@pytest.mark.parametrize("content", [b"", b"no picture", "half"])
+def test_a_damaged_picture_is_named_in_one_line(folder, monkeypatch, content, decoders):
+    path = folder / "train" / "class1" / "3.JPEG"
+    path.write_bytes(path.read_bytes()[:400] if content == "half" else content)
+    if decoders:
+        monkeypatch.setattr(imagenet, "_IN_THIS_PROCESS", 0)
+    found = Folder(folder, 32)
+    with pytest.raises(DataError) as error:
+        list(batches(Pictures(found.train, plain(32)), [[0, 1], list(range(2, 48))]))
+    assert str(error.value).startswith(f"imagenet: {path} is damaged")
+    assert "\n" not in str(error.value)
+
+
+# --- the folder ------------------------------------------------------------------------------
+
+
+def test_the_variant_follows_names_and_sizes_and_only_the_right_counts_are_the_original(
+    folder, monkeypatch
+):
+    first = Folder(folder, 32)
+    assert (first.num_classes, len(first.train), len(first.val)) == (3, 48, 18)
+    assert first.variant == first.fingerprint[:8]
+    (folder / "val" / "class0" / "0.JPEG").write_bytes(b"longer" * 1_000)
+    assert Folder(folder, 32).variant != first.variant
+    monkeypatch.setattr(imagenet, "ILSVRC_2012", {"classes": 3, "train": 48, "val": 18})
+    assert Folder(folder, 32).variant == "original"
+
+
+@pytest.mark.parametrize(("model", "side"), [("resnet-20", 32), ("wide_resnet50_2", 224)])
+def test_networks_see_images_of_their_size(folder, model, side):
+    found = load_folder(model)
+    assert found.test_images.shape == (18, 3, side, side)
+    assert found.test_images.dtype == torch.uint8
+    assert torch.equal(found.test_labels, torch.arange(3).repeat_interleave(6))
+
+
+def test_augmentation_follows_the_seeds_alone_and_leaves_the_global_generator(folder, monkeypatch):
+    found = Folder(folder, 32)
+    seeds = torch.arange(48)
+    pictures = Pictures(found.train, augmented(32), seeds)
+    before = torch.get_rng_state()
+    images, labels = next(batches(pictures, [[5, 20, 40]]))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert images.shape == (3, 3, 32, 32) and labels.tolist() == [0, 1, 2]
+    torch.manual_seed(9)
+    monkeypatch.setattr(imagenet, "_IN_THIS_PROCESS", 0)  # decoded elsewhere, in another order
+    again = torch.cat([batch for batch, _ in batches(pictures, [[40], [20], [5]])])
+    assert torch.equal(again.flip(0), images)
+    other = Pictures(found.train, augmented(32), seeds + 1)
+    assert not torch.equal(next(batches(other, [[5, 20, 40]]))[0], images)
+
+
+# --- the recipe ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ratio", "epochs", "falls"), [("dense", 90, (30, 60, 80)), ("erk", 100, (30, 60, 90))]
+)
+def test_the_rate_warms_up_for_five_epochs_and_falls_where_table_1_says(ratio, epochs, falls):
+    sparsity = 0.0 if ratio == "dense" else 0.9
+    common = protocol.imagenet_recipe(ratio)
+    assert common["epochs"] == epochs
+    config = RunConfig(dataset="imagenet", ratio=ratio, sparsity=sparsity, **common)
+    rates = [protocol.learning_rate(config, epoch) for epoch in range(epochs)]
+    assert rates[:5] == pytest.approx([0.08, 0.16, 0.24, 0.32, 0.4])
+    changes = [epoch for epoch in range(5, epochs) if rates[epoch] != rates[epoch - 1]]
+    assert tuple(changes) == falls
+    assert [rates[epoch] for epoch in falls] == pytest.approx([0.04, 0.004, 0.0004])
+
+
+def test_options_left_out_follow_the_recipe_and_given_ones_stay(folder):
+    sparse = chosen("--ratio", "snip", "--sparsity", "0.9", "--batch-size", "16")
+    wanted = {"model": "wide_resnet50_2", "epochs": 100, "lr": 0.4, "weight_decay": 1e-4}
+    wanted |= {"batch_size": 16, "train_images": 48, "variant": Folder(folder, 32).variant}
+    assert {name: getattr(sparse, name) for name in wanted} == wanted
+    dense = chosen("--model", "resnet50", "--lr", "0.1")
+    assert (dense.epochs, dense.lr, dense.batch_size) == (90, 0.1, 768)
+
+
+# --- a run in one process --------------------------------------------------------------------
+
+
+@pytest.fixture
+def unmeasured(monkeypatch, store):
+    from randprune_core import imagenet_run
+
+    monkeypatch.setattr(imagenet_run, "measure", lambda run: {"run": run, "data": {}})
+
+
+def test_an_epoch_equals_a_plain_loop(folder, unmeasured):
+    config = small(epochs=1)
+    run = train(config, "cpu")["run"]
+    found = load_folder("resnet-8")
+    model = models.build_model("resnet-8-4", 3, 0)
+    drawn = masks.random_masks(model, layer_sparsities("erk", model, 0.5), 0)
+    masks.apply_masks(model, drawn)
+    assert masks.mask_counts(run.masks) == masks.mask_counts(drawn)
+    rate = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+    optimizer = torch.optim.SGD(model.parameters(), **rate)
+    draw = protocol.generator(0, "augmentation", 0)
+    seeds = torch.randint(2**62, (48,), generator=draw)
+    pictures = Pictures(found.train, augmented(32), seeds)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in models.NORMALIZATION["imagenet"])
+    losses = []
+    for batch in protocol.epoch_order(config, 0).split(16):
+        images, labels = (
+            torch.stack(list(map(torch.as_tensor, part)))
+            for part in zip(*(pictures[place] for place in batch.tolist()), strict=True)
+        )
+        loss = F.cross_entropy(model((images / 255 - mean) / std), labels, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        for name, weight in models.maskable_weights(model).items():
+            weight.grad *= drawn[name]
+        optimizer.step()
+        losses.append(loss.item())
+    assert run.history["train_loss"] == pytest.approx([np.mean(losses)], rel=1e-4)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(run.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_snip_looks_at_the_first_batch_of_the_data_order(folder, store):
+    config = small(ratio="snip", sparsity=0.8)
+    run = ImageNetRun(config, CPU)
+    found = load_folder("resnet-8")
+    places = protocol.epoch_order(config, 0)[:16].tolist()
+    images, labels = next(batches(Pictures(found.train, plain(32)), [places]))
+    inputs = models.Normalization("imagenet")(images)
+    model = models.build_model("resnet-8-4", 3, 0)
+    wanted = layer_sparsities("snip", model, 0.8, inputs=inputs, targets=labels, chunk_size=64)
+    for name, mask in masks.random_masks(model, wanted, 0).items():
+        assert torch.equal(run.masks[name], mask)
+    assert masks.mask_counts(run.masks) != masks.mask_counts(
+        ImageNetRun(small(sparsity=0.8), CPU).masks
+    )
+
+
+def test_a_run_stores_a_whole_record_and_is_found_again(folder, store, capsys):
+    config = small()
+    words = ["train", "--dataset", "imagenet", "--model", "resnet-8-4", "--ratio", "erk"]
+    words += ["--sparsity", "0.5", "--epochs", "2", "--batch-size", "16", "--lr", "0.05"]
+    words += ["--weight-decay", "5e-4", "--precision", "float32", "--device", "cpu"]
+    assert __main__.main(words) == 0
+    path = paths.record_path("imagenet", run_id(config))
+    assert capsys.readouterr().out.splitlines()[-1] == str(path)
+    record = runs.read_record(path)
+    history = record["history"]
+    assert history["train_loss"][1] < history["train_loss"][0]
+    assert len(history["validation_accuracy"]) == 2 and history["label_smoothing"] == 0.1
+    assert history["gradient_norm"]["epoch"] == pytest.approx(np.arange(1, 7) / 3, abs=1e-6)
+    facts = {"classes": 3, "image_size": 32, "train": 48, "validation": 0, "test": 18}
+    assert {name: record["provenance"]["data"][name] for name in facts} == facts
+    assert record["provenance"]["processes"] == 1
+    assert (record["test"]["n"], record["test"]["ood"]) == (18, {})
+    assert "best_validation" not in record["test"]  # nothing may be selected on these images
+    assert checks.check_records() == []
+    assert load_or_train(config, "cpu") == record
+    assert [name for name in files_under(store) if name.startswith("checkpoints")] == []
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_result(folder, unmeasured, monkeypatch):
+    config = small(epochs=3)
+    whole = train(config, "cpu")["run"]
+    real, seen = ImageNetRun.start_epoch, []
+
+    def stop_at_the_third(run, *rest):
+        seen.append(run.epoch)
+        if seen == [0, 1, 2]:
+            raise KeyboardInterrupt
+        real(run, *rest)
+
+    monkeypatch.setattr(ImageNetRun, "start_epoch", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, "cpu")
+    resumed = train(config, "cpu")["run"]
+    assert seen == [0, 1, 2, 2]
+    assert resumed.history == whole.history
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value)
+    masks.assert_masked(resumed.model, resumed.masks)
+    assert not paths.checkpoint_path(run_id(config)).exists()
+
+
+def test_a_loss_that_is_not_finite_fails_the_run(folder, unmeasured):
+    with pytest.raises(TrainingFailed, match="the loss became"):
+        train(small(lr=1e30), "cpu")
