@@ -249,7 +249,7 @@ def refresh(names: Iterable[str] | None = None) -> list[Path]:
     """Execute chapters (None: all) and store their outputs in `notebooks/`; return those changed.
 
     A notebook whose outputs differ only in cells that vary from run to run is left as it is, so
-    that a repeated call changes nothing.
+    that a repeated call changes nothing. The picture of chapter 02 is stored for the README too.
     """
     names = chapters() if names is None else list(names)
     changed = []
@@ -259,6 +259,9 @@ def refresh(names: Iterable[str] | None = None) -> list[Path]:
             write_notebook(read_notebook(executed), source)
             changed.append(source)
         say(f"{name}: {'outputs stored' if source in changed else 'nothing to store'}")
+    chapter_name, cell, picture = _MAIN_FIGURE
+    if chapter_name in names:
+        (paths.BOOK / "_static" / picture).write_bytes(_picture(chapter(chapter_name), cell))
     store_fingerprints(names)
     return changed
 

@@ -295,7 +295,7 @@ class Run:
         """Images and labels at these places of the training file, batch by batch, as they are."""
         images = self.dataset.train_images[self.training]
         for batch in places.to(self.device).split(self.config.batch_size):
-            yield images[batch], self.labels[batch]
+            yield images[batch].contiguous(memory_format=self.memory_format), self.labels[batch]
 
     def note_initial_gradient_norm(self) -> None:
         """Mean gradient norm over the first 10 batches of training images, before any step."""

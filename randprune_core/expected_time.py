@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from .config import RunConfig
-from .sweeps import in_profile
+from .sweeps import PROFILES, in_profile
 
 _SECONDS, _DEVICE, _AT_ONCE = "provenance.seconds", "provenance.device", "provenance.at_once"
 _AS_FAST_AS = {"quick": "cpu"}  # no run of `quick` is committed; both train in float32
@@ -20,56 +20,55 @@ def expected_seconds(
 
     On a processor these are seconds of one core. A network that the device has trained at this
     profile takes the median of its runs. Another one takes its share by the multiply-accumulates of
-    its training (`cost.work`), at the median rate of the device. Empty where no run is recorded at
-    the profile, or for `quick` at `cpu`; `runs` is a frame of `load_runs`.
+    its training, at the median rate of the device. Empty where no run is recorded at the profile
+    (for `quick`: at `cpu`), or none at all of one of the networks; `runs` is a frame of
+    `load_runs`.
     """
     basis = _of_profile(runs, profile)
     if basis.empty and profile in _AS_FAST_AS:
         basis = _of_profile(runs, _AS_FAST_AS[profile])
-    known = network_macs(runs)
-    return {
-        device: sum(_seconds(configs, part, known))
-        for device, part in (basis.groupby(_DEVICE, sort=False) if len(basis) else ())
-    }
+    macs = recorded_macs(runs)
+    if basis.empty or not {config.model for config in configs} <= macs.keys():
+        return {}
+    groups = basis.groupby(_DEVICE, sort=False)
+    return {device: sum(_seconds(configs, part, macs)) for device, part in groups}
 
 
 def _of_profile(runs: pd.DataFrame, profile: str) -> pd.DataFrame:
     """The runs at a profile, with the seconds of a device that each of them alone accounts for."""
     if runs.empty or _SECONDS not in runs:
         return runs.iloc[:0]
-    names = ["dataset", "precision", "train_images", "epochs", "batch_size"]
-    chosen = runs[[in_profile(row, profile) for row in runs[names].to_dict("records")]]
+    names = ["precision", "train_images", "epochs", "batch_size"]
+    usual = {"dataset": PROFILES[profile]["dataset"]}  # runs on other data have its schedule too
+    rows = runs[names].to_dict("records")
+    chosen = runs[[in_profile(row | usual, profile) for row in rows]]
     shared = chosen[_AT_ONCE].fillna(1) if _AT_ONCE in chosen else 1
     return chosen.assign(busy=chosen[_SECONDS] / shared)
 
 
-def network_macs(runs: pd.DataFrame) -> dict[str, float]:
+def recorded_macs(runs: pd.DataFrame) -> dict[str, float]:
     """MACs of one 32×32 image in each dense network that has a record, by model."""
     small = runs[runs.dataset.isin(("cifar10", "cifar100"))] if len(runs) else runs
     return dict(zip(small.model, small["cost.dense_macs"], strict=True)) if len(small) else {}
 
 
 def _seconds(
-    configs: Iterable[RunConfig], runs: pd.DataFrame, known: dict[str, float]
+    configs: Iterable[RunConfig], runs: pd.DataFrame, macs: dict[str, float]
 ) -> Iterable[float]:
     trained = [
         RunConfig(dataset=row[0], model=row[1], train_images=row[2], epochs=row[3])
         for row in runs[["dataset", "model", "train_images", "epochs"]].values
     ]
-    rate = (runs.busy / [_work(config, known) for config in trained]).median()
+    rate = (runs.busy / [_work(config, macs) for config in trained]).median()
     same = {key: part.busy.median() for key, part in runs.groupby(["dataset", "model"], sort=False)}
     for config in configs:
-        yield same.get((config.dataset, config.model)) or rate * _work(config, known)
+        yield same.get((config.dataset, config.model)) or rate * _work(config, macs)
 
 
-def _work(config: RunConfig, known: dict[str, float]) -> float:
-    """What `cost.work` gives, without PyTorch for the networks whose MACs a record holds."""
-    if config.model not in known:
-        from .cost import network_macs as counted
-
-        known[config.model] = counted(config.model)
+def _work(config: RunConfig, macs: dict[str, float]) -> float:
+    """What `cost.work` gives, from the records, since PyTorch takes seconds to import."""
     share = 1 / 4 if config.dataset == "digits" else 1  # 16×16 images have a quarter of the places
-    return known[config.model] * share * config.train_images * config.epochs
+    return macs[config.model] * share * config.train_images * config.epochs
 
 
 def duration(seconds: float) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from . import paths
-from .chapters.scorecard import CHAPTERS, TITLES
+from .reference import constant
 
+_SCORECARD = "chapters.scorecard"
 _BADGES = {"supported": "success", "contradicted": "danger", "undecided": "muted"}
 
 
@@ -23,9 +24,9 @@ def scorecard() -> str:
 
 def _card(row: dict) -> str:
     claim, verdict = int(row["claim"]), row["verdict"]
-    label = CHAPTERS.get(claim, "chapter-scorecard")
+    label = constant(_SCORECARD, "CHAPTERS").get(claim, "chapter-scorecard")
     runs = "1 run" if row["runs"] == 1 else f"{int(row['runs']):,} runs"
-    words = TITLES[claim]
+    words = constant(_SCORECARD, "TITLES")[claim]
     return "\n".join(
         [
             ":::{grid-item-card}",

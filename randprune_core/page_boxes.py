@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
-from . import citation, expected_time, sweeps
+from . import citation, expected_time, reference, sweeps
 from .chapters.common import Records, collect_records, listing
 from .config import RunConfig, config_to_dict, run_id
 from .repository import Repository, badges
@@ -33,9 +34,9 @@ def add_boxes(
     """
     records = chapter_records(notebook)
     top = [badges(home, f"notebooks/{name}.ipynb"), again(notebook, name, records, runs)]
-    if records is not None and len(records.runs):
-        save_runs(records, home, folder / runs_file(name))
-        top.append(behind(name, records, home))
+    if len(shown := recorded(records)):
+        save_runs(shown, home, folder / runs_file(name))
+        top.append(behind(name, records[0].profile, shown, home))
     title, *rest = (_folded(cell) for cell in notebook["cells"])
     head = re.search(r"^\((?P<label>[\w-]+)\)=\s*\n# (?P<title>.+)$", _text(title), re.MULTILINE)
     chapter = head["title"] if head else name
@@ -61,20 +62,24 @@ def _text(cell: dict) -> str:
     return "".join(cell["source"])
 
 
-def chapter_records(notebook: dict) -> Records | None:
-    """The records that a chapter shows with its default parameters; None if it shows none.
+def figures_of(notebook: dict) -> list[str]:
+    """The figures whose grids a chapter shows, [] for none.
 
-    Read from the cell that collects them: `collect_records(FIGURE, ...)`, or `scorecard.collect`.
+    Read from the cell that collects the records: `common.collect_records(FIGURE, ...)`, or the
+    function `collect` of the chapter's own module. That module then calls `collect_records` for
+    each figure, or names them in its constant `FIGURES`.
     """
     for call in _calls(notebook):
+        if names := _collected([call]):
+            return names
         match call:
-            case ast.Call(func=ast.Attribute(attr="collect_records"), args=[ast.Constant(figure)]):
-                return collect_records(figure, train_missing=False)
-            case ast.Call(func=ast.Attribute(value=ast.Name("scorecard"), attr="collect")):
-                from .chapters import scorecard
-
-                return scorecard.collect(train_missing=False)[0]
-    return None
+            case ast.Call(func=ast.Attribute(value=ast.Name(module), attr="collect")):
+                module = f"chapters.{module}"
+                with suppress(LookupError, FileNotFoundError):
+                    return _collected(reference.calls(module)) or [
+                        *reference.constant(module, "FIGURES")
+                    ]
+    return []
 
 
 def _calls(notebook: dict) -> Iterator[ast.Call]:
@@ -84,10 +89,40 @@ def _calls(notebook: dict) -> Iterator[ast.Call]:
             yield from (node for node in nodes if isinstance(node, ast.Call))
 
 
+def _collected(calls: Iterable[ast.Call]) -> list[str]:
+    """The figures that calls of `collect_records` name."""
+    names = []
+    for call in calls:
+        name = ast.unparse(call.func).rpartition(".")[2]
+        if name == "collect_records" and call.args and isinstance(call.args[0], ast.Constant):
+            names.append(call.args[0].value)
+    return names
+
+
+def chapter_records(notebook: dict) -> list[Records]:
+    """The records that a chapter shows with its default parameters, one part a figure.
+
+    All are of the profile of the first.
+    """
+    parts: list[Records] = []
+    for figure in (name for name in figures_of(notebook) if name in sweeps.FIGURES):
+        profile = parts[0].profile if parts else "auto"
+        parts.append(collect_records(figure, profile=profile, train_missing=False))
+    return parts
+
+
+def recorded(records: Sequence[Records]) -> pd.DataFrame:
+    """The runs of all parts in one frame, each once."""
+    frames = [part.runs for part in records if len(part.runs)]
+    if not frames:
+        return pd.DataFrame()
+    return pd.concat(frames, ignore_index=True).drop_duplicates("run_id", ignore_index=True)
+
+
 # ---------------------------------------------------------------- run it again
 
 
-def again(notebook: dict, name: str, records: Records | None, runs: pd.DataFrame) -> str:
+def again(notebook: dict, name: str, records: Sequence[Records], runs: pd.DataFrame) -> str:
     """The box with a command and an expected time for each profile."""
     lines = [f":::{{dropdown}} Run this page again\n:name: again-{name}\n"]
     lines.append(
@@ -122,17 +157,15 @@ def arguments(profile: str) -> str:
     return f"-p profile {profile}{train}" + (" -p device cuda" if profile == "paper" else "")
 
 
-def time_of(records: Records | None, profile: str, runs: pd.DataFrame) -> str:
+def time_of(records: Sequence[Records], profile: str, runs: pd.DataFrame) -> str:
     """How long a profile takes on each device that trained it, or why that is not known."""
-    if records is None:
-        return "not known: this page collects no grid of runs"
     configs = grid_of(records, profile)
     if not configs:
-        return "not part of this page"
+        return "not known: this page has no grid of `sweep`"
     seconds = expected_time.expected_seconds(configs, profile, runs)
     count = "1 run" if len(configs) == 1 else f"{len(configs):,} runs"
     if not seconds:
-        return f"{count}; not known, because no run of this profile is recorded"
+        return f"{count}; not known, because none like it is recorded"
     parts = [
         f"about {expected_time.duration(busy)} of {_unit(runs, device)}"
         for device, busy in seconds.items()
@@ -141,20 +174,17 @@ def time_of(records: Records | None, profile: str, runs: pd.DataFrame) -> str:
 
 
 def _unit(runs: pd.DataFrame, device: str) -> str:
-    """The device whose time it is: a core of a processor; runs on a GPU note how many share it."""
+    """Whose time it is: one core of a processor; runs on a GPU note how many shared it."""
     part = runs[runs["provenance.device"] == device]
     at_once = part["provenance.at_once"] if "provenance.at_once" in part else pd.Series(dtype=float)
     return device if at_once.notna().any() else f"one core ({device})"
 
 
-def grid_of(records: Records, profile: str) -> list[RunConfig]:
-    """The runs of a chapter's figure at a profile; those of all its figures for the scorecard."""
-    figures = (records.figure,)
-    if records.figure == "scorecard":
-        from .chapters.scorecard import FIGURES as figures
-    variant = records.variant if profile == records.profile else "original"
-    known = [figure for figure in figures if profile in sweeps.FIGURES.get(figure, ())]
-    return list({k: v for figure in known for k, v in _grid(figure, profile, variant)}.values())
+def grid_of(records: Sequence[Records], profile: str) -> list[RunConfig]:
+    """The runs of a chapter's figures at a profile, each once."""
+    variant = records[0].variant if records and profile == records[0].profile else "original"
+    figures = [part.figure for part in records if profile in sweeps.FIGURES[part.figure]]
+    return list({k: v for figure in figures for k, v in _grid(figure, profile, variant)}.values())
 
 
 @lru_cache(maxsize=64)  # the scorecard asks for the grids of other chapters again
@@ -165,19 +195,18 @@ def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]
 # ---------------------------------------------------------------- what is behind it
 
 
-def behind(name: str, records: Records, home: Repository | None) -> str:
+def behind(name: str, profile: str, runs: pd.DataFrame, home: Repository | None) -> str:
     """One paragraph: runs, seeds, test images, devices, seconds and commits, read from records."""
-    runs = records.runs
     images = listing(f"{int(n):,}" for n in sorted(runs["n"].unique()))
     devices = listing(sorted(runs["provenance.device"].dropna().unique()))
-    seeds = listing(sorted(int(seed) for seed in runs.seed_init.unique()))
+    seeds = sorted(int(seed) for seed in runs.seed_init.unique())
     count = "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
     where = "{ref}`in the records <provenance>`"
     if home:
         where = f"[in the records]({home.folder(f'results/runs/{runs.dataset.iloc[0]}')})"
     return (
-        f"**Behind this page.** {count} of profile {records.profile} "
-        f"({'seed' if ',' not in seeds and ' ' not in seeds else 'seeds'} {seeds}; accuracy on "
+        f"**Behind this page.** {count} of profile {profile} "
+        f"({'seed' if len(seeds) == 1 else 'seeds'} {listing(seeds)}; accuracy on "
         f"{images} test images) on {devices}, {runs['provenance.seconds'].sum():,.0f} seconds, "
         f"code at {_commits(runs, home)}: {where}, or one row a run in "
         f"{{download}}`{runs_file(name)} </results/runs/{runs_file(name)}>`."
@@ -200,12 +229,11 @@ def runs_file(name: str) -> str:
     return f"{name}_runs.csv"
 
 
-def save_runs(records: Records, home: Repository | None, target: Path) -> None:
+def save_runs(runs: pd.DataFrame, home: Repository | None, target: Path) -> None:
     """Write the runs behind a chapter as CSV: where the record is, its config, result, origin."""
-    runs = records.runs
     place = "results/runs/" + runs.dataset + "/" + runs.run_id + ".json"
     columns = {"record": place if home is None else place.map(home.file)}
-    columns |= {name: runs[name] for name in config_to_dict(records.configs[0])}
+    columns |= {name: runs[name] for name in config_to_dict(RunConfig())}
     columns |= {name: runs[name] for name in ("accuracy", "ece", "n")}
     for key in ("commit", "device", "started", "seconds"):
         columns[key] = runs[f"provenance.{key}"]

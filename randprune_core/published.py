@@ -5,15 +5,12 @@ They were read off a figure: `low` and `high` enclose the reading error, not a s
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 
 from . import paths
 from .chapters.common import (
     Records,
-    collect_records,
     data_label,
     listing,
     plus_minus,
@@ -22,7 +19,7 @@ from .chapters.common import (
 )
 from .chapters.gap import gains
 from .plots import plot_by_sparsity
-from .statistics import CELL, summarise
+from .statistics import CELL
 from .theme import LABELS, model_label
 
 TITLE = "The paper's Figure 1, read off: CIFAR-10, 45,000 images, 160 epochs"
@@ -159,15 +156,6 @@ def accuracy_figure(records: Records, points: pd.DataFrame) -> Figure:
         title=records.source(),
         published_title=TITLE,
     )
-
-
-def draw_readme_picture() -> Path:
-    """Draw the picture of the README from the records, as chapter 02 does; returns its path."""
-    records = collect_records("depth", train_missing=False)
-    path = paths.BOOK / "_static" / "figure-depth.png"
-    figure = accuracy_figure(records, summarise(records.runs))
-    figure.savefig(path, metadata={"Software": None})
-    return path
 
 
 def dense_line(points: pd.DataFrame, ratio: str = "erk", sparsity: float = 0.9) -> str:

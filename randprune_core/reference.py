@@ -34,8 +34,26 @@ def page() -> str:
     return "\n\n".join([*parts, "## Modules", _modules()])
 
 
+def constant(module: str, name: str) -> object:
+    """The literal that a module assigns to a name; `module` as in `chapters.scorecard`.
+
+    Pages are made without importing a chapter, which loads much that only its figures need. Raises
+    LookupError for a name to which no literal is assigned.
+    """
+    for node in _tree(module).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id)], value=value) if id == name:
+                return ast.literal_eval(value)
+    raise LookupError(f"{module} assigns no literal to {name}")
+
+
+def calls(module: str) -> list[ast.Call]:
+    """Every call in the source of a module."""
+    return [node for node in ast.walk(_tree(module)) if isinstance(node, ast.Call)]
+
+
 def _tree(module: str) -> ast.Module:
-    source = paths.ROOT / "randprune_core" / f"{module}.py"
+    source = paths.ROOT / "randprune_core" / f"{module.replace('.', '/')}.py"
     return ast.parse(source.read_text(encoding="utf-8"))
 
 

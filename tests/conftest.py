@@ -225,11 +225,12 @@ COUNTED = ("faults injected", "faults survived", "inputs tried")
 
 def pytest_terminal_summary(terminalreporter):
     """How many faults were injected and survived, and how many inputs tried, in this test run."""
-    reports = [
-        report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)
-    ]
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
     sums = dict.fromkeys(COUNTED, 0)
-    for name, value in (pair for report in reports for pair in report.user_properties):
-        sums[name] = sums.get(name, 0) + value if name in COUNTED else 0
+    for report in reports:
+        if getattr(report, "when", None) == "teardown":
+            for name, value in report.user_properties:
+                if name in COUNTED:
+                    sums[name] += value
     if any(sums.values()):
         terminalreporter.write_line(", ".join(f"{sums[name]} {name}" for name in COUNTED))

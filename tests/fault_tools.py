@@ -21,7 +21,7 @@ MEASURED = ("config", "layers", "cost", "history", "test")
 _MAIN = """
 import sys
 from randprune_core import __main__, sweeps
-sweeps.PROFILES["quick"] |= {"train_images": 300, "epochs": 3}
+sweeps.PROFILES["quick"]["train_images"] = 300
 sys.exit(__main__.main(sys.argv[1:]))
 """
 SWEEP = "sweep depth --profile quick --models resnet-8 --ratios dense erk --sparsities 0.9"

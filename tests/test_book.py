@@ -302,6 +302,23 @@ def test_refresh_of_one_chapter_leaves_the_fingerprints_of_the_others(project, c
     assert list(notebooks.stored_fingerprints()) == ["01_a", "02_b"]
 
 
+def test_refresh_stores_the_picture_of_the_depth_chapter_for_the_readme(project, monkeypatch):
+    png = {"output_type": "display_data", "metadata": {}, "data": {"image/png": "aGVsbG8="}}
+    monkeypatch.setattr(notebooks, "execute", lambda source, _, target: shutil.copy(source, target))
+    figure = code("draw()", outputs=[png]) | {"id": "accuracy-figure"}
+    write(project, "02_depth", figure)
+    (project / "book" / "_static").mkdir()
+    (project / "_build" / "executed").mkdir(parents=True)
+    book.refresh()
+    assert (project / "book" / "_static" / "figure-depth.png").read_bytes() == b"hello"
+
+
+def test_readme_shows_the_picture_of_the_book():
+    (picture,) = re.findall(r"!\[.*\]\((.*)\)", (REPOSITORY / "README.md").read_text())
+    stored = book._picture(notebooks.chapter("02_depth"), "accuracy-figure")
+    assert (REPOSITORY / picture).read_bytes() == stored
+
+
 @pytest.mark.parametrize(("tags", "stored"), [((), "2\n"), ((notebooks.VOLATILE_TAG,), "1\n")])
 def test_refresh_leaves_a_notebook_that_differs_only_where_it_may(project, counted, tags, stored):
     source = write(project, "01_a", code("1", *tags))

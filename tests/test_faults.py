@@ -84,15 +84,17 @@ def wait_until(true, process, seconds=120):
 def test_a_sweep_killed_20_times_at_random_ends_with_the_records_of_one_left_alone(
     tmp_path, undisturbed, survived
 ):
-    draw, store, kills = random.Random(0), tmp_path / "results", 0
+    draw, store, kills, halfway = random.Random(0), tmp_path / "results", 0, 0
     while kills < 20:
         kills += kill_at_random(start(store), store, draw)
+        halfway += any(store.glob("checkpoints/*.pt"))
         found = records(store)  # no record is half written, at any moment
         assert found == {name: undisturbed[name] for name in found}
         survived(1)
         if len(found) == RUNS:  # it was too fast for us: once more from the start
             for path in store.glob("runs/*/*.json"):
                 path.unlink()
+    assert halfway >= 10, "hardly a run was killed between its first and its last epoch"
     truncated = next(iter(store.glob("runs/*/*.json")), None)
     if truncated:
         truncated.write_text(truncated.read_text()[:500])
@@ -106,19 +108,32 @@ def test_a_sweep_killed_20_times_at_random_ends_with_the_records_of_one_left_alo
 
 
 def kill_at_random(process, store: Path, draw: random.Random) -> bool:
-    """Half of the kills come when a file has just been written, the others at any time."""
+    """Half of the kills come when a file is just being written, the others at any time."""
+    started, eager, pause = time.time(), draw.random() < 0.5, draw.uniform(0, 4)
+
+    def alive_until(true):
+        while process.poll() is None and not true():
+            time.sleep(0.001)
+
+    def files():
+        return {path.name: written_at(path) for path in store.rglob("*.*")}
+
     try:
-        while not at_work(store) and process.poll() is None:
-            time.sleep(0.002)
-        before, eager = set(store.rglob("*.*")), draw.random() < 0.5
-        end = time.time() + draw.uniform(0, 4)
-        while time.time() < end and process.poll() is None:
-            if eager and set(store.rglob("*.*")) - before:
-                break
-            time.sleep(0.002)
+        # Locks that killed processes left are older.
+        alive_until(lambda: any(written_at(lock) >= started for lock in store.rglob("*.lock")))
+        before, end = files(), time.time() + pause
+        alive_until(lambda: files() != before if eager else time.time() > end)
+        time.sleep(pause / 100 if eager else 0)
     finally:
         killed = kill(process)
     return killed
+
+
+def written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 @pytest.mark.faults

@@ -4,10 +4,12 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import expected_time, page_boxes, sweeps
+from randprune_core import expected_time, page_boxes, reference, sweeps
 from randprune_core.config import RunConfig, run_id
 from randprune_core.runs import load_runs, records_to_frame
 from randprune_core.sweeps import PROFILES
+
+CLAIMED = list(reference.constant("chapters.scorecard", "FIGURES"))
 
 
 def notebook(source: str, parameters: str = 'profile = "auto"') -> dict:
@@ -48,6 +50,12 @@ def test_another_network_takes_its_share_of_the_arithmetic():
     )
     found = expected_time.expected_seconds([cpu_config(model="resnet-14")], "cpu", runs)
     assert found == pytest.approx({"a CPU": 300, "other": 300})
+
+
+def test_a_network_without_any_record_has_no_estimate():
+    runs = records_to_frame([cpu_record(100)])
+    grid = [cpu_config(), cpu_config(model="vgg-11")]
+    assert expected_time.expected_seconds(grid, "cpu", runs) == {}
 
 
 def test_runs_that_share_a_device_take_their_share_of_its_time():
@@ -99,15 +107,28 @@ def test_box_has_command_number_of_runs_and_time_of_every_profile(store):
 
 
 def test_chapter_without_a_profile_has_a_command_and_no_table():
-    text = page_boxes.again(notebook("1", 'device = "auto"'), "12_x", None, pd.DataFrame())
+    text = page_boxes.again(notebook("1", 'device = "auto"'), "12_x", [], pd.DataFrame())
     assert "`make notebook NAME=12_x`" in text
     assert "| profile |" not in text
 
 
 def test_chapter_that_collects_nothing_says_that_its_time_is_not_known():
-    assert page_boxes.chapter_records(notebook("print()")) is None
-    text = page_boxes.again(notebook("print()"), "01_x", None, pd.DataFrame())
+    assert page_boxes.chapter_records(notebook("print()")) == []
+    text = page_boxes.again(notebook("print()"), "01_x", [], pd.DataFrame())
     assert text.count("not known") == len(PROFILES)
+
+
+@pytest.mark.parametrize(
+    ("source", "figures"),
+    [
+        ('r = common.collect_records("when", seeds=[0])', ["when"]),
+        ("parts = cifar100_and_vgg.collect(seeds=[0])", ["vgg", "cifar100"]),
+        ("gc.collect()\nrecords, runs = scorecard.collect()", CLAIMED),
+        ("gc.collect()", []),
+    ],
+)
+def test_figures_of_a_chapter_are_read_from_its_cells_and_module(source, figures):
+    assert page_boxes.figures_of(notebook(source)) == figures
 
 
 def test_box_names_what_is_behind_a_page(store, tmp_path):
@@ -118,10 +139,10 @@ def test_box_names_what_is_behind_a_page(store, tmp_path):
     text = "".join(boxed["cells"][1]["source"])
     assert "2 runs of profile" not in text  # auto: nothing like enough is recorded for cpu
     records = page_boxes.collect_records("calibration", profile="cpu", train_missing=False)
-    line = page_boxes.behind("04_x", records, None)
+    line = page_boxes.behind("04_x", "cpu", records.runs, None)
     assert "2 runs of profile cpu (seeds 0 and 2; accuracy on 360 test images)" in line
     assert "on a CPU, 201 seconds, code at commit `abc`" in line
-    page_boxes.save_runs(records, None, tmp_path / "runs.csv")
+    page_boxes.save_runs(records.runs, None, tmp_path / "runs.csv")
     table = pd.read_csv(tmp_path / "runs.csv")
     assert list(table.record) == [
         f"results/runs/cifar10/{run_id(config)}.json"

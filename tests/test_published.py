@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from test_chapters_gap import records
 
-from randprune_core import paths, published
+from randprune_core import published
 from randprune_core.statistics import gap_to_dense, summarise
 
 
@@ -103,11 +103,3 @@ def test_figure_table_without_records_holds_the_papers_points(paper, paper_gaps)
     empty = found.runs[:0]
     table = published.figure_table(found, summarise(empty), gap_to_dense(empty), paper, paper_gaps)
     assert set(table.source) == {"paper"} and len(table) == 185
-
-
-def test_readme_picture_is_drawn_from_the_records(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "BOOK", tmp_path)
-    (tmp_path / "_static").mkdir()
-    path = published.draw_readme_picture()
-    assert path == tmp_path / "_static" / "figure-depth.png"
-    assert path.read_bytes().startswith(b"\x89PNG")
