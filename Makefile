@@ -48,8 +48,8 @@ test: $(STAMP) ## run the tests, then every notebook against its stored outputs
 	$(NOTEBOOK_ENV) $(PY) -m pytest -p no:cacheprovider --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
 
-test-faults: $(CLUSTER_STAMP) ## provoke faults: kills, full disks, hostile files, lost nodes of a cluster
-	@$(PY) -m pytest -n 2 -m faults
+test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
+	@$(PY) -m pytest -n 2 --dist loadfile -m "faults or slow"
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core import book; book.run_quick()'

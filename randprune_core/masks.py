@@ -189,8 +189,12 @@ def _draw(total: int, kept: int, generator: torch.Generator) -> Tensor:
 
 def _check_n_m(name: str, sparsity: float, total: int, group: tuple[int, int]) -> None:
     n, m = group
+    try:
+        check_sparsity(sparsity)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from None
     # One weight of slack: a sparsity computed from a whole number of weights may miss 1 - n/m.
-    if not abs(check_sparsity(sparsity) - (1 - n / m)) * total <= 1:
+    if not abs(sparsity - (1 - n / m)) * total <= 1:
         raise ValueError(
             f"granularity '{n}:{m}' fixes the sparsity of every layer at {1 - n / m:g}, but layer "
             f"{name!r} is given {sparsity:g}; use ratio 'uniform' at sparsity {1 - n / m:g}"

@@ -9,6 +9,8 @@ import pytest
 
 from randprune_core import paths
 
+pytestmark = pytest.mark.slow
+
 TINY_RUN = {
     "training_speed": ["--model", "resnet-8", "--batch", "8", "--steps", "6"],
     "granularity": ["--models", "resnet-8", "--batch", "4"],

@@ -12,6 +12,8 @@ import pytest
 
 from randprune_core import notebooks, paths
 
+pytestmark = pytest.mark.slow
+
 GUIDE = paths.ROOT / "CONTRIBUTING.md"
 NOT_COPIED = shutil.ignore_patterns(
     ".git",

@@ -159,11 +159,15 @@ def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
         store_record(record)
     staging = tmp_path / "staging"
     (staging / "book" / "_static").mkdir(parents=True)
-    for name in ("api", "provenance"):
+    paths.FIGURES.mkdir(parents=True)
+    table = paths.ROOT / "results" / "figures" / "scorecard.csv"
+    (paths.FIGURES / "scorecard.csv").write_bytes(table.read_bytes())
+    for name in ("api", "cite", "intro", "provenance"):
         (staging / "book" / f"{name}.md").write_bytes((paths.BOOK / f"{name}.md").read_bytes())
     chapter = tmp_path / "02_depth.ipynb"
     output = {"output_type": "display_data", "data": {"image/png": "aGVsbG8="}, "metadata": {}}
-    cell = {"cell_type": "code", "id": "accuracy-figure", "outputs": [output], "source": ""}
+    cell = {"cell_type": "code", "id": "accuracy-figure", "metadata": {}, "source": ""}
+    cell["outputs"] = [output]
     chapter.write_text(json.dumps({"cells": [cell]}))
 
     book.make_pages(staging, {"02_depth": chapter})

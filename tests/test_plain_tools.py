@@ -12,6 +12,8 @@ import pytest
 
 from randprune_core import notebooks, paths
 
+pytestmark = pytest.mark.slow
+
 CHAPTER = "12_speed"  # the quickest: it reads benchmarks and trains nothing
 
 
