@@ -84,7 +84,7 @@ with_uv() (
 	[ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"
 	[ -z "$${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}"
 	[ -z "$${PIP_CERT:-}" ] || export SSL_CERT_FILE="$${SSL_CERT_FILE:-$$PIP_CERT}"
-	"$$uv" pip install -p $(PY) "$$@"
+	"$$uv" pip install --compile-bytecode -p $(PY) "$$@"
 )
 with_pip() { $(PY) -m pip install --progress-bar off "$$@"; }
 install() { "$$uv" --version >/dev/null 2>&1 && with_uv -q "$$@" || with_pip -q "$$@"; }
