@@ -108,22 +108,24 @@ def test_a_sweep_killed_20_times_at_random_ends_with_the_records_of_one_left_alo
 
 
 def kill_at_random(process, store: Path, draw: random.Random) -> bool:
-    """Half of the kills come when a file is just being written, the others at any time."""
-    started, eager, pause = time.time(), draw.random() < 0.5, draw.uniform(0, 4)
+    """A few kills come before the first epoch ends, half just when a file is being written."""
+    started, when = time.time(), draw.random()
 
     def alive_until(true):
         while process.poll() is None and not true():
             time.sleep(0.001)
 
-    def files():
-        return {path.name: written_at(path) for path in store.rglob("*.*")}
+    def written():
+        found = [path for path in store.rglob("*.*") if path.suffix != ".lock"]
+        return {path.name: written_at(path) for path in found}
 
     try:
         # Locks that killed processes left are older.
         alive_until(lambda: any(written_at(lock) >= started for lock in store.rglob("*.lock")))
-        before, end = files(), time.time() + pause
-        alive_until(lambda: files() != before if eager else time.time() > end)
-        time.sleep(pause / 100 if eager else 0)
+        if when > 0.2:
+            before = written()
+            alive_until(lambda: written() != before)
+        time.sleep(draw.uniform(0, 0.04 if when > 0.5 else 2))
     finally:
         killed = kill(process)
     return killed
