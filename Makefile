@@ -49,7 +49,8 @@ test: $(STAMP) ## run the tests, then every notebook against its stored outputs
 		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
 
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
-	@$(PY) -m pytest -n 2 --dist loadfile -m "faults or slow"
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
+		tests/test_kills.py tests # the longest file first
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core import book; book.run_quick()'

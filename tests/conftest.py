@@ -4,11 +4,15 @@ import copy
 import io
 import json
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 # One thread a process, before PyTorch is loaded: the tests run side by side.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A shell has what it starts with `&` ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
@@ -234,3 +238,27 @@ def pytest_terminal_summary(terminalreporter):
                     sums[name] += value
     if any(sums.values()):
         terminalreporter.write_line(", ".join(f"{sums[name]} {name}" for name in COUNTED))
+
+
+@pytest.fixture
+def survived(record_property):
+    """Count faults for the summary of the test run: call it once a fault has been survived."""
+    counted = []
+    yield lambda times=1: counted.append(times)
+    record_property("faults injected", sum(counted))
+    record_property("faults survived", sum(counted))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> dict[str, dict]:
+    """The records of the sweep when nothing happens to it."""
+    from fault_tools import RUNS, left_behind, records, run
+
+    store = tmp_path_factory.mktemp("undisturbed")
+    status, out, error = run(store)
+    assert (status, out) == (
+        0,
+        f"{RUNS} trained, 0 were recorded before, 0 failed, 0 not finished\n",
+    )
+    assert len(error.splitlines()) == RUNS and left_behind(store) == []
+    return records(store)

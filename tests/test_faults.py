@@ -1,6 +1,6 @@
-"""Every fault is provoked for real, and nothing is lost: kills, full disks, damaged files, NaN.
+"""Every fault is provoked for real, and nothing is lost: full disks, damaged files, NaN.
 
-What takes longer than a few seconds is marked `faults`; `make test-faults` runs it.
+What takes longer than a few seconds is marked `faults`; `make test-faults` runs it. Kills: test_kills.py.
 """
 
 import ctypes
@@ -12,7 +12,6 @@ import json
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import tarfile
@@ -28,7 +27,6 @@ from fault_tools import (
     RUNS,
     SWEEP,
     environment,
-    kill,
     left_behind,
     records,
     run,
@@ -40,160 +38,6 @@ from randprune_core.config import run_id
 from randprune_core.data_files import DataError
 from randprune_core.failures import all_failures
 from randprune_core.runs import load_runs
-
-INJECTED, SURVIVED = "faults injected", "faults survived"
-
-
-@pytest.fixture
-def survived(record_property):
-    """Count faults for the summary of the test run: call it once a fault has been survived."""
-    counted = []
-    yield lambda times=1: counted.append(times)
-    record_property(INJECTED, sum(counted))
-    record_property(SURVIVED, sum(counted))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> dict[str, dict]:
-    """The records of the sweep when nothing happens to it."""
-    store = tmp_path_factory.mktemp("undisturbed")
-    status, out, error = run(store)
-    assert (status, out) == (
-        0,
-        f"{RUNS} trained, 0 were recorded before, 0 failed, 0 not finished\n",
-    )
-    assert len(error.splitlines()) == RUNS and left_behind(store) == []
-    return records(store)
-
-
-def at_work(store: Path) -> bool:
-    return any(store.rglob("*.lock"))
-
-
-def wait_until(true, process, seconds=120):
-    end = time.time() + seconds
-    while not true():
-        assert time.time() < end and process.poll() is None, "it did not get there"
-        time.sleep(0.01)
-
-
-# --- killed ----------------------------------------------------------------------------------
-
-
-@pytest.mark.faults
-def test_a_sweep_killed_20_times_at_random_ends_with_the_records_of_one_left_alone(
-    tmp_path, undisturbed, survived
-):
-    draw, store, kills, halfway = random.Random(0), tmp_path / "results", 0, 0
-    while kills < 20:
-        kills += kill_at_random(start(store), store, draw)
-        halfway += any(store.glob("checkpoints/*.pt"))
-        found = records(store)  # no record is half written, at any moment
-        assert found == {name: undisturbed[name] for name in found}
-        survived(1)
-        if len(found) == RUNS:  # it was too fast for us: once more from the start
-            for path in store.glob("runs/*/*.json"):
-                path.unlink()
-    assert halfway >= 10, "hardly a run was killed between its first and its last epoch"
-    truncated = next(iter(store.glob("runs/*/*.json")), None)
-    if truncated:
-        truncated.write_text(truncated.read_text()[:500])
-    status, out, error = run(store)
-    assert status == 0 and "0 failed, 0 not finished" in out
-    assert records(store) == undisturbed
-    aside = [name for name in left_behind(store) if ".set-aside-" in name]
-    assert left_behind(store) == aside and len(aside) == bool(truncated)
-    assert truncated is None or str(truncated) in error
-    survived(bool(truncated))
-
-
-def kill_at_random(process, store: Path, draw: random.Random) -> bool:
-    """A few kills come before the first epoch ends, half just when a file is being written."""
-    started, when = time.time(), draw.random()
-
-    def alive_until(true):
-        while process.poll() is None and not true():
-            time.sleep(0.001)
-
-    def written():
-        found = [path for path in store.rglob("*.*") if path.suffix != ".lock"]
-        return {path.name: written_at(path) for path in found}
-
-    try:
-        # Locks that killed processes left are older.
-        alive_until(lambda: any(written_at(lock) >= started for lock in store.rglob("*.lock")))
-        if when > 0.2:
-            before = written()
-            alive_until(lambda: written() != before)
-        time.sleep(draw.uniform(0, 0.04 if when > 0.5 else 2))
-    finally:
-        killed = kill(process)
-    return killed
-
-
-def written_at(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-@pytest.mark.faults
-def test_workers_end_with_a_sweep_that_is_killed_alone(tmp_path, undisturbed, survived):
-    store = tmp_path / "results"
-    process = start(store)
-    wait_until(lambda: at_work(store), process)
-    workers = children(process.pid)
-    assert len(workers) >= 2
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not kill(process)
-    end = time.time() + 30
-    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.time() < end:
-        time.sleep(0.1)
-    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
-    assert run(store)[0] == 0 and records(store) == undisturbed
-    survived()
-
-
-@pytest.mark.faults
-def test_a_sweep_goes_on_when_a_worker_is_killed(tmp_path, undisturbed, survived):
-    store = tmp_path / "results"
-    process = start(store)
-    wait_until(lambda: at_work(store), process)
-    victim = next(pid for pid in children(process.pid) if "spawn_main" in command_line(pid))
-    os.kill(victim, signal.SIGKILL)
-    out, error = process.communicate(timeout=500)
-    assert (process.returncode, records(store)) == (0, undisturbed), error
-    assert out.startswith(f"{RUNS} trained") and left_behind(store) == []
-    survived()
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("whole_group", [True, False])
-def test_an_interrupted_sweep_ends_in_one_line_and_goes_on(
-    tmp_path, undisturbed, survived, whole_group
-):
-    store = tmp_path / "results"
-    process = start(store)
-    wait_until(lambda: at_work(store), process)
-    time.sleep(1)
-    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in error
-    assert error.splitlines()[-1].startswith("stopped; the same command goes on")
-    assert run(store)[0] == 0 and records(store) == undisturbed and left_behind(store) == []
-    survived()
-
-
-def children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()]
-
-
-def command_line(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
-
 
 # --- two at once -----------------------------------------------------------------------------
 
