@@ -19,6 +19,8 @@ STAMP := $(VENV)/.installed-$(LOCK)
 # What only the cluster executor needs, which `make book` and `make test` do without.
 CLUSTER := $(wildcard requirements-cluster.txt)
 CLUSTER_LOCK := $(shell cat requirements.txt constraints.txt $(CLUSTER) | cksum | tr ' ' -)
+# The file that takes longest is begun first.
+LONGEST := tests/test_kills.py
 CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
 
 # One thread a process: two processes run side by side, and results depend on the thread count.
@@ -50,7 +52,7 @@ test: $(STAMP) ## run the tests, then every notebook against its stored outputs
 
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
-		tests/test_kills.py tests # the longest file first
+		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core import book; book.run_quick()'
