@@ -19,9 +19,9 @@ STAMP := $(VENV)/.installed-$(LOCK)
 # What only the cluster executor needs, which `make book` and `make test` do without.
 CLUSTER := $(wildcard requirements-cluster.txt)
 CLUSTER_LOCK := $(shell cat requirements.txt constraints.txt $(CLUSTER) | cksum | tr ' ' -)
+CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
 # The file that takes longest is begun first.
 LONGEST := tests/test_kills.py
-CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
 
 # One thread a process: two processes run side by side, and results depend on the thread count.
 OMP_NUM_THREADS ?= 1
