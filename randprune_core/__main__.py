@@ -7,6 +7,7 @@ something failed ends with exit status 1.
 import argparse
 import dataclasses
 import os
+import signal
 import sys
 import warnings
 
@@ -243,7 +244,12 @@ def main(arguments: list[str] | None = None) -> int:
         f"warning: {one_line(message)}", file=sys.stderr
     )
     try:
-        return _COMMANDS[options.command](options)
+        status = _COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # what reads the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (ValueError, RuntimeError, OSError) as error:
         print(f"{_name()}: {one_line(error)}", file=sys.stderr)
         return 1 if isinstance(error, RuntimeError) else 2

@@ -63,7 +63,8 @@ def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
 def network_macs(model: str, dataset: str = "cifar10") -> int:
     """MACs of a dense network, by its name, for one image of a data set of small images."""
     side = 16 if dataset == "digits" else 32
-    with torch.device("meta"):
+    # Not on device meta: that imports torch._inductor, which takes longer than the network.
+    with torch.random.fork_rng(devices=[]):
         network = build_model(model, CLASSES[dataset])
     return sum(layer_macs(network, (3, side, side)).values())
 

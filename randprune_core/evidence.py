@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
-from scipy.stats import rankdata
 
 from .statistics import CONFIDENCE, Estimate, contrast
 
@@ -154,6 +153,8 @@ def _without_sign(estimate: Estimate) -> Estimate:
 def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
     if not len(first):
         return math.nan
+    from scipy.stats import rankdata  # scipy.stats takes half a second to import
+
     x, y = (rankdata(np.asarray(column, dtype=float)) for column in (first, second))
     x, y = x - x.mean(), y - y.mean()
     spread = math.sqrt((x @ x) * (y @ y))

@@ -18,6 +18,20 @@ VOLATILE_TAG = "nbval-ignore-output"
 """Tag of a cell whose output differs from run to run or between machines."""
 
 _INJECTED = "injected-parameters"
+_PAGES = (
+    "book",
+    "checks",
+    "citation",
+    "explorer",
+    "expected_time",
+    "front_page",
+    "page_boxes",
+    "provenance",
+    "reference",
+    "repository",
+)
+"""Modules that make pages and boxes around the chapters, which no chapter imports."""
+
 SIDE_BY_SIDE = 2  # chapters executed at once
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -116,9 +130,12 @@ def surroundings() -> str:
     """Hash of what all chapters depend on: the core, the lock file and the committed records.
 
     Runs on `digits` are left out: the chapters train those themselves, from code that is hashed.
+    So are the modules that only make the pages around the chapters.
     """
     left_out = (paths.RUNS / "digits", paths.FIGURES, paths.LOCAL, paths.CHECKPOINTS)
-    files = [*(paths.ROOT / "randprune_core").rglob("*.py"), paths.ROOT / "constraints.txt"]
+    core = paths.ROOT / "randprune_core"
+    files = set(core.rglob("*.py")) - {core / f"{name}.py" for name in _PAGES}
+    files = [*files, paths.ROOT / "constraints.txt"]
     for folder, _, names in os.walk(paths.RESULTS):
         if not any(Path(folder).is_relative_to(skipped) for skipped in left_out):
             files.extend(Path(folder, name) for name in names)

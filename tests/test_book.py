@@ -205,6 +205,8 @@ def test_fingerprint_follows_cells_tags_and_parameters_but_not_outputs(project):
     ("file", "matters"),
     [
         ("randprune_core/ratios.py", True),
+        ("randprune_core/chapters/depth.py", True),
+        ("randprune_core/page_boxes.py", False),
         ("constraints.txt", True),
         ("results/runs/cifar10/0123456789ab.json", True),
         ("results/paper/figure1.csv", True),
@@ -220,6 +222,24 @@ def test_surroundings_follow_core_lock_file_and_committed_records(project, file,
     (project / file).parent.mkdir(parents=True, exist_ok=True)
     (project / file).write_text("new")
     assert (notebooks.surroundings() != before) == matters
+
+
+def test_no_chapter_imports_what_its_outputs_are_said_not_to_depend_on():
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "from randprune_core import chapters, notebooks, engine, training, cluster, imagenet_run\n"
+        "for found in pkgutil.iter_modules(chapters.__path__):\n"
+        "    importlib.import_module(f'randprune_core.chapters.{found.name}')\n"
+        "pages = {f'randprune_core.{name}' for name in notebooks._PAGES}\n"
+        "assert all(importlib.util.find_spec(name) for name in pages)\n"
+        "print(sorted(pages & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    inside = "\n".join(path.read_text() for path in notebooks.chapters().values())
+    for module in (paths.ROOT / "randprune_core" / "chapters").glob("*.py"):
+        inside += module.read_text()
+    assert not re.search(rf"import ({'|'.join(notebooks._PAGES)})\b", inside)
 
 
 @pytest.fixture

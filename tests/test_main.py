@@ -342,3 +342,12 @@ def test_a_bad_record_is_a_warning_of_one_line(store):
     )
     assert json.loads(done.stdout)
     assert one_line(done.stderr).startswith(f"warning: set aside: {path}: not readable")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(store):
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "randprune_core", "status"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
