@@ -230,7 +230,8 @@ def _as_good(runs: pd.DataFrame) -> Iterator[Part]:
                 yield replace(part, lacking=lacking)
                 continue
             models, place = {model for model, _ in keys}, levels(level for _, level in keys)
-            compared = f"Over {len(models)} networks ({place}) ERK minus {name} in accuracy is"
+            count = f"{len(models)} network{'s' * (len(models) > 1)}"
+            compared = f"Over {count} ({place}) ERK minus {name} in accuracy is"
             yield difference(part, [first[k] for k in keys], [second[k] for k in keys], compared)
 
 

@@ -30,7 +30,7 @@ def gradient_flow(runs: pd.DataFrame) -> Iterator[Part]:
         runs,
         peak,
         initial,
-        "From the start to its peak the norm rises by",
+        "From the start to its peak the norm changes by",
     )
     yield _change(
         Part(9, "falls", "doublings"),
@@ -72,7 +72,7 @@ def _change(part: Part, runs: pd.DataFrame, high: str, low: str, compared: str) 
         return replace(part, lacking="no run has the gradient norms that this needs")
     networks = {key[0] for key in keys if len(found[key]) > 1}
     if 0 < len(networks) < NETWORKS:
-        lacking = f"{len(networks)} of the {NETWORKS} networks that this needs has several seeds"
+        lacking = f"this needs {NETWORKS} networks with several seeds, not {len(networks)}"
         part = replace(part, lacking=lacking)
     return difference(part, [found[key] for key in keys], [], compared)
 

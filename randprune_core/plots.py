@@ -182,7 +182,8 @@ def digest(figure: Figure) -> str:
             points += len(numbers)
             drawn.update(" ".join(f"{number:.5g}" for number in numbers).encode())
         drawn.update(axis.get_title("left").encode() + axis.get_title().encode() + b"\n")
-    return f"{len(figure.get_axes())} panels, {points} numbers, digest {drawn.hexdigest()[:12]}"
+    panels = len(figure.get_axes())
+    return f"{panels} panel{'s' * (panels != 1)}, {points} numbers, digest {drawn.hexdigest()[:12]}"
 
 
 Layers = list[tuple[pd.DataFrame, bool]]

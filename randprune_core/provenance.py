@@ -143,6 +143,10 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _thousands(count: str) -> str:
+    return f"{int(float(count)):,}" if count != _UNKNOWN else count
+
+
 def _data(runs: pd.DataFrame) -> pd.DataFrame:
     names = {"read from": "source", "fingerprint": "fingerprint"}
     names |= {"training": "train", "validation": "validation", "test": "test"}
@@ -156,7 +160,7 @@ def _data(runs: pd.DataFrame) -> pd.DataFrame:
                 "copy": variant,
                 "read from": source,
                 "fingerprint": fingerprint[:12],
-                "training, validation, test images": ", ".join(images),
+                "training / validation / test images": " / ".join(map(_thousands, images)),
                 "runs": len(part),
             }
         )

@@ -228,10 +228,10 @@ def test_reading_of_an_error_of_which_less_is_better(low, high, word):
 def test_reading_table_counts_networks_and_one_seed_is_undecided(made):
     found = made(pairs(resnet_8=0.02, resnet_14=-0.01, resnet_20=-0.02), SEEDS)
     table = calibration.reading_table(calibration.sparse_minus_dense(found.runs))
-    assert table.values.tolist() == [["ERK", "2 / 1 / 0"]]
+    assert table.values.tolist() == [["ERK", "2 supported, 1 contradicted"]]
     one = made(pairs(resnet_8=0.02, resnet_20=-0.02))
     table = calibration.reading_table(calibration.sparse_minus_dense(one.runs))
-    assert table["0.9"].tolist() == ["0 / 0 / 2"]
+    assert table["0.9"].tolist() == ["2 undecided"]
 
 
 def test_finding_with_one_seed_decides_nothing(made):
@@ -266,7 +266,7 @@ def test_confidence_finding_gives_the_sign_and_counts_cells(made):
     text = calibration.confidence_finding(runs)
     assert "is 0.030 and −0.020 in the dense networks (ResNet-8 and ResNet-20)" in text
     assert "and 0.010 and −0.010 with ERK at sparsity 0.9" in text
-    assert "In 1 of 2 sparse cells pruning lowered it." in text
+    assert "In 1 of 2 sparse cells it is lower than in the dense network." in text
 
 
 def test_chance_finding_counts_runs_at_the_level_of_chance(made):

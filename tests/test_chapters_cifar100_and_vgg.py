@@ -28,6 +28,7 @@ def test_without_records_nothing_is_claimed_and_every_network_is_named(store):
     assert "no network with dense and ERK runs yet" in text
     for network in ("ResNet-8 on CIFAR-10", "VGG-11 on CIFAR-10", "VGG-11 on CIFAR-100"):
         assert network in text
+    assert chapter.source(parts) == "Profile cpu"
     lines = chapter.summary(parts).data
     assert "CIFAR-10: none of 6 cells" in lines and "CIFAR-100: none of 6 cells" in lines
     table = chapter.figure_table(parts)
@@ -64,6 +65,8 @@ def test_seeds_have_an_interval_and_networks_stay_apart_by_data_set(store):
     text = chapter.finding(parts)
     assert "10.0 ± 0.2 (VGG-11, CIFAR-10, 3 seeds) and 20.0 ± 0.0 (VGG-11, CIFAR-100" in text
     assert "One seed" not in text
+    first, second = chapter.source(parts).splitlines()
+    assert "CIFAR-10," in first and "CIFAR-100" in second and "3 seeds" in second
     assert list(chapter.two_lines(points.reset_index()).model.unique()) == [
         "vgg-11\nCIFAR-10",
         "vgg-11\nCIFAR-100",

@@ -35,6 +35,7 @@ def test_the_grid_follows_table_1_with_more_epochs_for_the_sparse_networks():
 def test_without_records_the_chapter_names_what_is_missing_and_concludes_nothing(store):
     records, found = chapter.collect()
     assert (found, records.profile, records.default) == ([], "paper", True)
+    assert not chapter.plot_gradient_norm(records, found).legends  # there is no line to name
     assert "0 of 5 cells recorded" in chapter.summary(records).data
     assert "No run on ImageNet is recorded" in chapter.finding(records)
     figure = chapter.plot_gradient_norm(records, found)
@@ -128,6 +129,8 @@ def test_counts_are_those_of_wide_resnet_50_2(layers):
 def test_the_estimate_is_labelled_and_the_unequal_budget_is_computed(layers):
     table = costs.cost_table(layers)
     assert "estimate, not a measurement" in costs.estimate(table)
+    assert "network" not in costs.show_costs(table)
+    assert costs.cost_caption(table).startswith("Wide ResNet-50-2: parameters")
     text = costs.unequal(table)
     assert "11.1 % more steps" in text
     share = table[(table.ratio == "erk") & (table.sparsity == 0.9)].mac_ratio.iloc[0]

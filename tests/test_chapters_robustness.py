@@ -145,7 +145,7 @@ def test_strongest_level_is_the_last_off_the_floor_and_never_the_clean_one():
 
 def test_floor_note_names_the_rule_the_levels_and_the_kinds_without():
     text = robustness.floor_note(robustness.curve_table(frame()), 10)
-    assert "above 11.9 %, for 10 classes and 1,000 images" in text
+    assert "above 11.9 % for 10 classes and 1,000 images" in text
     assert "FGSM at 8 and PGD at 8" in text
     assert text.endswith("No level of Gaussian noise is on the floor.")
 
@@ -193,7 +193,10 @@ def test_no_statement_where_every_pgd_level_is_on_the_floor():
 def test_reading_table_has_the_chosen_level_of_each_kind():
     differences = robustness.difference_table(frame())
     table = robustness.reading_table(differences, {"pgd": 2.0, "noise": 0.04}, "erk")
-    assert table.images.tolist() == ["PGD, ε = 2/255"] * 2 + ["Gaussian noise, σ = 0.04"] * 2
+    assert (
+        table["attack or noise"].tolist()
+        == ["PGD, ε = 2/255"] * 2 + ["Gaussian noise, σ = 0.04"] * 2
+    )
     assert table["0.9"].tolist()[0] == "−18.0 (one seed)"
 
 
@@ -262,7 +265,7 @@ def test_networks_are_trained_attacked_and_left_unrecorded(store):
     dense, sparse = attacked.facts(networks, examples)
     assert dense.startswith("dense: 77,360 of 77,360 weights")
     assert sparse.startswith("ERK 0.9: 7,73") and "masked weights zero: True" in sparse
-    assert dense.endswith("20 attacked images, all in the ball and in [0, 1]: True")
+    assert dense.endswith("20 attacked images, all within ε and in [0, 1]: True")
     assert not list(store.rglob("*.json"))
     for one in examples:
         kept = np.mean(one.after == one.targets), np.mean(one.before == one.targets)

@@ -134,6 +134,30 @@ def test_paragraphs_name_claim_verdict_runs_chapter_and_every_reason():
     assert second == "**2. A statement: supported** ({ref}`chapter-width`). Three."
 
 
+def test_a_claim_that_is_only_cited_is_called_so_in_its_paragraph():
+    row = part(11, "undecided", math.nan, kind="cited", runs=0)
+    text = scorecard.paragraphs(verdicts_of(row), table_of(row)).data
+    assert text == "**11. A statement: cited only**. A reason."
+
+
+def test_that_one_seed_decides_nothing_is_said_once():
+    reasons = [f"{name} is 1.00 points, but one seed decides nothing." for name in "AB"]
+    parts = table_of(*(part(1, why=reason) for reason in [*reasons, "No runs."]))
+    text = scorecard.paragraphs(verdicts_of(part(1)), parts).data
+    assert text.endswith(
+        "A is 1.00 points (one seed). B is 1.00 points (one seed). No runs. One seed decides "
+        "nothing."
+    )
+    alone = scorecard.paragraphs(verdicts_of(part(1)), table_of(part(1, why=reasons[0]))).data
+    assert alone.endswith(reasons[0])
+
+
+def test_the_unit_of_an_effect_is_written_in_full():
+    row = part(10, effect=0.36, reach=0.1, unit="of the rank variance")
+    effect = scorecard.table(verdicts_of(row)).effect[0]
+    assert effect == "0.36 [0.26, 0.46] of the rank variance"
+
+
 def test_every_claim_has_a_chapter_and_a_title():
     assert set(scorecard.TITLES) == set(claims.STATEMENTS) == {*scorecard.CHAPTERS, 11}
 

@@ -69,13 +69,13 @@ def test_nothing_recorded_gives_empty_tables_and_sentences_that_say_so():
     for table in (methods.figure_table(empty, points, others, own), granularity.renamed(points)):
         assert table.empty
     figure = settings.plot_settings(points, "mean", ["erk"], title="t", label="l")
-    assert figure.get_axes()[0].get_title() == "no run is recorded"
+    assert figure.get_axes()[0].get_title() == "nothing to compare is recorded"
 
 
 def test_dense_runs_alone_draw_no_panel():
     points = statistics.summarise(common.by_setting(records({("resnet-8", "dense"): 75.0}).runs))
     figure = settings.plot_settings(points, "mean", ["erk"], title="t", label="l")
-    assert [axis.get_title() for axis in figure.get_axes()] == ["no run is recorded"]
+    assert [axis.get_title() for axis in figure.get_axes()] == ["nothing to compare is recorded"]
 
 
 # --- differences -----------------------------------------------------------------------------
@@ -222,7 +222,9 @@ def test_costs_are_told_in_steps_and_as_a_share_of_the_training():
     ]
     assert table["of the training"][1] == "10.00 %"
     text = methods.cost_text(small(), found)
-    assert text.startswith("Of a training of profile cpu that is: SNIP mask 1.0 steps or 10.00 %")
+    assert text.startswith(
+        f"No criterion costs more than {100 * found.share[1]:.2f} % of the operations"
+    )
 
 
 def test_seconds_are_measured_for_every_ratio():
@@ -247,6 +249,7 @@ def test_without_a_benchmark_the_chapter_says_so(monkeypatch, tmp_path):
     assert measured.empty and granularity.times_table(measured).empty
     assert "No time is measured yet" in granularity.times_text(measured)
     assert granularity.machine_text() == ""
+    assert "nothing is measured" in granularity.times_caption(measured)
     assert granularity.plot_times(measured).get_axes()[0].get_title() == "nothing is measured"
 
 
@@ -262,7 +265,11 @@ def test_times_are_told_and_drawn_relative_to_dense():
     measured = pd.DataFrame(rows)
     assert granularity.times_table(measured)["computed MACs"].tolist()[-1] == "25%"
     text = granularity.times_text(measured)
-    assert "1.10 to 1.10 times" in text and "0.50 to 0.50 for compact ones" in text
+    assert "1.10 to 1.10 times as long with masks" in text
+    assert "0.50 to 0.50 times as long in compact networks" in text
+    table = granularity.times_table(measured)
+    assert "device" not in table and "dense" not in table.pattern.tolist()
+    assert table["training step"].tolist()[-1] == "0.50 (0.50 to 1.00)"
     assert "compute 0.25 of the dense MACs (VGG-11)" in text
     training = granularity.plot_times(measured).get_axes()[0]
     stroke, reach, marker = training.lines[-3:]

@@ -66,6 +66,7 @@ def test_the_sentences_give_ratios_the_price_of_masks_and_the_bound(measured):
     assert "a CPU, bfloat16" in cpu
     assert "1.94 times" in cpu and "3.00 times" in cpu
     assert "Masks cost 3.0 %" in cpu and "75 % of the matrix product's rate, 1,234 GFLOP" in cpu
+    assert "`torch.nn.utils.prune` trains 1.50 times" in cpu
     assert missing == "Nothing is measured on cuda yet."
     assert "4.0 times the plain loop on cpu" in speed.bound_sentence(training("cpu"))
 
@@ -86,6 +87,15 @@ def test_growth_in_proportion_has_the_power_one():
         {"grows": "depth", "device": "cpu", "macs": macs, "seconds_per_step": macs, "model": "x"}
     )
     assert "the power 1.00 with depth (cpu)" in speed.growth_sentence(scaling)
+    assert speed.at_once_sentence(scaling) == ""
+
+
+@pytest.mark.parametrize(("seconds", "gain"), [(1.25, "1.60"), (0.8, "2.50")])
+def test_runs_at_once_that_gain_more_than_their_number_are_called_an_error(seconds, gain):
+    rows = {"grows": "runs_at_once", "device": "cpu", "runs_at_once": [1, 2]}
+    text = speed.at_once_sentence(pd.DataFrame(rows | {"seconds_per_step": [1.0, seconds]}))
+    assert text.startswith(f"On the CPU, 2 runs at once make {gain} times the steps of one run")
+    assert ("error of the measurement" in text) == (seconds < 1)
 
 
 def test_machines_are_listed_with_a_plus_for_uncommitted_changes(measured):

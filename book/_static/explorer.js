@@ -285,14 +285,14 @@
   // ------------------------------------------------------------ tables and text
 
   function table(caption, first, shown) {
-    const head = [first[0], "Ratio", "Mean", "± (95 %)", "Seeds"];
+    const head = [first[0], "Ratio", "Mean", "±", "Seeds"];
     const rows = shown.map((cell) => element("tr", {},
       element("th", { scope: "row" }, first[1](cell)),
       ...[data.styles[cell.setting].label, number(cell.mean), reach(cell), String(cell.n)]
         .map((text) => element("td", {}, text))));
     const scroll = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": caption };
     return element("div", scroll, element("table", { class: "table" },
-      element("caption", {}, caption),
+      element("caption", {}, `${caption}; ± is half of the 95 % interval`),
       element("thead", {}, element("tr", {},
         ...head.map((text) => element("th", { scope: "col" }, text)))),
       element("tbody", {}, ...rows)));

@@ -104,8 +104,8 @@ def facts(networks: Mapping[str, training.Run], examples: Sequence[Attacked]) ->
         inside = bool(change <= example.epsilon) and example.perturbed.min() >= 0
         inside = bool(inside and example.perturbed.max() <= 1)
         lines.append(
-            f"{name}: {kept:,} of {total:,} weights, masked weights zero: {zero}; "
-            f"{len(example.images)} attacked images, all in the ball and in [0, 1]: {inside}"
+            f"{name}: {kept:,} of {total:,} weights, masked weights zero: {zero}\n"
+            f"  {len(example.images)} attacked images, all within ε and in [0, 1]: {inside}"
         )
     return lines
 
@@ -113,7 +113,7 @@ def facts(networks: Mapping[str, training.Run], examples: Sequence[Attacked]) ->
 def accuracies(examples: Sequence[Attacked]) -> list[str]:
     """Accuracy before and after the attack; it differs between machines."""
     return [
-        f"{example.name}: {np.mean(example.before == example.targets):.1%} as they are, "
-        f"{np.mean(example.after == example.targets):.1%} attacked"
+        f"{example.name}: {np.mean(example.before == example.targets):.1%} of these images right, "
+        f"{np.mean(example.after == example.targets):.1%} under attack"
         for example in examples
     ]

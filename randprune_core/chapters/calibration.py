@@ -44,14 +44,15 @@ def reading(low: float, high: float) -> str:
 def reading_table(differences: pd.DataFrame) -> pd.DataFrame:
     """In how many networks "no worse" is supported, contradicted and not decided, to read.
 
-    A row a ratio, a column a sparsity; one seed counts as not decided.
+    A row a ratio, a column a sparsity, as in `1 supported, 2 undecided`; one seed is undecided.
     """
     rows: dict[str, dict] = {}
     for (ratio, sparsity), part in differences.groupby(["ratio", "sparsity"]):
         words = [reading(*limits) for limits in part[["low", "high"]].to_numpy()]
         words = [word if word != "one seed" else "undecided" for word in words]
-        counts = (str(words.count(word)) for word in ("supported", "contradicted", "undecided"))
-        rows.setdefault(ratio, {"ratio": LABELS[ratio]})[sparsity] = " / ".join(counts)
+        known = [word for word in ("supported", "contradicted", "undecided") if word in words]
+        counts = ", ".join(f"{words.count(word)} {word}" for word in known)
+        rows.setdefault(ratio, {"ratio": LABELS[ratio]})[sparsity] = counts
     columns = ["ratio", *sorted(differences.sparsity.unique())]
     table = pd.DataFrame([rows[ratio] for ratio in LABELS if ratio in rows], columns=columns)
     return table.fillna("–").rename(columns=lambda c: c if isinstance(c, str) else f"{c:g}")
@@ -78,7 +79,9 @@ def finding(records: Records, ratio: str = "erk") -> str:
             f"network with dense and {LABELS[ratio]} runs."
         )
     shown = differences[(differences.ratio == ratio) & (differences.sparsity == sparsity)]
-    values = listing(plus_minus(value, digits=3) for value in shown.difference)
+    values = listing(
+        plus_minus(cell.difference, cell.low, cell.high, 3) for cell in shown.itertuples()
+    )
     models = listing(model_label(model) for model in shown.model)
     where = f"profile {records.profile}, {data_label(records.configs[0])}"
     text = f"At sparsity {sparsity:g}, the ECE of {LABELS[ratio]} minus that of dense is {values}"
@@ -133,12 +136,15 @@ def confidence_finding(runs: pd.DataFrame, ratio: str = "erk") -> str:
     )
     models = listing(model_label(model) for model in at.model)
     less = int((differences.difference < 0).sum())
+    counts = runs.groupby(CELL).size()
+    few, many = counts.min(), counts.max()
+    seeds = f"{few} to {many} seeds" if few < many else "one seed" if many == 1 else f"{many} seeds"
     return (
         f"Mean confidence minus accuracy is {dense} in the dense networks ({models}) and {sparse} "
-        f"with {LABELS[ratio]} at sparsity {sparsity:g}: above zero a network is too sure, below "
-        f"zero too unsure. In {less} of {len(differences)} sparse cells pruning lowered it. Where "
-        "the dense network is too sure, that brings the two towards each other; where it is too "
-        "unsure, it parts them further."
+        f"with {LABELS[ratio]} at sparsity {sparsity:g} (means over {seeds}): above zero a network "
+        f"is too sure, below zero too unsure. In {less} of {len(differences)} sparse cells it is "
+        "lower than in the dense network. A lower value is nearer to zero only where the dense "
+        "network is too sure."
     )
 
 
@@ -158,7 +164,7 @@ def chance_finding(runs: pd.DataFrame) -> str:
         return f"{text} All of the {len(runs)} recorded runs show more than that."
     return (
         f"{text} {below} of {len(runs)} recorded runs show no more than that and cannot be told "
-        "from perfect calibration: below this level a lower ECE is no better one."
+        "from perfect calibration: below this level, lower is no better."
     )
 
 

@@ -68,6 +68,12 @@ def together(parts: Iterable[Records]) -> pd.DataFrame:
     return pd.concat(named, ignore_index=True) if named else runs[0]
 
 
+def source(parts: Sequence[Records]) -> str:
+    """Profile, data and seeds of the recorded grids, a line each, above the panels of a figure."""
+    lines = [part.source() for part in parts if len(part.runs)]
+    return "\n".join(lines) or f"Profile {parts[0].profile}"
+
+
 def two_lines(cells: pd.DataFrame) -> pd.DataFrame:
     """Cells with the data set below the name of the network, as the title of a panel has it."""
     return cells.assign(model=cells.model.str.replace(", ", "\n")) if len(cells) else cells
@@ -149,7 +155,7 @@ def finding(parts: Sequence[Records]) -> str:
             sentences.append("One seed decides nothing.")
     absent = _without_runs(parts)
     if absent:
-        sentences.append(f"Nothing is recorded of {listing(absent)}, and nothing is said of it.")
+        sentences.append(f"Nothing is recorded, and so nothing is said, of {listing(absent)}.")
     return " ".join(sentences)
 
 

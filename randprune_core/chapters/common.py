@@ -219,7 +219,8 @@ def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame
     for cell in cells.to_dict("records"):
         row = rows.setdefault((models[cell["model"]], ratios[cell["ratio"]]), {})
         row["network"], row["ratio"] = model_label(cell["model"]), LABELS[cell["ratio"]]
-        row[cell["sparsity"]] = plus_minus(cell[value], cell["low"], cell["high"], digits)
+        text = plus_minus(cell[value], cell["low"], cell["high"], digits)
+        row[cell["sparsity"]] = text.replace(" ", "\u00a0")  # one line in its cell
     columns = ["network", "ratio", *sorted(cells.sparsity.unique())]
     for row in rows.values():  # a dense network has sparsity 0, and no other network has
         none = columns[2:] if row["ratio"] == LABELS["dense"] else [0.0]

@@ -31,16 +31,16 @@ def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for source, frame in changes.items():
         for row in frame.sort_values("sparsity", kind="stable").to_dict("records"):
-            first, last = model_label(row["first"]), model_label(row["last"])
+            ends = [model_label(row[end]).removeprefix("ResNet-") for end in ("first", "last")]
             limits = (row["change"], row["low"], row["high"])
             rows.append(
                 {
-                    "source": f"{source}: {first} to {last.removeprefix('ResNet-')}",
+                    "source": f"{source}, {ends[0]} to {ends[1]}",
                     "sparsity": f"{row['sparsity']:g}",
                     "ratio": LABELS[row["ratio"]],
                     "first gap": plus_minus(row["first_gap"]),
                     "last gap": plus_minus(row["last_gap"]),
-                    "change": plus_minus(*limits),
+                    "change": plus_minus(*limits).replace(" ", "\u00a0"),  # one line in its cell
                     "the gap": direction(*limits),
                 }
             )
@@ -60,25 +60,27 @@ def gap_finding(records: Records, ratio: str = "erk") -> str:
             f"models with dense and {LABELS[ratio]} runs at one sparsity."
         )
     last = changes.iloc[-1]
+    source = f"profile {records.profile}, {data_label(records.configs[0])}"
     shown = gaps[(gaps.ratio == ratio) & (gaps.sparsity == last.sparsity)]
-    values = listing(plus_minus(gap) for gap in shown.gap)
+    alone = (" (one seed)" if last.n > 1 and n == 1 else "" for n in shown.n)
+    values = listing(plus_minus(gap) + note for gap, note in zip(shown.gap, alone, strict=True))
     models = listing(model_label(model) for model in shown.model)
     ends = f"in {model_label(last['last'])} than in {model_label(last['first'])}"
     if last.n == 1:
         word = "smaller" if last.change < 0 else "not smaller"
-        verdict = f"it is {word} {ends}, but one seed decides nothing"
+        verdict = f"it is {word} {ends}, but one seed decides nothing ({source})"
     else:
         word = direction(last.change, last.low, last.high)
-        reach = f"{plus_minus(last.low)} to {plus_minus(last.high)}, {records.seeds()}"
+        reach = f"{plus_minus(last.low)} to {plus_minus(last.high)} over {last.n} seeds"
         words = {"shrinks": "smaller", "grows": "larger"}
         verdict = f"it is {words.get(word)} {ends}"
         if word == "undecided":
             verdict = f"whether it is smaller {ends} is undecided"
-        verdict += f" (change {plus_minus(last.change)} points, 95 % interval {reach})"
+        change = f"change {plus_minus(last.change)} points, 95 % interval {reach}"
+        verdict += f" ({change}; {source})"
     return (
         f"At sparsity {last.sparsity:g}, dense minus {LABELS[ratio]} is {values} points of test "
-        f"accuracy for {models}: {verdict} (profile {records.profile}, "
-        f"{data_label(records.configs[0])})."
+        f"accuracy for {models}: {verdict}."
     )
 
 
@@ -99,12 +101,18 @@ def gains(
 
 
 def gains_of(points: pd.DataFrame, changes: pd.DataFrame, ratio: str = "erk") -> str:
-    """`gains` at the highest sparsity of `changes` (`statistics.gap_change`); "" without any."""
+    """`gains` at the highest sparsity of `changes` (`statistics.gap_change`); "" without any.
+
+    What they add up to stands at the end, with its interval and the fewest seeds of a cell.
+    """
     found = changes[changes.ratio == ratio]
     if found.empty:
         return ""
     last = found.iloc[-1]
-    return gains(points, ratio, last.sparsity, last["first"], last["last"], "Here, from")
+    text = gains(points, ratio, last.sparsity, last["first"], last["last"], "Here, from")
+    seeds = "one seed" if last.n == 1 else f"{last.n} seeds"
+    change = plus_minus(last.change, last.low, last.high)
+    return f"{text.removesuffix('.')}: the gap changes by {change} points ({seeds})."
 
 
 def agreement(ours: pd.DataFrame, published: pd.DataFrame) -> str:
@@ -117,10 +125,12 @@ def agreement(ours: pd.DataFrame, published: pd.DataFrame) -> str:
         return ""
     both = ours.merge(published, on=["ratio", "sparsity"], suffixes=("", "_paper"))
     levels = listing(f"{sparsity:g}" for sparsity in ours.sparsity.unique())
+    single = (ours.n == 1).sum()
+    alone = f"; one seed in {single} of them" if single else ""
     first, last = ours[["first", "last"]].iloc[0].map(model_label)
     text = (
         f"Here the gap of {last} is smaller than that of {first} in {(ours.change < 0).sum()} of "
-        f"{len(ours)} pairs of ratio and sparsity (sparsity {levels})."
+        f"{len(ours)} pairs of ratio and sparsity (sparsity {levels}{alone})."
     )
     if both.empty:
         return text

@@ -45,7 +45,7 @@ def plot_curves(
     models = list(curves.model.unique())
     last = curves.epoch.max() if len(curves) else 1
     rows = [(_early, EARLY), (_whole_epochs, last)] if last > EARLY else [(_early, last)]
-    size = (WIDTH, 2.1 * len(rows) + 0.9)
+    size = (WIDTH, 2.4 * len(rows) + 0.9)
     figure = plt.figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), max(len(models), 1), sharex="row", sharey=True, squeeze=False)
     for axis, model in zip(axes[0], models or ["no run is recorded"], strict=True):
@@ -135,6 +135,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "") -> Figure:
                 axis.plot(part[name], part.gap, **_point(ratio, sizes[model]))
             value = table.loc[name, which]
             axis.set_title("" if np.isnan(value) else f"ρ = {plus_minus(value, digits=2)}")
+        axes[0, column].margins(0.08)  # no marker is cut by the frame
         axes[0, column].set_xlabel(label[:1].upper() + label[1:])
         axes[1, column].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes[1, column].set_xlabel("Place in its network")
@@ -147,11 +148,12 @@ def plot_predictors(flows: pd.DataFrame, title: str = "") -> Figure:
     models = [Line2D([], [], label=model_label(m), markersize=n, **dot) for m, n in sizes.items()]
     if handles:
         handles, columns = _rows_of_key(handles, models)
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+        close = {"columnspacing": 1.0, "handletextpad": 0.3, "frameon": False}
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, **close)
     return figure
 
 
-def _rows_of_key(*groups: Sequence[Line2D], most: int = 5) -> tuple[list[Line2D], int]:
+def _rows_of_key(*groups: Sequence[Line2D], most: int = 6) -> tuple[list[Line2D], int]:
     """Handles in the order that puts each group on rows of its own, and the number of columns."""
     columns = min(most, max(len(group) for group in groups))
     cells = []

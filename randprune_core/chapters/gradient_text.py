@@ -57,10 +57,11 @@ def drawn(records: Records, flows: pd.DataFrame, sparsity: float | None) -> str:
     if sparsity is None:
         return f"Profile {records.profile} has no sparse run of this figure on record yet."
     cells = flows[flows.sparsity == sparsity].drop_duplicates(CELL)
-    parts = [
-        f"{LABELS[ratio]} for {listing(model_label(model) for model in part.model)}"
-        for ratio, part in cells.groupby("ratio", sort=False)
-    ]
+    models: dict[str, list[str]] = {}  # the ratios that share their networks in one part
+    for ratio, part in cells.groupby("ratio", sort=False):
+        names = listing(model_label(model) for model in part.model)
+        models.setdefault(names, []).append(LABELS[ratio])
+    parts = [f"{listing(ratios)} for {names}" for names, ratios in models.items()]
     text = f"The records are drawn at sparsity {sparsity:g}: {'; '.join(parts)}."
     if sparsity == PAPER_SPARSITY:
         return f"{text} That is the sparsity of the paper's figure."
@@ -83,8 +84,8 @@ def saw_tooth(records: Records, found: Sequence[Mapping]) -> str:
     return (
         f"Each epoch ends with a batch of {last} images instead of {config.batch_size}. A gradient "
         "of fewer images is noisier, and noise makes it longer: in the median run the last tenth "
-        f"of the first epochs lies {abs(change):.0f} % {side} the other tenths. The saw-tooth is "
-        "no property of a ratio."
+        f"of the first epochs lies {abs(change):.0f} % {side} the other tenths. That makes the "
+        "saw-tooth of the curves, which is no property of a ratio."
     )
 
 
@@ -106,15 +107,17 @@ def _cell(values: list[float], digits: int) -> str:
 
 
 def correlation_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """`correlations` as a table to read; `none` where there is no interval."""
+    """`correlations` as a table to read: `−0.80 (−0.91 to −0.59), 33 runs`, a dash for none."""
     rows = []
     for row in table.to_dict("records"):
         out = {"predictor": PREDICTORS[row["predictor"]]}
-        for name, count, title in (("all", "n", "all"), ("within", "n_within", "within networks")):
-            limits = [row[f"{name}{end}"] for end in ("", "_low", "_high")]
-            out[f"runs, {title}"] = str(row[count])
-            out[title] = "–" if isnan(limits[0]) else _signed(limits[0])
-            out[f"interval, {title}"] = _interval(*limits[1:])
+        for name, count, title in (
+            ("all", "n", "over all runs"),
+            ("within", "n_within", "within networks"),
+        ):
+            value, *limits = [row[f"{name}{end}"] for end in ("", "_low", "_high")]
+            known = f"{_signed(value)} ({_interval(*limits)})"
+            out[title] = f"{'–' if isnan(value) else known}, {row[count]} runs"
         rows.append(out)
     return pd.DataFrame(rows)
 
@@ -124,7 +127,7 @@ def _signed(value: float) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return "none" if isnan(low) else f"{_signed(low)} to {_signed(high)}"
+    return "no interval" if isnan(low) else f"{_signed(low)} to {_signed(high)}"
 
 
 def shapes(records: Records, flows: pd.DataFrame, tolerance: float = TOLERANCE) -> str:
@@ -145,24 +148,27 @@ def shapes(records: Records, flows: pd.DataFrame, tolerance: float = TOLERANCE) 
         return f"{text}."
     first, last = flat.start.min(), flat.start.max()
     when = f"at epoch {first:g}" if first == last else f"between epochs {first:g} and {last:g}"
+    counts = [number or "none" for number in (rises.sum(), falls.sum(), (rises & falls).sum())]
     return (
-        f"{text}, which begins {when}. Before it, {rises.sum()} of them first rise by more than "
-        f"{tolerance:.0%} above the norm at initialisation, and {falls.sum()} fall by more than "
-        f"that to the flat level; {(rises & falls).sum()} do both.".replace("%", " %")
+        f"{text}, which begins {when}. Before it, {counts[0]} of them first rise by more than "
+        f"{tolerance:.0%} above the norm at initialisation, and {counts[1]} fall by more than "
+        f"that to the flat level; {counts[2]} do both.".replace("%", " %")
     )
 
 
 def order(flows: pd.DataFrame) -> str:
     """Whether of ERK and SNIP ratio the one with the higher flat level is the more accurate."""
-    means = flows.groupby(CELL, sort=False)[["accuracy", FLAT]].mean().reset_index()
+    cells = flows.groupby(CELL, sort=False)
+    means = cells[["accuracy", FLAT]].mean().assign(n=cells.size()).reset_index()
     left, right = (means[means.ratio == ratio] for ratio in ("erk", "snip"))
     both = left.merge(right, on=["model", "sparsity"], suffixes=("", "_snip")).dropna()
     if both.empty:
         return "No network has both ERK and SNIP ratio at one sparsity, with flat phases."
     higher = both[FLAT] > both[f"{FLAT}_snip"]
     same = (higher == (both.accuracy > both.accuracy_snip)).sum()
-    counts = flows[flows.ratio.isin(["erk", "snip"])].groupby(CELL).size()
-    alone = " One seed a cell decides no such comparison." if counts.max() == 1 else ""
+    single = int((both[["n", "n_snip"]].min(axis=1) == 1).sum())
+    which = "each" if single == len(both) else single
+    alone = f" In {which} of them one side is one seed, which decides nothing." * bool(single)
     pairs = "pair" if len(both) == 1 else "pairs"
     return (
         f"Of ERK and SNIP ratio, the one with the higher flat level is the more accurate in {same} "
@@ -178,10 +184,10 @@ def sensitivity(found: Sequence[Mapping], low: float = 0.1, high: float = 0.2) -
         if flows.empty:
             return ""
         epoch = f"{flows.start.median():.1f}"
-        parts.append(f"{100 * tolerance:g} %: {len(flows)} runs, epoch {epoch}")
+        parts.append(f"at epoch {epoch} with {100 * tolerance:g} % ({len(flows)} runs)")
     return (
-        "The tolerance is a choice. Sparse runs with a flat phase, and the epoch at which it "
-        f"begins in the median, by tolerance: {'; '.join(parts)}."
+        "The tolerance is a choice. Of all sparse runs of the profile that have a flat phase, it "
+        f"begins in the median {listing(parts)}."
     )
 
 
@@ -199,29 +205,22 @@ def finding(records: Records, flows: pd.DataFrame) -> str:
     without = f"; {left_out} more lack a flat phase or a dense network" if left_out else ""
     sentences = [
         f"Over {len(used)} sparse runs ({where}{without}) the rank correlation with the gap to "
-        f"dense is {_values(table['all'])}.",
-        _certainty(table, "all", "over all runs"),
+        f"dense is {_values(table, 'all')} (in brackets 95 % intervals)."
     ]
     if table.within.notna().any():
-        sentences.append(f"Within networks it is {_values(table.within)}.")
-        sentences.append(_certainty(table, "within", "within networks"))
+        sentences.append(f"Within networks it is {_values(table, 'within')}.")
+    sentences.append(
+        "Where an interval holds zero, or there is none, not even the sign is decided."
+    )
     if used.groupby(CELL).size().max() == 1:
         sentences.append("With one seed a cell, none of this is decided.")
     return " ".join(sentences)
 
 
-def _values(column: pd.Series) -> str:
-    known = column.dropna()
-    return listing(f"{_signed(value)} for the {PREDICTORS[name]}" for name, value in known.items())
-
-
-def _certainty(table: pd.DataFrame, column: str, where: str) -> str:
-    """Which of the intervals leave out zero."""
-    low, high = table[f"{column}_low"], table[f"{column}_high"]
-    if low.isna().all():
-        return f"There are too few runs for an interval {where}."
-    sure = [PREDICTORS[name] for name in table.index[(low > 0) | (high < 0)]]
-    if not sure:
-        return f"Every 95 % interval {where} that exists contains zero."
-    words = f"the {listing(sure)}" if len(sure) < len(table) else "each of them"
-    return f"The 95 % interval {where} leaves out zero for {words}."
+def _values(table: pd.DataFrame, column: str) -> str:
+    known = table[table[column].notna()]
+    return listing(
+        f"{_signed(row[column])} ({_interval(row[f'{column}_low'], row[f'{column}_high'])}) "
+        f"for the {PREDICTORS[name]}"
+        for name, row in known.iterrows()
+    )

@@ -136,18 +136,36 @@ def times() -> pd.DataFrame:
 
 
 def times_table(measured: pd.DataFrame) -> pd.DataFrame:
-    """The measured times to read, relative to dense."""
+    """The measured times to read, relative to dense: medians, and the range of the repetitions.
+
+    The device has a column where there is more than one.
+    """
     rows = []
     for (device, model), part in measured.groupby(["device", "model"], sort=False):
         dense = part[part.case == "dense"].iloc[0]
-        for row in part.itertuples():
+        for row in part[part.case != "dense"].itertuples():
             entry = {"device": DEVICES[device], "network": model_label(model)}
             entry |= {"pattern": CASE_LABELS.get(row.case, row.case)}
-            entry |= {"computed MACs": f"{row.macs / dense.macs:.0%}"}
             for mode, words in MODES.items():
-                entry[words] = f"{getattr(row, f'{mode}_to_dense'):.2f}"
-            rows.append(entry)
-    return pd.DataFrame(rows)
+                median, low, high = (
+                    getattr(row, f"{mode}_{name}") for name in ("to_dense", "low", "high")
+                )
+                entry[words] = f"{median:.2f} ({low:.2f} to {high:.2f})"
+            rows.append(entry | {"computed MACs": f"{row.macs / dense.macs:.0%}"})
+    table = pd.DataFrame(rows)
+    return table.drop(columns="device") if measured.device.nunique() == 1 else table
+
+
+def times_caption(measured: pd.DataFrame, name: str = "granularity") -> str:
+    """What stands above `times_table`: devices, repetitions and what the numbers are."""
+    devices = listing(DEVICES[device] for device in measured.device.unique())
+    counts = listing(dict.fromkeys(facts["repetitions"] for facts in _machines(name).values()))
+    return (
+        f"Time of a step relative to the dense network ({devices or 'nothing is measured'}): "
+        f"median of {counts or 'the'} repetitions, in brackets the fastest and the slowest of "
+        "them. The last column is the share of the dense MACs that is really computed: networks "
+        "with masks compute all of them."
+    )
 
 
 def times_text(measured: pd.DataFrame) -> str:
@@ -160,14 +178,16 @@ def times_text(measured: pd.DataFrame) -> str:
     for device, words in DEVICES.items():
         if not (measured.device == device).any():
             continue
+        steps = []
         for mode, what in MODES.items():
             column = f"{mode}_to_dense"
             spans = [part[part.device == device][column] for part in (masked, small)]
             lows = [f"{span.min():.2f} to {span.max():.2f}" for span in spans]
-            parts.append(
-                f"On the {words}, the time of a step in {what.split()[0]} is {lows[0]} times that "
-                f"of the dense network for networks with masks, and {lows[1]} for compact ones."
+            steps.append(
+                f"a {what if what.endswith('step') else f'step of {what}'} takes {lows[0]} times "
+                f"as long with masks and {lows[1]} times as long in compact networks"
             )
+        parts.append(f"On the {words}, compared with the dense network, {'; '.join(steps)}.")
     ratio = (small.macs / small.model.map(_dense_macs(measured))).map("{:.2f}".format)
     networks = listing(model_label(model) for model in small.model.unique())
     share = listing(dict.fromkeys(ratio))
@@ -181,14 +201,17 @@ def _dense_macs(measured: pd.DataFrame) -> pd.Series:
 
 def machine_text(name: str = "granularity") -> str:
     """Where and when the times were measured, from `results/benchmarks/machines.json`."""
-    path = paths.BENCHMARKS / "machines.json"
-    known: Mapping = json.loads(path.read_text()).get(name, {}) if path.exists() else {}
     return " ".join(
         f"Measured on {facts['date']} on {facts['device']} with PyTorch {facts['torch']}, commit "
         f"{(facts['commit'] or 'unknown')[:12]}{'+' if facts['dirty'] else ''}, median of "
         f"{facts['repetitions']} repetitions."
-        for facts in known.values()
+        for facts in _machines(name).values()
     )
+
+
+def _machines(name: str) -> Mapping:
+    path = paths.BENCHMARKS / "machines.json"
+    return json.loads(path.read_text()).get(name, {}) if path.exists() else {}
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:

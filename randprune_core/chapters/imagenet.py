@@ -202,13 +202,33 @@ def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = 
     curves = gradient_flow.mean_curves(found)
     steps = gradient_flow.rate_steps(found)
     figure = gradient_figures.plot_curves(curves, flows, steps, sparsity, title)
+    _trim_key(figure)
     if not found:
+        figure.set_figheight(1.8)
         axis = figure.axes[0]
         axis.tick_params(labelleft=False, labelbottom=False)
         centre = {"ha": "center", "va": "center", "transform": axis.transAxes}
         box = {"facecolor": "white", "edgecolor": "none"}
         axis.text(0.5, 0.5, _missing(records), color=gradient_figures.GREY, bbox=box, **centre)
     return figure
+
+
+def _trim_key(figure: Figure) -> None:
+    """Leave only what is drawn in the key of the figure."""
+    (key,) = figure.legends
+    lines = [line for axis in figure.axes for line in axis.lines]
+    absent = set()
+    if not any(line.get_marker() == "|" for line in lines):
+        absent.add("flat phase begins")
+    if not lines:
+        absent.add("learning rate ÷ 10")
+    labels = [text.get_text() for text in key.get_texts()]
+    handles = dict(zip(labels, key.legend_handles, strict=True))
+    key.remove()
+    if kept := [label for label in labels if label not in absent]:
+        shown = [handles[label] for label in kept]
+        where = {"loc": "outside lower center", "ncols": 5, "frameon": False}
+        figure.legend(handles=shown, labels=kept, **where)
 
 
 def _missing(records: Records) -> str:

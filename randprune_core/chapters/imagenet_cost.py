@@ -86,7 +86,10 @@ def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_costs(costs: pd.DataFrame) -> pd.DataFrame:
-    """`cost_table` to read, with hours under the assumption on speed."""
+    """`cost_table` to read, with hours under the assumption on speed.
+
+    The network has a column where there is more than one.
+    """
     rows = []
     for row in costs.itertuples():
         hours = row.flop / FLOPS / 3600
@@ -103,7 +106,18 @@ def show_costs(costs: pd.DataFrame) -> pd.DataFrame:
                 f"on {PROCESSES} GPUs": f"{hours / PROCESSES:.1f}",
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.drop(columns="network") if costs.model.nunique() == 1 else table
+
+
+def cost_caption(costs: pd.DataFrame) -> str:
+    """What stands above `show_costs`: the networks and the columns."""
+    networks = listing(model_label(model) for model in costs.model.unique())
+    return (
+        f"{networks}: parameters and multiply-accumulates (MACs) of one image of 224 × 224 pixels "
+        "that are kept, MACs as a share of dense, epochs, and estimated hours of training on one "
+        f"GPU and on {PROCESSES}."
+    )
 
 
 def estimate(costs: pd.DataFrame) -> str:

@@ -80,7 +80,9 @@ def finding(
     if shown.empty:
         return ""
     sparsity = shown.sparsity.iloc[0]
-    values = listing(plus_minus(number, digits=digits) for number in shown.difference)
+    values = listing(
+        plus_minus(cell.difference, cell.low, cell.high, digits) for cell in shown.itertuples()
+    )
     models = listing(model_label(model) for model in shown.model)
     text = f"At sparsity {sparsity:g}, {LABELS[ratio]} minus dense is {values} {what} for {models}."
     changes = gap_change(runs, value, scale)
@@ -90,11 +92,13 @@ def finding(
         return f"{text}{trend} One seed decides nothing."
     words: dict[str, list[str]] = {}
     for cell in shown.itertuples():
-        words.setdefault(reading(cell.low, cell.high, margin), []).append(model_label(cell.model))
-    if single := words.pop("one seed", []):
-        words.setdefault("undecided", []).extend(single)
+        word, name = reading(cell.low, cell.high, margin), model_label(cell.model)
+        if word == "one seed":
+            word, name = "undecided", f"{name} (one seed)"
+        words.setdefault(word, []).append(name)
     verdicts = listing(f"{word} for {listing(names)}" for word, names in words.items())
-    return f"{text} That it is no worse, with a margin of {margin:g}, is {verdicts}.{trend}"
+    claim = f"That the sparse network is no worse, with a margin of {margin:g}, is {verdicts}."
+    return f"{text} {claim}{trend}"
 
 
 def _trend(change: Mapping, digits: int) -> str:
@@ -106,4 +110,5 @@ def _trend(change: Mapping, digits: int) -> str:
     words = {"shrinks": "it rises", "grows": "it falls", "undecided": "its trend is undecided"}
     limits = (-change["change"], -change["high"], -change["low"])
     word = words[direction(change["change"], change["low"], change["high"])]
-    return f" From {first} to {last} it changes by {plus_minus(*limits, digits=digits)}: {word}."
+    change = plus_minus(*limits, digits=digits)
+    return f" From {first} to {last} the difference changes by {change}: {word}."

@@ -81,22 +81,23 @@ def auroc_differences(wide: pd.DataFrame) -> pd.DataFrame:
 def points_figure(points: pd.DataFrame, label: str, title: str = "") -> Figure:
     """`measure_points` against sparsity, a panel a model, with thin bars of 1.96 sampling errors.
 
-    The bar of the dense network stands at the left edge of its panel. Of more than two sparse
-    ratios only ERK has its bars.
+    They stand to the right of their markers, that of the dense network at the left edge of its
+    panel. Of more than two sparse ratios only ERK has its bars.
     """
     figure = plot_by_sparsity(points, title=title, label=label)
     ratios = [ratio for ratio in LABELS if ratio in set(points.ratio)]
     barred = points[points.ratio.isin(ratios if len(ratios) < 4 else ["dense", "erk"])]
-    thin = {"fmt": "none", "elinewidth": 0.8, "capsize": 0, "alpha": 0.8}
+    thin = {"fmt": "none", "elinewidth": 1.1, "capsize": 0, "alpha": 0.8}
     for axis in figure.get_axes():
         for cell in barred[barred.model.map(model_label) == axis.get_title()].itertuples():
             left, right = axis.get_xlim()
-            x = left + 0.05 * (right - left) if cell.ratio == "dense" else cell.sparsity
+            aside = (right - left) / 40  # from the interval over seeds, which it would hide
+            x = left + 2 * aside if cell.ratio == "dense" else cell.sparsity + aside
             reach = NORMAL_95 * cell.se
             axis.errorbar([x], [cell.mean], yerr=reach, ecolor=COLOURS[cell.ratio], **thin)
             axis.set_xlim(left, right)
     handles = [ratio_handle(ratio) for ratio in ratios]
-    handles.append(Line2D([], [], color="#777777", linewidth=0.8, label="sampling error"))
+    handles.append(Line2D([], [], color="#777777", linewidth=1.1, label="sampling error"))
     key = figure.subfigs[0]
     key.legends[0].remove()
     key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False, columnspacing=1.2)
@@ -115,7 +116,7 @@ def difference_figure(
     figure = plot_gap_to_dense(
         shown.rename(columns={"difference": "gap"}),
         title=title,
-        label="Sparse minus dense (AUROC)",
+        label="Sparse − dense (AUROC)",
         xlabel="ResNet: depth, or depth and width",
     )
     for axis in figure.get_axes():
@@ -151,14 +152,12 @@ def sampling_note(wide: pd.DataFrame, differences: pd.DataFrame) -> str:
     error = wide.auroc_se.max()
     text = (
         f"Each AUROC compares {known} known test images with {unknown} OoD images "
-        f"({SETS.get(ood_set(wide), ood_set(wide))}). Its sampling error by DeLong is at most "
-        f"{error:.4f}."
+        f"({SETS.get(ood_set(wide), ood_set(wide))}). Its standard error for these images "
+        f"(DeLong) is at most {error:.4f}."
     )
-    rate = 100 * wide.fpr95_se.max()
-    text += f" That of FPR@95, binomial at a fixed threshold, is at most {rate:.1f} points."
     if differences.empty:
         return text
-    text += f" For a difference of two AUROCs it is at most {differences.se.max():.4f}"
+    text += f" That of a difference of two AUROCs is at most {differences.se.max():.4f}"
     if differences.se.max() > MARGINS["AUROC"]:
         return (
             f"{text}, more than the margin of {MARGINS['AUROC']:g}: what is said of the "
@@ -173,10 +172,15 @@ def energy_note(points: pd.DataFrame) -> str:
         return ""
     better = int((points["mean"] > 0).sum())
     low, high = points["mean"].min(), points["mean"].max()
-    return (
-        f"The energy score has the higher AUROC in {better} of {len(points)} cells; energy minus "
-        f"MSP lies between {low:.3f} and {high:.3f}.".replace("-", "−")
-    )
+    sure, known = int((points.low > 0).sum()), int(points.low.notna().sum())
+    text = (
+        f"The energy score has the higher AUROC in {better} of {len(points)} cells: energy minus "
+        f"MSP, the mean over seeds, lies between {low:.3f} and {high:.3f}."
+    ).replace("-", "−")
+    if not known:
+        return text
+    more = "the one cell" if known == 1 else f"the {known} cells"
+    return f"{text} Its 95 % interval lies above zero in {sure} of {more} with several seeds."
 
 
 def figure_table(wide: pd.DataFrame) -> pd.DataFrame:

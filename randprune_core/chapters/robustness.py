@@ -143,7 +143,9 @@ def reading_table(differences: pd.DataFrame, levels: dict[str, float], ratio: st
         here = (differences.kind == kind) & (differences.level == level)
         part = differences[here & (differences.ratio == ratio)]
         table = verdict_table(part, MARGINS["points"], shown_sparsities(part, ratio))
-        table.insert(0, "images", f"{KINDS[kind].split(',')[0]}, {level_text(kind, level)}")
+        table.insert(
+            0, "attack or noise", f"{KINDS[kind].split(',')[0]}, {level_text(kind, level)}"
+        )
         parts.append(table)
     return pd.concat(parts) if parts else pd.DataFrame()
 
@@ -161,7 +163,8 @@ def floor_note(curves: pd.DataFrame, classes: int) -> str:
     free = [KINDS[kind].split(",")[0] for kind, values in found.items() if not values]
     text = (
         "A level is on the floor where no recorded network is above chance by more than two "
-        f"standard errors: above {limit:.1f} %, for {classes} classes and {images:,.0f} images."
+        f"standard errors, that is above {limit:.1f} % for {classes} classes and {images:,.0f} "
+        "images."
     )
     if not names:
         return f"{text} No level is."
@@ -198,10 +201,11 @@ def pgd_finding(records: Records, curves: pd.DataFrame, classes: int, ratio: str
     )
     if not found:
         return f"The records allow no statement on robustness ({where})."
-    return f"{found}{_without_attack(curves, level, ratio)} ({where[0].upper()}{where[1:]}.)"
+    clean = _without_attack(records.runs, curves, level, ratio)
+    return f"{found}{clean} ({where[0].upper()}{where[1:]}.)"
 
 
-def _without_attack(curves: pd.DataFrame, level: float, ratio: str) -> str:
+def _without_attack(runs: pd.DataFrame, curves: pd.DataFrame, level: float, ratio: str) -> str:
     """The clean difference at the same sparsity, and the share of the clean accuracy that stays."""
     part = depths(curves[(curves.kind == "pgd") & curves.ratio.isin(["dense", ratio])])
     means = part.set_index(["model", "sparsity", "level"])["mean"]
@@ -211,12 +215,14 @@ def _without_attack(curves: pd.DataFrame, level: float, ratio: str) -> str:
     ]
     if not models:
         return ""
-    clean = listing(plus_minus(means[m, sparsity, 0.0] - means[m, 0.0, 0.0]) for m in models)
+    found = sparse_minus_dense(depths(runs), column("pgd", 0.0), 100.0)
+    found = found[(found.ratio == ratio) & (found.sparsity == sparsity)]
+    clean = listing(plus_minus(c.difference, c.low, c.high) for c in found.itertuples())
     kept = [
         listing(f"{means[m, s, level] / means[m, s, 0.0]:.0%}".replace("%", " %") for m in models)
         for s in (0.0, sparsity)
     ]
     return (
-        f" On the same images without an attack the difference is {clean} points. Of its accuracy "
-        f"there dense keeps {kept[0]} under the attack, {LABELS[ratio]} {kept[1]}."
+        f" On the same images without an attack the difference is {clean} points. Of its mean "
+        f"accuracy there dense keeps {kept[0]} under the attack, {LABELS[ratio]} {kept[1]}."
     )

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
 from ..theme import COLOURS, LABELS, WIDTH, model_label, use_theme
 from .attacked import Attacked
@@ -19,6 +21,7 @@ from .robustness import KINDS, UNITS, floor_levels, shown_sparsities
 NORMAL_95 = 1.96
 _LINES = ((0, (1, 1.2)), (0, (4, 1.5)), "-")
 _COLUMNS = 4  # panels side by side
+_ASIDE = 3.5  # points between two lines of differences, whose bars would lie on each other
 
 
 def accuracy_figure(
@@ -30,12 +33,15 @@ def accuracy_figure(
     `difference_figure`.
     """
     sunk = floor_levels(curves, classes)
+    shown = curves[curves.kind.isin(list(kinds)) & curves.ratio.isin(["dense", ratio])]
+    reach = shown.high.fillna(shown["mean"] + NORMAL_95 * shown.se)
+    top = 1.05 * max(reach.max(), 100 / classes) if len(shown) else None
 
     def draw(axis: Axes, part: pd.DataFrame, kind: str) -> None:
         axis.axhline(100 / classes, color="#777777", linestyle=":", linewidth=1)
         _shade(axis, curves.level[curves.kind == kind], sunk[kind])
         _draw_lines(axis, part, "mean", ratio)
-        axis.set_ylim(0, None)
+        axis.set_ylim(0, top)
 
     handles = [Line2D([], [], color="#777777", linestyle=":", label="chance")]
     return _panels(curves, kinds, ratio, draw, "Test accuracy (%)", title, handles)
@@ -50,13 +56,17 @@ def difference_figure(
 ) -> Figure:
     """A panel a model: sparse minus dense in points against the level, rows of panels a kind.
 
-    Bars with caps are intervals over seeds, thin ones 1.96 binomial errors of the images.
+    Bars with caps are intervals over seeds, thin ones 1.96 binomial errors of the images. Lines
+    stand a little beside each other.
     """
+    shown = differences[differences.ratio == ratio]
+    shown = shown[shown.sparsity.isin(shown_sparsities(shown, ratio))]
 
     def draw(axis: Axes, part: pd.DataFrame, kind: str) -> None:
         axis.axhline(0, color=COLOURS["dense"], linewidth=1)
         _shade(axis, differences.level[differences.kind == kind], sunk[kind])
-        _draw_lines(axis, part, "difference", ratio)
+        _draw_lines(axis, part, "difference", ratio, _ASIDE)
+        axis.set_ylim(*_reach(shown[shown.kind == kind]))
 
     label = "Sparse − dense (points)"
     return _panels(differences, kinds, ratio, draw, label, title, [])
@@ -68,7 +78,7 @@ def _panels(table, kinds, ratio, draw, label: str, title: str, handles: list) ->
     kinds = [kind for kind in kinds if kind in set(table.kind)] or list(kinds[:1])
     models = list(table.model.unique())
     columns, lines = min(max(len(models), 1), _COLUMNS), math.ceil(max(len(models), 1) / _COLUMNS)
-    heights = [0.55, *(0.5 + 1.75 * lines for _ in kinds)]
+    heights = [0.55, *(0.5 + 2.0 * lines for _ in kinds)]
     figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     key, *parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, kind in zip(parts, kinds, strict=True):
@@ -127,25 +137,45 @@ def _line_styles(table: pd.DataFrame, ratio: str) -> list[tuple[float, object]]:
 
 
 def _look(ratio: str, line: object) -> dict:
-    look = {"color": COLOURS[ratio], "linestyle": line, "linewidth": 1.4}
+    look = {"color": _colour(ratio, line), "linestyle": line, "linewidth": 1.4}
     marker = "o" if ratio == "dense" or line == "-" else {_LINES[0]: "^", _LINES[1]: "s"}[line]
     return look | {"marker": marker, "markersize": 4, "markeredgecolor": "white"}
 
 
-def _draw_lines(axis: Axes, part: pd.DataFrame, value: str, ratio: str) -> None:
+def _colour(ratio: str, line: object) -> object:
+    """The colour of a ratio, paler for a line that is not solid, that is for less sparsity."""
+    red, green, blue = to_rgb(COLOURS[ratio])
+    pale = {_LINES[0]: 0.6, _LINES[1]: 0.4}.get(line, 0.0)
+    return tuple(part + pale * (1 - part) for part in (red, green, blue))
+
+
+def _reach(table: pd.DataFrame) -> tuple[float, float]:
+    """Limits that hold zero and every bar of differences."""
+    error = NORMAL_95 * table.se
+    low = min(0, table.low.min(), (table.difference - error).min())
+    high = max(0, table.high.max(), (table.difference + error).max())
+    room = 0.05 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def _draw_lines(axis: Axes, part: pd.DataFrame, value: str, ratio: str, apart: float = 0.0) -> None:
     lines = [("dense", 0.0, "-")] + [(ratio, *style) for style in _line_styles(part, ratio)]
-    for name, sparsity, line in lines:
+    for place, (name, sparsity, line) in enumerate(lines):
         cells = part[(part.ratio == name) & (part.sparsity == sparsity)].sort_values("level")
         if cells.empty:
             continue
         x, y = cells.level.to_numpy(dtype=float), cells[value].to_numpy(dtype=float)
-        axis.errorbar(x, y, NORMAL_95 * cells.se, fmt="none", ecolor=COLOURS[name], elinewidth=0.7)
+        aside = (place - len(lines) / 2) * apart / 72  # dense, the first, has no differences
+        moved = axis.transData
+        if apart:
+            moved += ScaledTranslation(aside, 0, axis.figure.dpi_scale_trans)
+        bars = {"fmt": "none", "ecolor": _colour(name, line), "transform": moved}
+        axis.errorbar(x, y, NORMAL_95 * cells.se, elinewidth=0.7, **bars)
         known = cells.low.notna().to_numpy()
         if known.any():
             reach = np.stack([y - cells.low, cells.high - y])[:, known]
-            bars = {"fmt": "none", "ecolor": COLOURS[name], "elinewidth": 1.4, "capsize": 2}
-            axis.errorbar(x[known], y[known], reach, **bars)
-        axis.plot(x, y, **_look(name, line))
+            axis.errorbar(x[known], y[known], reach, elinewidth=1.6, capsize=2, **bars)
+        axis.plot(x, y, transform=moved, **_look(name, line))
 
 
 def example_figure(examples: Sequence[Attacked], places: Sequence[int]) -> Figure:

@@ -78,8 +78,8 @@ def curve_note(curves: pd.DataFrame) -> str:
     known = runs[[{"roc", "in", "out"} <= kinds for kinds in runs]]
     if known.empty:
         return (
-            f"None of the {len(runs)} runs shown has a recorded curve or histogram: of each, the "
-            "one point of its ROC curve that is recorded, where FPR@95 is read, is drawn."
+            f"None of these {len(runs)} runs has a recorded curve or histogram, so that nothing is "
+            "drawn here: of each ROC curve one point is known, the one where FPR@95 is read."
         )
     if len(known) == len(runs):
         return f"Each of the {len(runs)} runs shown has its recorded curve and histogram."

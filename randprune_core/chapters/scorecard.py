@@ -153,7 +153,7 @@ def table(verdicts: pd.DataFrame) -> pd.DataFrame:
                 "": row["claim"],
                 "claim": row["statement"],
                 "verdict": "cited only" if row["kind"] == "cited" else row["verdict"],
-                "decided by": "" if row["kind"] == "cited" else row["part"],
+                "part shown": "" if row["kind"] == "cited" else row["part"],
                 "effect": _effect(row),
                 "threshold": _threshold(row),
                 "runs": row["runs"],
@@ -169,7 +169,7 @@ def _effect(row: dict) -> str:
     text = f"{row['effect']:.{digits}f}"
     if not pd.isna(row["low"]):
         text += f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
-    return f"{text} {row['unit'].removeprefix('of ')}".replace("-", "−")
+    return f"{text} {row['unit']}".replace("-", "−")
 
 
 def figure_table(found: pd.DataFrame, records: Records) -> pd.DataFrame:
@@ -189,15 +189,27 @@ def paragraphs(verdicts: pd.DataFrame, parts: pd.DataFrame):
 
     blocks = []
     for row in verdicts.to_dict("records"):
-        reasons = parts[parts.claim == row["claim"]].why.drop_duplicates()
+        reasons = _reasons(parts[parts.claim == row["claim"]].why.drop_duplicates())
         behind = f", from {row['runs']} runs" if row["runs"] else ""
         chapter = CHAPTERS.get(row["claim"])
         place = f" ({{ref}}`{chapter}`)" if chapter else ""
+        verdict = "cited only" if row["kind"] == "cited" else row["verdict"]
         blocks.append(
-            f"**{row['claim']}. {row['statement']}: {row['verdict']}**{behind}{place}. "
-            f"{' '.join(reasons)}"
+            f"**{row['claim']}. {row['statement']}: {verdict}**{behind}{place}. {' '.join(reasons)}"
         )
     return Markdown("\n\n".join(blocks))
+
+
+def _reasons(why: Sequence[str]) -> list[str]:
+    """Reasons with what several share said once: that one seed decides nothing."""
+    shared = ", but one seed decides nothing."
+    if sum(reason.endswith(shared) for reason in why) < 2:
+        return list(why)
+    short = [
+        f"{reason.removesuffix(shared)} (one seed)." if reason.endswith(shared) else reason
+        for reason in why
+    ]
+    return [*short, "One seed decides nothing."]
 
 
 def draw(parts: pd.DataFrame, title: str = "") -> Figure:

@@ -146,7 +146,7 @@ def plot_settings(
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     figure.supxlabel(label, fontsize=9)
     if not models:
-        axes[0, 0].set(title="no run is recorded", xticks=[])
+        axes[0, 0].set(title="nothing to compare is recorded", xticks=[])
     for row, sparsity in zip(axes, levels, strict=False):
         for axis, model in zip(row, models, strict=True):
             mine = cells[cells.model == model]

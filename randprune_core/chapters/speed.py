@@ -187,9 +187,12 @@ def findings(speed: pd.DataFrame) -> list[str]:
             f"On the {'CPU' if device == 'cpu' else 'GPU'} ({facts.get('device', device)}, "
             f"{engine.precision}) one run of the engine trains {engine.ratio_to_plain:.2f} times "
             f"and a sweep {sweep.ratio_to_plain:.2f} times as many images as the plain loop. "
+            f"With the engine's data and layout `torch.nn.utils.prune` trains "
+            f"{rows.loc['torch_prune'].ratio_to_plain:.2f} times as many. "
             f"Masks cost {100 * (1 - engine.images_per_second / dense.images_per_second):.1f} % "
             f"of the dense run's speed. The sweep reaches {100 * sweep.share_of_matmul:.0f} % of "
-            f"the matrix product's rate, {_rate(facts)}, which no exact convolution passes."
+            f"the matrix product's rate, {_rate(facts)}: the bound for a convolution that does "
+            "all of its multiply-accumulates."
         )
     missing = [device for device in DEVICES if device not in set(speed.device)]
     if missing:
@@ -227,5 +230,26 @@ def growth_sentence(scaling: pd.DataFrame) -> str:
         return "How the time grows is not measured yet."
     return (
         "The time of a step grows with the number of multiply-accumulates to "
-        f"{listing(parts)}; the power 1 would be in proportion."
+        f"{listing(parts)}; the power 1 would be in proportion. Each power is the slope of a "
+        "straight line through the few points of the figure, and has no interval."
     )
+
+
+def at_once_sentence(scaling: pd.DataFrame) -> str:
+    """What most runs at once gain over one alone; more than their number is said to be error."""
+    sentences = []
+    at_once = scaling[scaling.grows == "runs_at_once"]
+    for device, line in at_once.groupby("device", sort=False):
+        alone, most = (line.iloc[i()] for i in (line.runs_at_once.argmin, line.runs_at_once.argmax))
+        count = int(most.runs_at_once)
+        if count > 1:
+            gain = count * alone.seconds_per_step / most.seconds_per_step
+            where = "the CPU" if device == "cpu" else "the GPU"
+            text = f"On {where}, {count} runs at once make {gain:.2f} times the steps of one run"
+            if gain > count:
+                text += (
+                    f". Runs do not help each other: what is above {count} times is error of the "
+                    "measurement"
+                )
+            sentences.append(f"{text}.")
+    return " ".join(sentences)

@@ -127,7 +127,7 @@ def finding(records: Records, differences: pd.DataFrame, which: Sequence[str]) -
         )
     parts = []
     for name, part in found.groupby("ratio", sort=False):
-        changes = listing(_signed(change) for change in part.difference)
+        changes = listing(_signed(row.difference, row.low, row.high) for row in part.itertuples())
         models = listing(model_label(model) for model in part.model)
         parts.append(f"{label(name)} by {changes} points ({models})")
     text = (
@@ -144,9 +144,9 @@ def finding(records: Records, differences: pd.DataFrame, which: Sequence[str]) -
     )
 
 
-def _signed(value: float) -> str:
-    text = plus_minus(value)
-    return text if text.startswith("−") or text == "0.0" else f"+{text}"
+def _signed(value: float, low: float, high: float) -> str:
+    text = plus_minus(value, low, high)
+    return text if text.startswith(("−", "0.0")) else f"+{text}"
 
 
 def curves(records: Records) -> pd.DataFrame:
@@ -173,7 +173,7 @@ def curves(records: Records) -> pd.DataFrame:
 def recovery(lines: pd.DataFrame, configs: Sequence[RunConfig]) -> str:
     """One sentence on what late pruning does to validation accuracy at once, and what comes back.
 
-    `lines` is as from `curves`; the empty string where no late pruning is recorded.
+    `lines` is as from `curves`; says so where no late pruning is recorded.
     """
     starts = {setting(config): pruning_epoch(config) for config in configs}
     late = lines[lines.ratio.isin([f"{ratio}:{time}" for ratio in RATIOS for time in TIMES])]
@@ -186,7 +186,14 @@ def recovery(lines: pd.DataFrame, configs: Sequence[RunConfig]) -> str:
             f"{model_label(model)} pruned {label(name)} has {at[start]:.1f} percent before, "
             f"{at[start + 1]:.1f} after the first sparse epoch and {at.iloc[-1]:.1f} at the end"
         )
-    return f"In validation accuracy, {'; '.join(parts)}." if parts else ""
+    if not parts:
+        return (
+            "No network that is pruned during or after training is recorded yet, so that nothing "
+            "can be said of it here."
+        )
+    seeds = int(late.n.min())
+    means = f"means over {seeds} seeds, with the bands of the figure" if seeds > 1 else "one seed"
+    return f"In validation accuracy, {'; '.join(parts)} ({means})."
 
 
 def watch_rules() -> pd.DataFrame:
