@@ -1,5 +1,6 @@
 """The built book in a real browser: every page opened once, wide and narrow, light and dark."""
 
+import contextlib
 import functools
 import gzip
 import http.server
@@ -39,6 +40,10 @@ class WebServer(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def handle(self):
+        with contextlib.suppress(ConnectionError):  # the browser has gone on to another page
+            super().handle()
 
     def do_GET(self):
         file = self.translate_path(self.path)
