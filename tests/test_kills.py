@@ -27,7 +27,7 @@ def test_a_sweep_killed_20_times_at_random_ends_with_the_records_of_one_left_alo
 ):
     draw, store, kills, halfway = random.Random(0), tmp_path / "results", 0, 0
     while kills < 20:
-        kills += kill_at_random(start(store), store, draw)
+        kills += kill_at_random(start(store, workers=1 + kills % 2), store, draw)
         halfway += any(store.glob("checkpoints/*.pt"))
         found = records(store)  # no record is half written, at any moment
         assert found == {name: undisturbed[name] for name in found}
