@@ -20,7 +20,7 @@ STAMP := $(VENV)/.installed-$(LOCK)
 CLUSTER := $(wildcard requirements-cluster.txt)
 CLUSTER_LOCK := $(shell cat requirements.txt constraints.txt $(CLUSTER) | cksum | tr ' ' -)
 CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
-# The file that takes longest is begun first; most of these tests wait for other processes.
+# The file that takes longest is begun first.
 LONGEST := tests/test_kills.py
 
 # One thread a process: two processes run side by side, and results depend on the thread count.
@@ -51,7 +51,7 @@ test: $(STAMP) ## run the tests, then every notebook against its stored outputs
 		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
 
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
 		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
