@@ -59,6 +59,18 @@ def run(store: Path, *arguments: str, **options) -> tuple[int, str, str]:
     return process.returncode, out, error
 
 
+def run_code(store: Path, code: str, **options) -> subprocess.CompletedProcess:
+    """A process of its own that runs this code, which may import what the tests share."""
+    search = os.pathsep.join((str(paths.ROOT), str(Path(__file__).parent)))
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(store) | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
 def kill(process: subprocess.Popen) -> bool:
     """SIGKILL the whole process group; whether it was still running."""
     alive = process.poll() is None

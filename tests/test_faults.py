@@ -10,7 +10,6 @@ import hashlib
 import http.server
 import io
 import json
-import os
 import random
 import resource
 import subprocess
@@ -19,7 +18,6 @@ import tarfile
 import threading
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +29,7 @@ from fault_tools import (
     left_behind,
     records,
     run,
+    run_code,
     start,
 )
 
@@ -95,14 +94,7 @@ def test_a_disk_that_is_full_when_the_record_is_written_leaves_no_half_record(st
         "from randprune_core.runs import write_record\n"
         "write_record(made_up_record(tiny()))"
     )
-    search = os.pathsep.join((str(paths.ROOT), str(Path(__file__).parent)))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(store) | {"PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-        preexec_fn=limited(700),
-    )
+    done = run_code(store, code, preexec_fn=limited(700))
     last = done.stderr.splitlines()[-1]
     assert "CannotWrite: cannot write" in last and f"{run_id(tiny())}.json: File too large" in last
     assert files_under(store) == [f"runs/digits/{earlier.name}"]
@@ -361,13 +353,7 @@ sys.exit(__main__.main(["sweep", "depth", "--device", "cpu", "--workers", "1"]))
 
 @pytest.mark.faults
 def test_a_run_whose_loss_is_no_number_is_noted_shown_and_does_not_stop_the_sweep(store, survived):
-    search = os.pathsep.join((str(paths.ROOT), str(Path(__file__).parent)))
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_ONE_THAT_DIVERGES],
-        env=environment(store) | {"PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-    )
+    done = run_code(store, WITH_ONE_THAT_DIVERGES)
     diverged = run_id(tiny(lr=1e30, seed_init=7))
     assert done.returncode == 1, done.stderr
     assert done.stdout == "2 trained, 0 were recorded before, 1 failed, 0 not finished\n"
