@@ -91,9 +91,12 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--steps", type=int, default=6, help="timed steps, a multiple of 6")
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument(
+        "--threads", nargs="+", type=int, help="default: 1, and on a CPU as many as it has cores"
+    )
     options = parser.parse_args()
     device = pick_device(options.device)
-    threads = (1,) if device.type == "cuda" else (1, os.cpu_count())
+    threads = options.threads or ((1,) if device.type == "cuda" else (1, os.cpu_count()))
     table = []
     with cifar_at_hand() as variant, arithmetic(), tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # compiled anew, not taken from a cache

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from machine import cifar_at_hand, save_description, save_rows
-from training_speed import Engine, Processes, SideBySide
+from training_speed import Engine, SideBySide, sweep_on_cores
 
 from randprune_core import paths
 from randprune_core.config import RunConfig, config_to_dict, run_id
@@ -32,35 +32,29 @@ WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-
 STEPS = 3
 
 
-def seconds_per_step(case, repetitions: int) -> float:
-    case.steps(2 * STEPS)
-    times = []
-    for _ in range(repetitions):
-        started = time.perf_counter()
-        case.steps(STEPS)
-        times.append((time.perf_counter() - started) / STEPS)
-    return statistics.median(times)
+def seconds_per_step(cases: dict, repetitions: int) -> dict:
+    """Median seconds of each case; cases take turns, so that a slow machine slows them all."""
+    times = {name: [] for name in cases}
+    for repetition in range(repetitions + 1):
+        for name, case in cases.items():
+            started = time.perf_counter()
+            case.steps(STEPS)
+            if repetition:  # the first is to warm up
+                times[name].append((time.perf_counter() - started) / STEPS)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
     """A row a network: depth at 16 filters, then width at 20 layers."""
-    rows, seconds = [], {}
+    cases = {
+        model: Engine(RunConfig(model=model, **common), device)
+        for model in dict.fromkeys((*depths, *WIDTHS))
+    }
+    seconds = seconds_per_step(cases, repetitions)
+    rows = []
     for grows, models in (("depth", depths), ("width", WIDTHS)):
         for model in models:
-            if model not in seconds:
-                case = Engine(RunConfig(model=model, **common), device)
-                seconds[model] = seconds_per_step(case, repetitions)
-            rows.append(
-                {
-                    "grows": grows,
-                    "model": model,
-                    "runs_at_once": 1,
-                    "device": device.type,
-                    "precision": common["precision"],
-                    "seconds_per_step": seconds[model],
-                    "macs": network_macs(model),
-                }
-            )
+            rows.append(_row(grows, model, 1, common, device, seconds[model]))
             print(f"{grows:>8} {model:<14} {1000 * seconds[model]:8.1f} ms a step")
     return rows
 
@@ -68,24 +62,26 @@ def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
 def at_once_rows(common: dict, device, repetitions: int, counts) -> list[dict]:
     """A row a number of ResNet-20 runs at once; the time is that in which all make a step."""
     config, rows = RunConfig(model="resnet-20", **common), []
-    for count in counts:
-        case = Processes(config, count)
-        if device.type == "cuda":
-            case = SideBySide(config, device, count)
-        seconds = seconds_per_step(case, repetitions)
+    if device.type == "cuda":
+        cases = {count: SideBySide(config, device, count) for count in counts}
+    else:
+        cases = {count: sweep_on_cores(config, count) for count in counts}
+    for count, seconds in seconds_per_step(cases, repetitions).items():
         print(f" at once {count:<14} {1000 * seconds:8.1f} ms for a step of each")
-        rows.append(
-            {
-                "grows": "runs_at_once",
-                "model": "resnet-20",
-                "runs_at_once": count,
-                "device": device.type,
-                "precision": common["precision"],
-                "seconds_per_step": seconds,
-                "macs": network_macs("resnet-20"),
-            }
-        )
+        rows.append(_row("runs_at_once", "resnet-20", count, common, device, seconds))
     return rows
+
+
+def _row(grows: str, model: str, count: int, common: dict, device, seconds: float) -> dict:
+    return {
+        "grows": grows,
+        "model": model,
+        "runs_at_once": count,
+        "device": device.type,
+        "precision": common["precision"],
+        "seconds_per_step": seconds,
+        "macs": network_macs(model),
+    }
 
 
 def peak_memory(model: str, common: dict) -> float:
@@ -138,7 +134,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--deepest", type=int, default=110, help="depth of the largest network")
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--records", type=int, default=10_000, help="largest store to load")
     options = parser.parse_args()
     device = pick_device(options.device)

@@ -13,6 +13,8 @@ import argparse
 import multiprocessing
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -161,16 +163,18 @@ def synchronize(device: torch.device) -> None:
 
 
 class Processes:
-    """One single-threaded process a core, each with a run of its own, as a sweep has them."""
+    """Processes that each make a case and take its steps at the same time, as a sweep has them.
 
-    def __init__(self, config: RunConfig, count: int):
+    What a case sets for its whole process, as the engine does with freed memory, stays there.
+    """
+
+    def __init__(self, make: Callable, count: int = 1):
         context = multiprocessing.get_context("spawn")
         self.pipes = []
-        with worker_environment():
-            for _ in range(count):
-                ours, theirs = context.Pipe()
-                context.Process(target=serve, args=(config, theirs), daemon=True).start()
-                self.pipes.append(ours)
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            context.Process(target=serve, args=(make, theirs), daemon=True).start()
+            self.pipes.append(ours)
         for pipe in self.pipes:
             pipe.recv()
 
@@ -185,14 +189,24 @@ class Processes:
             pipe.send(0)
 
 
-def serve(config: RunConfig, pipe) -> None:
-    one_thread()
+def serve(make: Callable, pipe) -> None:
     with arithmetic():
-        case = Engine(config, torch.device("cpu"))
+        case = make()
         pipe.send("ready")
         while count := pipe.recv():
             case.steps(count)
             pipe.send("done")
+
+
+def engine_on_a_core(config: RunConfig) -> Engine:
+    one_thread()
+    return Engine(config, torch.device("cpu"))
+
+
+def sweep_on_cores(config: RunConfig, count: int) -> Processes:
+    """One single-threaded process for each of `count` runs."""
+    with worker_environment():
+        return Processes(partial(engine_on_a_core, config), count)
 
 
 def images_per_second(case, config: RunConfig, steps: int, runs: int) -> float:
@@ -204,15 +218,17 @@ def images_per_second(case, config: RunConfig, steps: int, runs: int) -> float:
 
 def make_cases(config: RunConfig, dense: RunConfig, device: torch.device) -> dict:
     """Every case with the number of runs that it trains at the same time."""
-    cases = {
-        "plain": (Plain(config, device), 1),
-        "torch_prune": (TorchPrune(config, device), 1),
-        "engine": (Engine(config, device), 1),
-        "engine_dense": (Engine(dense, device), 1),
+    makers = {
+        "torch_prune": partial(TorchPrune, config, device),
+        "engine": partial(Engine, config, device),
+        "engine_dense": partial(Engine, dense, device),
     }
+    cases = {"plain": (Plain(config, device), 1)}
     if device.type == "cpu":
         cores = multiprocessing.cpu_count()
-        return cases | {"sweep": (Processes(config, cores), cores)}
+        cases |= {name: (Processes(make), 1) for name, make in makers.items()}
+        return cases | {"sweep": (sweep_on_cores(config, cores), cores)}
+    cases |= {name: (make(), 1) for name, make in makers.items()}
     return cases | {f"sweep {k}": (SideBySide(config, device, k), k) for k in SIDE_BY_SIDE}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data_files import CLASSES, DataError, give_memory_back, identify
+from .data_files import CLASSES, DataError, Encoded, give_memory_back, identify
 from .paths import data_root
 
 OOD_SETS = {"digits": ("photos",), "cifar10": ("cifar100",), "cifar100": ("cifar10",)}
@@ -85,7 +85,7 @@ def load_dataset(name: str, variant: str | None = None) -> Dataset:
 def load_ood_images(name: str) -> dict[str, Tensor]:
     """The out-of-distribution images of a training set: {set name: (n, 3, side, side) uint8}."""
     return {
-        other: _photo_patches() if other == "photos" else load_dataset(other).test_images
+        other: _photo_patches() if other == "photos" else _test_images(other, str(data_root()))
         for other in OOD_SETS[name]
     }
 
@@ -102,28 +102,37 @@ def _load(name: str, root: str) -> Dataset:
 def _load_cifar(name: str) -> Dataset:
     found = identify(name)
     encoded = found.encoded
-    images, labels = {}, {}
-    for split in ("train", "test"):
-        pixels = encoded.decode(encoded.images[split], f"{name} {split}")
-        images[split] = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last in memory
-        labels[split] = torch.from_numpy(encoded.labels[split])
-        classes = CLASSES[name]
-        if len(labels[split]) == 0 or not 0 <= labels[split].min() <= labels[split].max() < classes:
-            raise DataError(
-                f"{name} {split}: labels must be in [0, {classes}), one an image; "
-                f"found {len(labels[split])} labels outside or none: the data is damaged"
-            )
+    train, test = (_read_split(name, encoded, split) for split in ("train", "test"))
     return Dataset(
         name,
         found.variant,
         encoded.source,
         found.fingerprint,
         CLASSES[name],
-        images["train"],
-        labels["train"],
-        images["test"],
-        labels["test"],
+        *train,
+        *test,
     )
+
+
+@lru_cache(maxsize=4)
+def _test_images(name: str, root: str) -> Tensor:
+    """The test images alone: CIFAR's training images are 150 MB and seconds of decoding."""
+    images, _ = _read_split(name, identify(name).encoded, "test")
+    give_memory_back()
+    return images
+
+
+def _read_split(name: str, encoded: Encoded, split: str) -> tuple[Tensor, Tensor]:
+    """Images, channels last in memory, and labels of a split; raises `DataError`."""
+    pixels = encoded.decode(encoded.images[split], f"{name} {split}")
+    labels = torch.from_numpy(encoded.labels[split])
+    classes = CLASSES[name]
+    if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < classes:
+        raise DataError(
+            f"{name} {split}: labels must be in [0, {classes}), one an image; "
+            f"found {len(labels)} labels outside or none: the data is damaged"
+        )
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
 
 
 def _load_digits() -> Dataset:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from . import data, dynamic, gradients, masks, metrics, models
 from .config import RunConfig, pruning_epoch
 from .optimizer import SGD
-from .placement import dataset_on, memory_format
+from .placement import dataset_on, keep_freed_memory, memory_format
 from .protocol import draw_masks, epoch_plan, learning_rate
 
 GRADIENT_SLICES = 10
@@ -54,6 +54,8 @@ class Run:
         self.config, self.device = config, device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._load_data()
+        if device.type == "cpu":
+            keep_freed_memory()
         with self.on_stream():
             self._build()
             self._prepare_steps()

@@ -197,16 +197,8 @@ _KILLED = (
 )
 
 
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**33),
-    "MALLOC_TOP_PAD_": str(2**29),
-}
-"""What worker processes inherit: one thread each, and freed memory kept for the next step.
-
-Handing large blocks back to the system after every step costs 10 % of the images a second.
-"""
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+"""What worker processes inherit: one thread each."""
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from randprune_core import paths
+from randprune_core.precision import native_precision
 
 pytestmark = pytest.mark.slow
 
@@ -15,12 +16,14 @@ TINY_RUN = {
     "training_speed": ["--model", "resnet-8", "--batch", "8", "--steps", "6"],
     "granularity": ["--models", "resnet-8", "--batch", "4"],
     "scaling": ["--batch", "2", "--records", "100", "--deepest", "8"],
+    "compiled": ["--model", "resnet-8", "--batch", "8", "--threads", "1"],
+    "precision": ["--ratios", "dense", "--seeds", "0", "--epochs", "1", "--train-images", "256"],
 }
 
 
 @pytest.fixture(scope="module")
 def benchmarks(tmp_path_factory):
-    """The folder that both benchmarks wrote into, at the smallest size and on noise."""
+    """The folder that all benchmarks wrote into, at the smallest size and on noise."""
     import os
 
     folder = tmp_path_factory.mktemp("results")
@@ -31,7 +34,8 @@ def benchmarks(tmp_path_factory):
     (folder / "runs" / "cifar10").symlink_to(source)
     for name, options in TINY_RUN.items():
         script = str(paths.ROOT / "benchmarks" / f"{name}.py")
-        command = [sys.executable, script, *options, "--device", "cpu", "--repetitions", "1"]
+        command = [sys.executable, script, *options, "--device", "cpu"]
+        command += [] if name == "precision" else ["--repetitions", "1"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return folder / "benchmarks"
@@ -52,6 +56,21 @@ def test_scaling_writes_networks_runs_at_once_and_sizes_of_the_store(benchmarks)
     assert set(table.grows) == {"depth", "width", "runs_at_once"}
     assert (table.seconds_per_step > 0).all()
     assert pd.read_csv(benchmarks / "load_runs.csv").records.tolist() == [100]
+
+
+def test_compiled_writes_the_step_as_it_is_and_compiled(benchmarks):
+    table = pd.read_csv(benchmarks / "compiled.csv")
+    assert list(table["case"]) == ["eager", "compiled"]
+    assert table.first_epoch_seconds[1] > table.first_epoch_seconds[0]
+    assert table.ratio_to_eager[0] == 1 and (table.images_per_second > 0).all()
+
+
+def test_precision_trains_a_run_in_both_and_says_how(benchmarks):
+    table = pd.read_csv(benchmarks / "precision.csv").set_index("precision")
+    assert set(table.index) == {"float32", "bfloat16"} and table.accuracy.between(0, 1).all()
+    assert table.arithmetic["float32"] == "native"
+    native = native_precision("cpu") == "bfloat16"
+    assert table.arithmetic["bfloat16"] == ("native" if native else "emulated")
 
 
 def test_the_machine_is_described(benchmarks):

@@ -27,6 +27,7 @@ def offline(monkeypatch):
     monkeypatch.setattr(CIFAR10, "download", no_network)  # CIFAR100 inherits it
     yield
     data._load.cache_clear()
+    data._test_images.cache_clear()
 
 
 @pytest.fixture
@@ -464,6 +465,18 @@ def test_cifar_sets_are_each_others_ood_set(known_copy):
         images = load_ood_images(name)
         assert list(images) == [other]
         assert torch.equal(images[other], load_dataset(other).test_images)
+
+
+def test_of_an_ood_set_the_training_images_are_not_decoded(known_copy, monkeypatch):
+    decoded = []
+    read = data._read_split
+    monkeypatch.setattr(
+        data,
+        "_read_split",
+        lambda name, encoded, split: decoded.append(split) or read(name, encoded, split),
+    )
+    load_ood_images("cifar10")
+    assert decoded == ["test"]
 
 
 def test_a_missing_ood_set_is_named(known_copy):

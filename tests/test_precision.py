@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from randprune_core import precision
+from randprune_core import paths, precision
 from randprune_core.precision import full_float32, native_precision
 
 BACKENDS = (
@@ -82,3 +82,24 @@ def test_auto_is_the_cpu_where_cuda_cannot_be_used(monkeypatch, driver):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="'tpu' is not known"):
         native_precision("tpu")
+
+
+def test_emulated_bfloat16_rounds_the_exact_sums_of_convolutions_once(monkeypatch):
+    monkeypatch.syspath_prepend(str(paths.ROOT / "benchmarks"))
+    from precision import Float32Sums
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = (4, 16, 8, 8), (32, 16, 3, 3), (4, 32, 8, 8)
+    image, weight, gradient = (torch.randn(s, generator=generator).bfloat16() for s in shapes)
+    results = []
+    for dtype in (torch.bfloat16, torch.float64):
+        x, w = (part.to(dtype).detach().requires_grad_() for part in (image, weight))
+        with Float32Sums():
+            y = torch.nn.functional.conv2d(x, w, padding=1)
+            y.backward(gradient.to(dtype))
+        results.append((y.detach(), x.grad, w.grad))
+    for emulated, exact in zip(*results, strict=True):
+        assert emulated.dtype == torch.bfloat16 and exact.dtype == torch.float64
+        off = (emulated.double() - exact).abs()
+        # Half a unit in the last place of a number of 8 bits, and a little for the float32 sums.
+        assert (off <= exact.abs() * 2**-8 * 1.01 + 1e-5).all()

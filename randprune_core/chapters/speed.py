@@ -29,6 +29,9 @@ _COLUMNS = {
     "share_of_matmul",
     "scaling": "grows model runs_at_once device precision seconds_per_step macs",
     "load_runs": "records seconds device",
+    "compiled": "case device model precision threads first_epoch_seconds images_per_second "
+    "ratio_to_eager epochs_to_win_back",
+    "precision": "model ratio sparsity seed precision arithmetic device record accuracy ece",
 }
 _COLOURS = {"plain": "#777777", "torch_prune": "#E69F00", "sweep": "#009E73"}
 _ENGINE = "#0072B2"
@@ -232,6 +235,17 @@ def growth_sentence(scaling: pd.DataFrame) -> str:
         "The time of a step grows with the number of multiply-accumulates to "
         f"{listing(parts)}; the power 1 would be in proportion. Each power is the slope of a "
         "straight line through the few points of the figure, and has no interval."
+    )
+
+
+def memory_sentence(device: str = "auto") -> str:
+    """What the largest network that was timed on a CPU held of its memory at most."""
+    facts = machines("scaling").get("cpu", {}) if device in ("auto", "cpu") else {}
+    if "peak_mib" not in facts:
+        return ""
+    return (
+        f"A process that trains {model_label(facts['largest'])} on the CPU holds at most "
+        f"{facts['peak_mib']:,} MiB."
     )
 
 
