@@ -8,10 +8,11 @@ Writes `results/benchmarks/scaling.csv`, a row a network or number of runs at on
 
 import argparse
 import copy
-import multiprocessing
+import json
 import os
-import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -84,21 +85,23 @@ def _row(grows: str, model: str, count: int, common: dict, device, seconds: floa
     }
 
 
+PEAK = """
+import json, resource, sys
+from randprune_core.config import RunConfig
+from randprune_core.engine import Run, pick_device
+from randprune_core.training import arithmetic
+with arithmetic():
+    Run(RunConfig(**json.loads(sys.argv[1])), pick_device("cpu")).start_epoch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
 def peak_memory(model: str, common: dict) -> float:
-    """MiB that a process of its own holds at most while it trains a network on the CPU."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    config = RunConfig(model=model, **common)
-    process = context.Process(target=_report_peak, args=(config, theirs))
-    process.start()
-    process.join()
-    return ours.recv()
-
-
-def _report_peak(config: RunConfig, pipe) -> None:
-    with arithmetic():
-        Engine(config, pick_device("cpu")).steps(STEPS)
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024)
+    """MiB that a process of its own, which imports no more, holds at most while it trains."""
+    config = json.dumps({"model": model} | common)
+    command = [sys.executable, "-c", PEAK, config]
+    done = subprocess.run(command, cwd=paths.ROOT, check=True, capture_output=True, text=True)
+    return int(done.stdout) / 1_024
 
 
 def store_rows(most: int, device: str) -> list[dict]:
@@ -148,7 +151,8 @@ def main() -> None:
         depths = [model for model in DEPTHS if int(model.split("-")[1]) <= options.deepest]
         rows = network_rows(depths, common, device, options.repetitions)
         rows += at_once_rows(common, device, options.repetitions, counts)
-        facts = {"largest": depths[-1], "peak_mib": round(peak_memory(depths[-1], common))}
+        facts = {"largest": depths[-1], "batch": options.batch, "precision": common["precision"]}
+        facts["peak_mib"] = round(peak_memory(depths[-1], common))
         print(f"{depths[-1]} at batch {options.batch}: {facts['peak_mib']} MiB")
     print(save_rows("scaling", rows, device.type))
     print(save_rows("load_runs", store_rows(options.records, device.type), device.type))

@@ -76,7 +76,8 @@ def test_a_seed_in_one_precision_only_is_no_pair_and_one_pair_is_one_seed():
 
 def test_the_memory_of_the_largest_network_is_named(store):
     paths.BENCHMARKS.mkdir(parents=True)
-    facts = {"scaling": {"cpu": {"largest": "resnet-110", "peak_mib": 1234}}}
-    (paths.BENCHMARKS / "machines.json").write_text(json.dumps(facts))
-    assert "ResNet-110 on the CPU holds at most 1,234 MiB" in speed.memory_sentence()
+    facts = {"largest": "resnet-110", "batch": 128, "precision": "float32", "peak_mib": 1234}
+    (paths.BENCHMARKS / "machines.json").write_text(json.dumps({"scaling": {"cpu": facts}}))
+    text = "ResNet-110 on the CPU in float32, at batch 128, holds at most 1,234 MiB."
+    assert text in speed.memory_sentence()
     assert speed.memory_sentence("cuda") == ""

@@ -1,5 +1,9 @@
 """The engine's own parts: devices, memory layout, and a step that can be captured and replayed."""
 
+import os
+import platform
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import tiny
@@ -7,6 +11,7 @@ from conftest import tiny
 from randprune_core import engine
 from randprune_core.engine import Run, pick_device
 from randprune_core.models import build_model
+from randprune_core.placement import keep_freed_memory
 
 CPU = torch.device("cpu")
 
@@ -37,6 +42,20 @@ def test_narrow_strided_shortcuts_are_kept_from_channels_last_on_a_cpu(model, ex
     network = build_model(model)
     assert engine.memory_format(network, CPU) == expected
     assert engine.memory_format(network, torch.device("cuda")) == torch.channels_last
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_memory_that_is_freed_stays_with_the_process():
+    keep_freed_memory()
+    block = torch.ones(2**24)  # 64 MiB, which glibc hands back at once if nobody tells it
+    held = resident_bytes()
+    del block
+    assert resident_bytes() > held - 2**20
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 # --- the way of a GPU, rehearsed on a CPU ----------------------------------------------------

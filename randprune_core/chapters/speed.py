@@ -244,7 +244,8 @@ def memory_sentence(device: str = "auto") -> str:
     if "peak_mib" not in facts:
         return ""
     return (
-        f"A process that trains {model_label(facts['largest'])} on the CPU holds at most "
+        f"A process that trains {model_label(facts['largest'])} on the CPU in "
+        f"{facts['precision']}, at batch {facts['batch']}, holds at most "
         f"{facts['peak_mib']:,} MiB."
     )
 
