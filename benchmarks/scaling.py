@@ -86,14 +86,16 @@ def _row(grows: str, model: str, count: int, common: dict, device, seconds: floa
 
 
 PEAK = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 from randprune_core.config import RunConfig
 from randprune_core.engine import Run, pick_device
 from randprune_core.training import arithmetic
 with arithmetic():
     Run(RunConfig(**json.loads(sys.argv[1])), pick_device("cpu")).start_epoch()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
+# Not getrusage: its maximum begins with what the process that started this one held.
 
 
 def peak_memory(model: str, common: dict) -> float:

@@ -254,7 +254,8 @@ def _batches(path: Path, label_column: str) -> Iterator:
                 "CIFAR; fetch it again"
             )
         unpacked = 0
-        for batch in file.iter_batches(_BATCH_ROWS, columns=["img", label_column], use_threads=False):
+        columns = ["img", label_column]  # one thread: each keeps tens of MB of what it has freed
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
             unpacked += batch.nbytes
             if unpacked > MOST_BYTES:
                 raise DataError(f"{path}: holds more than {MOST_BYTES:,} bytes; fetch it again")
