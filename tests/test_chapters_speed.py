@@ -65,10 +65,21 @@ def test_the_sentences_give_ratios_the_price_of_masks_and_the_bound(measured):
     cpu, missing = speed.findings(training("cpu"))
     assert "a CPU, bfloat16" in cpu
     assert "1.94 times" in cpu and "3.00 times" in cpu
-    assert "Masks cost 3.0 %" in cpu and "75 % of the matrix product's rate, 1,234 GFLOP" in cpu
+    assert (
+        "trains 0.97 times as many as the dense one" in cpu
+        and "75 % of the matrix product's rate, 1,234 GFLOP" in cpu
+    )
     assert "`torch.nn.utils.prune` trains 1.50 times" in cpu
     assert missing == "Nothing is measured on cuda yet."
     assert "4.0 times the plain loop on cpu" in speed.bound_sentence(training("cpu"))
+
+
+def test_pairs_of_the_repetitions_decide_on_the_price_of_masks_where_they_are_noted(measured):
+    path = paths.BENCHMARKS / "machines.json"
+    machines = json.loads(path.read_text())
+    machines["training_speed"]["cpu"]["sparse_to_dense"] = 1.004
+    path.write_text(json.dumps(machines))
+    assert "trains 1.00 times as many as the dense one" in speed.findings(training("cpu"))[0]
 
 
 def test_bars_are_as_long_as_the_rates_and_the_bound_is_right_of_them(measured):
