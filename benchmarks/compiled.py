@@ -28,9 +28,11 @@ from randprune_core.training import arithmetic
 class CompiledRun(Run):
     """A run whose network is compiled, forward and backward; its step is the engine's."""
 
+    backend = "inductor"
+
     @cached_property
     def network(self):
-        return torch.compile(self.model)
+        return torch.compile(self.model, backend=self.backend)
 
 
 class Compiled(Engine):
@@ -94,7 +96,9 @@ def main() -> None:
     parser.add_argument(
         "--threads", nargs="+", type=int, help="default: 1, and on a CPU as many as it has cores"
     )
+    parser.add_argument("--backend", default="inductor", help="of torch.compile")
     options = parser.parse_args()
+    CompiledRun.backend = options.backend
     device = pick_device(options.device)
     threads = options.threads or ((1,) if device.type == "cuda" else (1, os.cpu_count()))
     table = []

@@ -15,6 +15,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -164,50 +165,62 @@ def synchronize(device: torch.device) -> None:
 
 
 class Processes:
-    """Processes that each make a case and take its steps at the same time, as a sweep has them.
+    """One case of processes of its own, that take their steps at the same time, as a sweep does.
 
     What a case sets for its whole process, as the engine does with freed memory, stays there.
     """
 
-    def __init__(self, make: Callable, count: int = 1):
-        context = multiprocessing.get_context("spawn")
-        self.pipes = []
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            context.Process(target=serve, args=(make, theirs), daemon=True).start()
-            self.pipes.append(ours)
-        for pipe in self.pipes:
-            pipe.recv()
+    def __init__(self, pipes: list, case: str):
+        self.pipes, self.case = pipes, case
 
     def steps(self, count: int) -> None:
         for pipe in self.pipes:
-            pipe.send(count)
+            pipe.send((self.case, count))
         for pipe in self.pipes:
             pipe.recv()
 
-    def __del__(self):
-        for pipe in self.pipes:
-            pipe.send(0)
+
+def start(make: Callable[[], dict], count: int = 1) -> list:
+    """Pipes to `count` new processes that each hold the cases that `make` makes."""
+    context = multiprocessing.get_context("spawn")
+    pipes = []
+    for _ in range(count):
+        ours, theirs = context.Pipe()
+        context.Process(target=serve, args=(make, theirs), daemon=True).start()
+        pipes.append(ours)
+    for pipe in pipes:
+        pipe.recv()
+    return pipes
 
 
-def serve(make: Callable, pipe) -> None:
-    with arithmetic():
-        case = make()
+def serve(make: Callable[[], dict], pipe) -> None:
+    """Take steps as they are asked for, until the process that asks has ended."""
+    with arithmetic(), suppress(EOFError):
+        cases = make()
         pipe.send("ready")
-        while count := pipe.recv():
-            case.steps(count)
+        while True:
+            case, count = pipe.recv()
+            cases[case].steps(count)
             pipe.send("done")
 
 
-def engine_on_a_core(config: RunConfig) -> Engine:
+def engines(config: RunConfig, dense: RunConfig, device: torch.device) -> dict:
+    return {
+        "torch_prune": TorchPrune(config, device),
+        "engine": Engine(config, device),
+        "engine_dense": Engine(dense, device),
+    }
+
+
+def engine_on_a_core(config: RunConfig) -> dict:
     one_thread()
-    return Engine(config, torch.device("cpu"))
+    return {"sweep": Engine(config, torch.device("cpu"))}
 
 
 def sweep_on_cores(config: RunConfig, count: int) -> Processes:
     """One single-threaded process for each of `count` runs."""
     with worker_environment():
-        return Processes(partial(engine_on_a_core, config), count)
+        return Processes(start(partial(engine_on_a_core, config), count), "sweep")
 
 
 def images_per_second(case, config: RunConfig, steps: int, runs: int) -> float:
@@ -219,17 +232,14 @@ def images_per_second(case, config: RunConfig, steps: int, runs: int) -> float:
 
 def make_cases(config: RunConfig, dense: RunConfig, device: torch.device) -> dict:
     """Every case with the number of runs that it trains at the same time."""
-    makers = {
-        "torch_prune": partial(TorchPrune, config, device),
-        "engine": partial(Engine, config, device),
-        "engine_dense": partial(Engine, dense, device),
-    }
     cases = {"plain": (Plain(config, device), 1)}
     if device.type == "cpu":
         cores = multiprocessing.cpu_count()
-        cases |= {name: (Processes(make), 1) for name, make in makers.items()}
+        pipes = start(partial(engines, config, dense, device))
+        for name in ("torch_prune", "engine", "engine_dense"):
+            cases[name] = Processes(pipes, name), 1
         return cases | {"sweep": (sweep_on_cores(config, cores), cores)}
-    cases |= {name: (make(), 1) for name, make in makers.items()}
+    cases |= {name: (case, 1) for name, case in engines(config, dense, device).items()}
     return cases | {f"sweep {k}": (SideBySide(config, device, k), k) for k in SIDE_BY_SIDE}
 
 
