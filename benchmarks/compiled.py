@@ -16,7 +16,7 @@ from functools import cached_property
 
 import torch
 from machine import cifar_at_hand, save_description, save_rows
-from training_speed import WARM_UP, Engine
+from training_speed import WARM_UP, Engine, images_per_second
 
 from randprune_core.config import RunConfig
 from randprune_core.engine import Run, pick_device
@@ -40,24 +40,18 @@ class Compiled(Engine):
         self.run = CompiledRun(config, device)
 
 
-def timed(case, steps: int) -> float:
-    started = time.perf_counter()
-    case.steps(steps)
-    return time.perf_counter() - started
-
-
 def measure(config: RunConfig, device: torch.device, steps: int, repetitions: int) -> dict:
     """First epoch's seconds and median images a second of each way."""
     cases = {"eager": Engine(config, device), "compiled": Compiled(config, device)}
-    first = {name: timed(case, WARM_UP) for name, case in cases.items()}
-    seconds = {name: [] for name in cases}
+    first, rates = {}, {name: [] for name in cases}
+    for name, case in cases.items():
+        started = time.perf_counter()
+        case.steps(WARM_UP)
+        first[name] = time.perf_counter() - started
     for _ in range(repetitions):
         for name, case in cases.items():
-            timed(case, WARM_UP)
-            seconds[name].append(timed(case, steps))
-    images = steps * config.batch_size
-    rates = {name: images / statistics.median(values) for name, values in seconds.items()}
-    return {name: (first[name], rates[name]) for name in cases}
+            rates[name].append(images_per_second(case, config, steps, 1))
+    return {name: (first[name], statistics.median(rates[name])) for name in cases}
 
 
 def rows(found: dict, config: RunConfig, device: torch.device, threads: int) -> list[dict]:

@@ -33,7 +33,6 @@ from randprune_core.sweeps import grid
 from randprune_core.training import fit
 
 CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
-COLUMNS = ["model", "ratio", "sparsity", "seed", "precision"]
 
 
 class Float32Sums(TorchDispatchMode):
@@ -66,14 +65,25 @@ def arithmetic_of(precision: str, device: str) -> str:
     return "native" if precision in ("float32", native_precision(device)) else "emulated"
 
 
-def measure(config: RunConfig, device: str) -> dict:
-    """The row of one run: from its record, or trained now."""
-    row = {
+def identity(config: RunConfig) -> dict:
+    """What tells one row of the file from another."""
+    return {
         "model": config.model,
         "ratio": config.ratio,
         "sparsity": config.sparsity,
         "seed": config.seed_init,
         "precision": config.precision,
+    }
+
+
+def place(row: dict) -> tuple:
+    """The values of `identity`, by which the rows are sorted and found."""
+    return tuple(row[name] for name in ("model", "ratio", "sparsity", "seed", "precision"))
+
+
+def measure(config: RunConfig, device: str) -> dict:
+    """The row of one run: from its record, or trained now."""
+    row = identity(config) | {
         "arithmetic": arithmetic_of(config.precision, device),
         "device": pick_device(device).type,
     }
@@ -125,28 +135,22 @@ def main() -> None:
     options = parser.parse_args()
     device = pick_device(options.device)
     rows = finished(device.type)
-    known = {tuple(row[name] for name in COLUMNS) for row in rows}
+    known = {place(row) for row in rows}
     workers = os.cpu_count() if device.type == "cpu" else 1
     spawn = multiprocessing.get_context("spawn")
     with cifar_at_hand() as variant, worker_environment():
-        todo = [
-            config
-            for config in configs(options, variant)
-            if (config.model, config.ratio, config.sparsity, config.seed_init, config.precision)
-            not in known
-        ]
+        todo = [c for c in configs(options, variant) if place(identity(c)) not in known]
         with ProcessPoolExecutor(workers, spawn, initializer=one_thread) as pool:
             waiting = [pool.submit(measure, config, options.device) for config in todo]
             for future in as_completed(waiting):
                 rows.append(future.result())
-                path = save_rows("precision", sorted(rows, key=_place), device.type)
-                print(*(rows[-1][name] for name in (*COLUMNS, "arithmetic", "accuracy")))
+                path = save_rows("precision", sorted(rows, key=place), device.type)
+                print(*place(rows[-1]), rows[-1]["arithmetic"], rows[-1]["accuracy"])
+    if not todo:
+        print("every run is in the file")
+        return
     save_description("precision", device)
-    print(path if todo else "every run is in the file")
-
-
-def _place(row: dict) -> tuple:
-    return tuple(row[name] for name in COLUMNS)
+    print(path)
 
 
 if __name__ == "__main__":
