@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from .precision import full_float32
 
@@ -56,6 +55,9 @@ def to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def gradient_sign(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Sign of the cross-entropy's gradient by the images, int8, of the images' shape and device.
+
+    It is taken of `confusion`, which has the same direction and keeps it in float32 where the
+    network is certain of its answer.
 
     The whole of FGSM that does not depend on epsilon: compute it once, then call `fgsm_from_sign`.
     """
@@ -165,12 +167,34 @@ def gaussian_noise(images: torch.Tensor, sigma: float, seed: int) -> torch.Tenso
 
 
 def _loss_gradient(model: nn.Module, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Gradient of the *summed* cross-entropy: each image's is independent of its batch."""
+    """A gradient by the images that has, image by image, the direction of the cross-entropy's.
+
+    The cross-entropy is log(1 + exp(d)), d being `confusion`, so that its gradient is that of d
+    times 1 - p, p the probability of the image's own class. In float32 that factor is zero for an
+    image of which the network is certain, and the sign is lost with it; the gradient of d keeps it.
+    The sum over images makes each image's gradient independent of its batch.
+    """
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
-        loss = F.cross_entropy(model(x), targets, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x)
+        (gradient,) = torch.autograd.grad(confusion(model(x), targets).sum(), x)
     return gradient
+
+
+def confusion(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """log-sum-exp of the other classes' logits minus the logit of the own class, float64, (n,).
+
+    Grows with the cross-entropy log(1 + exp(confusion)), and does not flatten out where the network
+    is certain. logits: (n, classes) with at least two classes; targets: integer, (n,).
+    """
+    if logits.dim() != 2 or logits.shape[1] < 2:
+        raise ValueError(
+            f"logits are of shape {tuple(logits.shape)}; an attack needs (n, classes) with at "
+            "least two classes, since it moves an image towards the other ones"
+        )
+    logits = logits.double()
+    own = targets[:, None].long()
+    others = logits.scatter(1, own, -torch.inf)
+    return others.logsumexp(1) - logits.gather(1, own)[:, 0]
 
 
 def _ball(images: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:

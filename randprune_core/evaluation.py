@@ -1,6 +1,7 @@
 """Everything a record says of one trained network: the `test` entry, metric by metric."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -42,11 +43,13 @@ def evaluate(
     ood_sets: Mapping[str, torch.Tensor],
     attack_images: int,
     seed: int = 0,
+    pgd_images: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The `test` entry of a record: every metric of the book, as plain numbers for JSON.
 
     model: takes [0, 1] pixels. images: uint8 NCHW test images; targets: (n,); ood_sets: uint8 NCHW
-    by name; attacks and noise use the first `attack_images` test images (all, if there are fewer).
+    by name; attacks and noise use the first `attack_images` test images (all, if there are fewer),
+    PGD at an epsilon named in `pgd_images` (keys as in `PGD_EPSILONS`) as many as stand there.
     `clean` is the accuracy on just these images, the curves' value at epsilon and sigma 0.
     Float32 with TF32 off throughout. An empty calibration bin has confidence and accuracy None.
     """
@@ -56,8 +59,11 @@ def evaluate(
     targets = targets.cpu()
     bins = calibration_bins(logits.double().softmax(1), targets)
     rows = bins.astype(object).where(bins.notna(), None).to_dict("records")
-    attacked, attacked_targets = images[:attack_images].float() / 255, targets[:attack_images]
-    right = logits[:attack_images].argmax(1) == attacked_targets
+    right = logits.argmax(1) == targets
+    clean = right[:attack_images]
+    few, few_targets = images[:attack_images].float() / 255, targets[:attack_images]
+    shifted = _shifted(model, few, few_targets, seed)
+    counts = {key: pgd_images.get(key, attack_images) for key in PGD_EPSILONS}
     return {
         "accuracy": accuracy(logits, targets),
         "nll": negative_log_likelihood(logits, targets),
@@ -68,8 +74,13 @@ def evaluate(
             name: _ood_metrics(logits, predict_logits(model, out_images).cpu())
             for name, out_images in ood_sets.items()
         },
-        "clean": {"accuracy": int(right.sum()) / len(right), "n": len(right)},
-        **_robustness(model, attacked, attacked_targets, right, seed),
+        "clean": {"accuracy": int(clean.sum()) / len(clean), "n": len(clean)},
+        "fgsm": shifted["fgsm"],
+        "pgd": {
+            key: _pgd(model, images[:n].float() / 255, targets[:n], right[:n], key, seed)
+            for key, n in counts.items()
+        },
+        "noise": shifted["noise"],
     }
 
 
@@ -87,39 +98,44 @@ def _ood_metrics(in_logits: torch.Tensor, out_logits: torch.Tensor) -> dict[str,
     }
 
 
-def _robustness(
-    model: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    right: torch.Tensor,
-    seed: int,
+def _shifted(
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, seed: int
 ) -> dict[str, dict[str, dict[str, float | int]]]:
-    """Accuracy under FGSM, PGD (step epsilon/4, random start) and noise; images float in [0, 1].
-
-    PGD attacks only the images that are classified `right` as they are: the ball holds the image
-    itself, so that a misclassified one counts as broken (as in Croce and Hein 2020, arXiv
-    2003.01690). Each keeps the random start that it has in `pgd` over all images.
-    """
+    """Accuracy under FGSM and under noise; images float in [0, 1]."""
     n = len(images)
 
     def measured(perturbed: torch.Tensor) -> dict[str, float | int]:
         return {"accuracy": accuracy(predict_logits(model, perturbed), targets), "n": n}
-
-    def survived(epsilon: float) -> dict[str, float | int]:
-        if not right.any():
-            return {"accuracy": 0.0, "n": n}
-        start = random_start(images, epsilon, seed)[right]
-        attacked = pgd_from_start(
-            model, images[right], targets[right], start, epsilon, epsilon / 4, PGD_STEPS
-        )
-        still_right = predict_logits(model, attacked).argmax(1).cpu() == targets[right]
-        return {"accuracy": int(still_right.sum()) / n, "n": n}
 
     sign = gradient_sign(model, images, targets)
     return {
         "fgsm": {
             key: measured(fgsm_from_sign(images, sign, float(key) / 255)) for key in FGSM_EPSILONS
         },
-        "pgd": {key: survived(float(key) / 255) for key in PGD_EPSILONS},
         "noise": {key: measured(gaussian_noise(images, float(key), seed)) for key in NOISE_SIGMAS},
     }
+
+
+def _pgd(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    right: torch.Tensor,
+    key: str,
+    seed: int,
+) -> dict[str, float | int]:
+    """Accuracy under PGD (step epsilon/4, random start) at one of `PGD_EPSILONS`.
+
+    Only images that are classified `right` as they are get attacked: the ball holds the image
+    itself, so that a misclassified one counts as broken (as in Croce and Hein 2020, arXiv
+    2003.01690). Each keeps the random start that it has in `pgd` over all images.
+    """
+    n, epsilon = len(images), float(key) / 255
+    if not right.any():
+        return {"accuracy": 0.0, "n": n}
+    start = random_start(images, epsilon, seed)[right]
+    attacked = pgd_from_start(
+        model, images[right], targets[right], start, epsilon, epsilon / 4, PGD_STEPS
+    )
+    still_right = predict_logits(model, attacked).argmax(1).cpu() == targets[right]
+    return {"accuracy": int(still_right.sum()) / n, "n": n}

@@ -20,7 +20,7 @@ from .engine import Run, TrainingFailed, pick_device
 from .evaluation import evaluate
 from .locks import lock
 from .precision import full_float32
-from .protocol import attack_images
+from .protocol import attack_images, pgd_images
 
 __all__ = ["OutOfTime", "TrainingFailed", "fit", "pick_device", "train"]
 
@@ -126,12 +126,14 @@ def measure(run: Run) -> dict:
     dataset = run.dataset
     model = models.with_normalization(run.model, dataset.name)
     ood: dict[str, Tensor] = data.load_ood_images(dataset.name)
+    count = len(dataset.test_labels)
     test = evaluate(
         model,
         dataset.test_images,
         dataset.test_labels,
         ood,
-        attack_images=attack_images(run.config, len(dataset.test_labels)),
+        attack_images=attack_images(run.config, count),
+        pgd_images=pgd_images(run.config, count),
     )
     if run.best["epoch"]:  # validation images were held out, and chose an epoch
         run.model.load_state_dict(run.best["weights"])

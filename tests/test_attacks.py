@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from randprune_core.attacks import (
+    confusion,
     fgsm,
     fgsm_from_sign,
     frozen,
@@ -284,3 +285,84 @@ def test_pgd_refuses_bad_steps(step, steps, message):
 def test_gaussian_noise_refuses_a_sigma_off_the_pixel_range(sigma):
     with pytest.raises(ValueError, match="sigma is"):
         gaussian_noise(IMAGES, sigma, seed=0)
+
+
+class Scaled(nn.Module):
+    """The same decisions with more certainty: all logits times a factor."""
+
+    def __init__(self, model: nn.Module, factor: float):
+        super().__init__()
+        self.model, self.factor = model, factor
+
+    def forward(self, x):
+        return self.factor * self.model(x)
+
+
+def exact_direction(model, images, targets) -> torch.Tensor:
+    """Direction of the cross-entropy's gradient, class by class in float64, without its factor.
+
+    The gradient is the sum over the other classes k of p_k (g_k - g_y), g being the gradient of a
+    logit; divided by 1 - p_y, the weights are a softmax over the other classes.
+    """
+    model, x = copy.deepcopy(model).double(), images.double().requires_grad_(True)
+    logits = model(x)
+    grads = torch.stack(
+        [torch.autograd.grad(logits[:, k].sum(), x, retain_graph=True)[0] for k in range(3)], 1
+    )
+    index = torch.arange(len(targets))
+    own, logits = grads[index, targets], logits.detach().clone()
+    logits[index, targets] = -torch.inf
+    weights = logits.softmax(1)[:, :, None, None, None]
+    return (weights * (grads - own[:, None])).sum(1)
+
+
+@pytest.mark.parametrize("scale", [1, 8, 32, 100, 1_000])
+def test_signs_of_a_certain_network_are_those_of_float64(fitted, scale):
+    model, images, targets = fitted
+    model = Scaled(model, scale).eval()
+    exact = exact_direction(model, images, targets)
+    wrong = (gradient_sign(model, images, targets) != exact.sign()) & (exact != 0)
+    # A rectified unit within one rounding of zero is on in one precision and off in the other.
+    assert wrong.double().mean() < 1e-4
+    assert (gradient_sign(model, images, targets) == 0).double().mean() <= 1e-4
+
+
+def test_the_plain_cross_entropy_loses_the_signs_that_are_kept_here(fitted):
+    model, images, targets = fitted
+    model = Scaled(model, 1_000).eval()
+    x = images.clone().requires_grad_(True)
+    F.cross_entropy(model(x), targets, reduction="sum").backward()
+    assert (x.grad == 0).double().mean() > 0.5
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_certain_network_is_attacked_as_well_as_an_uncertain_one(fitted, attack):
+    model, images, targets = fitted
+    attacked = ATTACKS[attack](Scaled(model, 1_000).eval(), images, targets, 0.1)
+    plain = ATTACKS[attack](model, images, targets, 0.1)
+    robust, usual = (share_right(model, found, targets) for found in (attacked, plain))
+    assert usual < 0.9
+    assert robust <= usual + 0.02
+
+
+def test_uncertain_network_is_moved_as_the_plain_cross_entropy_moves_it(fitted):
+    model, images, targets = fitted
+    x = images.clone().requires_grad_(True)
+    F.cross_entropy(model(x), targets, reduction="sum").backward()
+    assert (gradient_sign(model, images, targets) == x.grad.sign()).double().mean() > 0.9999
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**16), classes=st.integers(2, 12), spread=st.floats(0.1, 50))
+def test_confusion_gives_the_cross_entropy(seed, classes, spread):
+    generator = torch.Generator().manual_seed(seed)
+    logits = spread * torch.randn(5, classes, generator=generator, dtype=torch.float64)
+    targets = torch.randint(classes, (5,), generator=generator)
+    expected = F.cross_entropy(logits, targets, reduction="none")
+    torch.testing.assert_close(F.softplus(confusion(logits, targets)), expected)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3, 2)])
+def test_logits_that_leave_no_other_class_are_refused(shape):
+    with pytest.raises(ValueError, match="at least two classes"):
+        confusion(torch.zeros(shape), torch.zeros(4, dtype=torch.long))

@@ -108,3 +108,15 @@ def test_network_that_is_never_right_has_robust_accuracy_zero(fitted):
 def test_no_attack_images_are_refused(fitted):
     with pytest.raises(ValueError, match="attack_images is 0"):
         evaluate(*fitted, {}, attack_images=0)
+
+
+def test_pgd_attacks_more_images_at_the_epsilon_that_is_named(fitted):
+    model, images, targets = fitted
+    entry = evaluate(model, images, targets, {}, attack_images=20, pgd_images={"1": 200})
+    assert [cell["n"] for cell in entry["pgd"].values()] == [20, 200, 20, 20]
+    assert entry["fgsm"]["1"]["n"] == entry["clean"]["n"] == 20
+    x, y = images[:200] / 255, targets[:200]
+    attacked = pgd(model, x, y, 1 / 255, 1 / 255 / 4, 10, seed=0)
+    right = predict_logits(model, x).argmax(1) == y
+    still = (predict_logits(model, attacked).argmax(1) == y) & right
+    assert entry["pgd"]["1"]["accuracy"] == pytest.approx(still.double().mean().item())

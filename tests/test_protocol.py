@@ -7,7 +7,13 @@ from conftest import tiny
 from randprune_core import data, masks, saliency
 from randprune_core.config import TRAIN_IMAGES, RunConfig
 from randprune_core.models import NORMALIZATION, build_model, maskable_weights
-from randprune_core.protocol import attack_images, draw_masks, epoch_plan, learning_rate
+from randprune_core.protocol import (
+    attack_images,
+    draw_masks,
+    epoch_plan,
+    learning_rate,
+    pgd_images,
+)
 from randprune_core.training import train
 
 
@@ -104,3 +110,8 @@ def test_a_full_run_is_attacked_on_all_test_images_and_another_on_a_tenth():
     )
     assert attack_images(tiny(), 360) == 100
     assert attack_images(tiny(), 60) == 60
+
+
+def test_pgd_at_1_255_attacks_all_images_of_a_run_of_full_length():
+    assert pgd_images(RunConfig(train_images=5_000), 10_000) == {"1": 10_000}
+    assert pgd_images(RunConfig(train_images=5_000, epochs=159), 10_000) == {}
