@@ -22,6 +22,7 @@ _HELP = {
     "mask_source": "random, or own for SNIP's and GraSP's own mask",
     "granularity": "unstructured, filter, or n:m such as 2:4",
     "train_images": "images to train on (default: all but the validation images)",
+    "image_size": "pixels a side, 8, 16 or 32 for CIFAR (default: as the data set has them)",
     "precision": "auto (bfloat16 where it is native), float32 or bfloat16",
 }
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="train the missing runs of a figure")
     sweep.add_argument("figure", help="figure name, or all (with the data set of the profile)")
-    sweep.add_argument("--profile", default="quick", help="quick, cpu or paper")
+    sweep.add_argument("--profile", default="quick", help="quick, mini, cpu or paper")
     _add_grid(sweep)
     sweep.add_argument("--device", default="auto", help="auto, cpu or cuda")
     sweep.add_argument("--workers", type=int, help="runs at once (default: one a core)")
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 _RECIPE = ("model", "epochs", "batch_size", "lr", "weight_decay")
 """Options that Table 1 sets otherwise for ImageNet (`protocol.imagenet_recipe`)."""
 
-_OPEN = ("variant", "precision", "train_images", *_RECIPE)
+_OPEN = ("variant", "precision", "train_images", "image_size", *_RECIPE)
 """Options that follow data and hardware where they are left out."""
 
 
@@ -92,7 +93,8 @@ def _add_field(parser, field) -> None:
     if isinstance(field.default, bool):
         parser.add_argument(option, action=argparse.BooleanOptionalAction, default=field.default)
     elif field.name in _OPEN:
-        parser.add_argument(option, type=type(field.default), default=None, help=text)
+        kind = int if field.default is None else type(field.default)
+        parser.add_argument(option, type=kind, default=None, help=text)
     else:
         parser.add_argument(option, type=type(field.default), default=field.default, help=text)
 
@@ -147,14 +149,26 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 
 
 def _sweep(options) -> int:
-    from .sweeps import FIGURES, PROFILES, check_name, dataset_of, grid, sweep, variant_at_hand
+    from .sweeps import (
+        PROFILES,
+        check_name,
+        dataset_of,
+        figures_at,
+        grid,
+        sweep,
+        variant_at_hand,
+    )
 
     check_name("profile", options.profile, PROFILES)
     for sparsity in options.sparsities or ():
         check_sparsity(sparsity)
     figures, usual = [options.figure], PROFILES[options.profile]["dataset"]
     if options.figure == "all":
-        figures = [name for name in FIGURES if dataset_of(name, options.profile) == usual]
+        figures = [
+            name
+            for name in figures_at(options.profile)
+            if dataset_of(name, options.profile) == usual
+        ]
     variant = variant_at_hand(dataset_of(figures[0], options.profile))
     configs = {}
     for figure in figures:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import torch
 
 from . import paths
-from .config import RunConfig, run_id
+from .config import RunConfig, config_from_dict, run_id
 from .engine import Run
 from .storage import write_whole
 
@@ -41,7 +41,7 @@ def _read(config: RunConfig, device: torch.device) -> dict | None:
         return None
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-        same = state.pop("config") == asdict(config)
+        same = config_from_dict(state.pop("config")) == config
     except Exception:  # torch raises many kinds for a file that a full disk cut short
         return None
     return state if same else None

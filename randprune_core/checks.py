@@ -85,12 +85,12 @@ def _against_bins(test: dict) -> Iterator[str]:
 
 def _train_again(path: Path) -> str:
     """What to do about a record that is no good: the sweep that trains its run, where one does."""
-    from .sweeps import FIGURES, PROFILES, dataset_of, grid
+    from .sweeps import PROFILES, dataset_of, figures_at, grid
 
     command = "the sweep that made it"
     for profile, settings in PROFILES.items():
         for variant in {settings.get("variant"), "jpeg75", "original"} - {None}:
-            for figure in FIGURES:
+            for figure in figures_at(profile):
                 if dataset_of(figure, profile) != path.parent.name:
                     continue
                 if path.stem in map(run_id, grid(figure, profile, variant=variant)):

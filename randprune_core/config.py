@@ -8,6 +8,7 @@ import json
 import math
 import numbers
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 RATIOS = ("dense", "uniform", "uniform_plus", "erk", "erk_plus", "snip", "grasp")
@@ -16,6 +17,12 @@ IMAGENET_MODELS = ("resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "bfloat16")
 TRAIN_IMAGES = {"digits": 1_294, "cifar10": 45_000, "cifar100": 45_000, "imagenet": 1_281_167}
 """Training images of a full run per data set; what is left of the training files validates."""
+
+SIDES = {"digits": 16, "cifar10": 32, "cifar100": 32, "imagenet": 224}
+"""Pixels a side of the images of each data set as a network gets them, unless it is told a size."""
+
+SMALLER_SIDES = {"cifar10": (8, 16), "cifar100": (8, 16)}
+"""Sizes that images can be reduced to: means of whole blocks, so that the side must divide."""
 
 MOST_WEIGHTS = 10**9
 """Weights of the largest CIFAR ResNet that is built: a slip of the pen must not fill the memory."""
@@ -35,6 +42,9 @@ _CHOICES = {
     "when": ("before", "during", "after"),
     "precision": PRECISIONS,
 }
+LATER_FIELDS = ("image_size",)
+"""Fields of `RunConfig` that the first records do not have; each got a default on its arrival."""
+
 _AT_LEAST_ONE = ("epochs", "train_images", "batch_size")
 _SEEDS = ("seed_init", "seed_mask", "seed_data")
 
@@ -84,6 +94,29 @@ def check_sparsity(sparsity: float) -> float:
     return value + 0.0  # no minus sign before a zero
 
 
+def check_image_size(dataset: str, size: int | None) -> int | None:
+    """Return the pixels a side, None where they are the data set's own, or raise `ValueError`.
+
+    CIFAR can be reduced to 8 or 16 pixels; every other data set has one size.
+    """
+    if size is None or dataset not in DATASETS:  # an unknown data set is refused by its own name
+        return None
+    own, smaller = SIDES[dataset], SMALLER_SIDES.get(dataset, ())
+    whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+    if not whole or size not in (own, *smaller):
+        allowed = " or ".join(str(side) for side in sorted((own, *smaller)))
+        raise ValueError(
+            f"image_size {size!r} is not known for {dataset}: give {allowed} pixels a side, or "
+            "leave it out for the images as they are"
+        )
+    return None if size == own else int(size)
+
+
+def image_side(values: Mapping) -> int:
+    """Pixels a side of the images of a run, from its config as a mapping or its row in a frame."""
+    return int(values["image_size"] or SIDES[values["dataset"]])
+
+
 def parse_granularity(granularity: str) -> tuple[int, int] | None:
     """Return (n, m) for semi-structured `n:m`, None for `unstructured` and `filter`.
 
@@ -121,6 +154,7 @@ class RunConfig:
     when: str = "before"  # or "during", "after": random pruning of a network trained dense
     epochs: int = 160
     train_images: int = 45_000
+    image_size: int | None = None  # pixels a side; None: as the data set has them
     batch_size: int = 128
     lr: float = 0.1
     momentum: float = 0.9
@@ -151,6 +185,9 @@ class RunConfig:
     def _coerce_types(self):
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "image_size":
+                object.__setattr__(self, field.name, check_image_size(self.dataset, value))
+                continue
             wanted = type(field.default)
             # Whole numbers serve as floats, and NumPy's scalars as Python's; bool is no number.
             kind = {int: numbers.Integral, float: numbers.Real}.get(wanted)
@@ -259,9 +296,11 @@ def config_to_dict(config: RunConfig) -> dict:
 
 
 def config_from_dict(values: dict) -> RunConfig:
-    """Rebuild a config from a record; raises `ValueError` for missing or unknown fields."""
+    """Rebuild a config from a record; raises `ValueError` for missing or unknown fields.
+
+    A record made before one of `LATER_FIELDS` existed has its default.
+    """
     known = {field.name for field in fields(RunConfig)}
-    if set(values) != known:
-        different = ", ".join(sorted(set(values) ^ known))
-        raise ValueError(f"config fields do not match RunConfig: {different}")
+    if different := sorted(set(values) ^ known - (set(LATER_FIELDS) - set(values))):
+        raise ValueError(f"config fields do not match RunConfig: {', '.join(different)}")
     return RunConfig(**values)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from .config import RunConfig
+from .config import SIDES, RunConfig
 from .data_files import CLASSES
 from .models import build_model, maskable_weights
 from .ratios import check_names
@@ -60,9 +60,9 @@ def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
 
 
 @lru_cache
-def network_macs(model: str, dataset: str = "cifar10") -> int:
+def network_macs(model: str, dataset: str = "cifar10", image_size: int | None = None) -> int:
     """MACs of a dense network, by its name, for one image of a data set of small images."""
-    side = 16 if dataset == "digits" else 32
+    side = image_size or SIDES[dataset]
     # Not on device meta: that imports torch._inductor, which takes longer than the network.
     with torch.random.fork_rng(devices=[]):
         network = build_model(model, CLASSES[dataset])
@@ -71,7 +71,8 @@ def network_macs(model: str, dataset: str = "cifar10") -> int:
 
 def work(config: RunConfig) -> int:
     """MACs of a run's forward passes in training, to which its time is in proportion."""
-    return network_macs(config.model, config.dataset) * config.train_images * config.epochs
+    macs = network_macs(config.model, config.dataset, config.image_size)
+    return macs * config.train_images * config.epochs
 
 
 def cost(

@@ -1,8 +1,8 @@
 """Data sets as uint8 tensors, their fingerprints, and batched augmentation on the device.
 
 An image tensor is (n, 3, side, side) uint8, channels last in memory; a label tensor is (n,) int64.
-Nothing here resizes, normalises or shuffles on disk: what a network sees is made batch by batch by
-`augment`.
+Nothing here normalises or shuffles on disk: what a network sees is made batch by batch by
+`augment`. A smaller `image_size` is made once, on loading, by `downsample`.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .config import SIDES, check_image_size
 from .data_files import CLASSES, DataError, Encoded, give_memory_back, identify
 from .paths import data_root
 
@@ -20,11 +21,35 @@ OOD_SETS = {"digits": ("photos",), "cifar10": ("cifar100",), "cifar100": ("cifar
 OOD_SETS |= {"imagenet": ()}
 """The out-of-distribution sets of each training set; every run records all of them."""
 
-PADDING = {"digits": 2, "cifar10": 4, "cifar100": 4}
-"""Pixels of reflection on each side before the random crop, as in the authors' code for CIFAR."""
+_PADDING = {"digits": 2, "cifar10": 4, "cifar100": 4}
 
 FLIPPED = ("cifar10", "cifar100")
 """Data sets whose images may be mirrored without becoming something else."""
+
+
+def padding(dataset: str, image_size: int | None = None) -> int:
+    """Pixels of reflection on each side before the random crop.
+
+    Four of the 32 pixels of CIFAR, as in the authors' code, and as large a share of smaller images.
+    """
+    return _PADDING[dataset] * (image_size or SIDES[dataset]) // SIDES[dataset]
+
+
+def downsample(images: Tensor, side: int) -> Tensor:
+    """Images of fewer pixels: the mean of each whole block, rounded half up, in integers.
+
+    `images` (n, 3, s, s) uint8, s a multiple of `side`; returns (n, 3, side, side) uint8 with
+    channels last in memory, the same on every machine. That averaging keeps what comparisons of
+    training methods rest on: Chrabaszcz, Loshchilov and Hutter 2017, arXiv 1707.08819.
+    """
+    factor, left = divmod(images.shape[-1], side)
+    if left or factor < 1:
+        raise ValueError(f"images of {images.shape[-1]} pixels a side have no blocks for {side}")
+    rows = images.permute(0, 2, 3, 1).contiguous().numpy()
+    n, area = len(rows), factor**2
+    blocks = rows.reshape(n, side, factor, side, factor, 3).sum(axis=(2, 4), dtype=np.uint32)
+    means = ((blocks + area // 2) // area).astype(np.uint8)
+    return torch.from_numpy(means).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -67,13 +92,14 @@ class Dataset:
         return slice(0, train_images), slice(total - validation, total)
 
 
-def load_dataset(name: str, variant: str | None = None) -> Dataset:
+def load_dataset(name: str, variant: str | None = None, image_size: int | None = None) -> Dataset:
     """Load a data set from `data_root()`; a second call in one process answers from memory.
 
-    `variant` (optional) is the copy that is expected. Raises `DataError` when the data is missing
-    (saying where it was looked for), damaged, or another copy than the one expected.
+    `variant` (optional) is the copy that is expected; `image_size` the pixels a side, None for the
+    images as they are (`config.check_image_size` says what is allowed). Raises `DataError` when
+    the data is missing (saying where it was looked for), damaged, or another copy than expected.
     """
-    dataset = _load(name, str(data_root()))
+    dataset = _load(name, str(data_root()), _smaller(name, image_size))
     if variant is not None and dataset.variant != variant:
         raise DataError(
             f"{name}: the copy in {data_root()} is variant {dataset.variant!r}, but {variant!r} "
@@ -82,27 +108,38 @@ def load_dataset(name: str, variant: str | None = None) -> Dataset:
     return dataset
 
 
-def load_ood_images(name: str) -> dict[str, Tensor]:
-    """The out-of-distribution images of a training set: {set name: (n, 3, side, side) uint8}."""
+def load_ood_images(name: str, image_size: int | None = None) -> dict[str, Tensor]:
+    """The out-of-distribution images of a training set: {set name: (n, 3, side, side) uint8}.
+
+    They are reduced to `image_size` as those of the training set are.
+    """
+    size, root = _smaller(name, image_size), str(data_root())
     return {
-        other: _photo_patches() if other == "photos" else _test_images(other, str(data_root()))
+        other: _photo_patches() if other == "photos" else _test_images(other, root, size)
         for other in OOD_SETS[name]
     }
 
 
+def _smaller(name: str, image_size: int | None) -> int | None:
+    try:
+        return check_image_size(name, image_size)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
 @lru_cache(maxsize=4)
-def _load(name: str, root: str) -> Dataset:
+def _load(name: str, root: str, side: int | None) -> Dataset:
     if name == "digits":
         return _load_digits()
-    dataset = _load_cifar(name)
+    dataset = _load_cifar(name, side)
     give_memory_back()
     return dataset
 
 
-def _load_cifar(name: str) -> Dataset:
+def _load_cifar(name: str, side: int | None) -> Dataset:
     found = identify(name)
     encoded = found.encoded
-    train, test = (_read_split(name, encoded, split) for split in ("train", "test"))
+    train, test = (_read_split(name, encoded, split, side) for split in ("train", "test"))
     return Dataset(
         name,
         found.variant,
@@ -115,14 +152,14 @@ def _load_cifar(name: str) -> Dataset:
 
 
 @lru_cache(maxsize=4)
-def _test_images(name: str, root: str) -> Tensor:
+def _test_images(name: str, root: str, side: int | None) -> Tensor:
     """The test images alone: CIFAR's training images are 150 MB and seconds of decoding."""
-    images, _ = _read_split(name, identify(name).encoded, "test")
+    images, _ = _read_split(name, identify(name).encoded, "test", side)
     give_memory_back()
     return images
 
 
-def _read_split(name: str, encoded: Encoded, split: str) -> tuple[Tensor, Tensor]:
+def _read_split(name: str, encoded: Encoded, split: str, side: int | None) -> tuple[Tensor, Tensor]:
     """Images, channels last in memory, and labels of a split; raises `DataError`."""
     pixels = encoded.decode(encoded.images[split], f"{name} {split}")
     labels = torch.from_numpy(encoded.labels[split])
@@ -132,7 +169,8 @@ def _read_split(name: str, encoded: Encoded, split: str) -> tuple[Tensor, Tensor
             f"{name} {split}: labels must be in [0, {classes}), one an image; "
             f"found {len(labels)} labels outside or none: the data is damaged"
         )
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return images if side is None else downsample(images, side), labels
 
 
 def _load_digits() -> Dataset:

@@ -70,7 +70,7 @@ class Run:
 
     def _load_data(self) -> None:
         config = self.config
-        self.dataset = dataset_on(config.dataset, config.variant, self.device)
+        self.dataset = dataset_on(config.dataset, config.variant, self.device, config.image_size)
         self.training, self.validation = self.dataset.split(config.train_images)
 
     def _build(self) -> None:
@@ -143,7 +143,7 @@ class Run:
         """Logits and labels of the next `size` images of the epoch, augmented."""
         place = self._cursor + self._within[:size]
         index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
-        padding = data.PADDING[self.config.dataset]
+        padding = data.padding(self.config.dataset, self.config.image_size)
         images = data.augment(self._images, index, offsets, mirrored, padding)
         images = images.contiguous(memory_format=self.memory_format)  # most often it is already
         labels = self.labels.index_select(0, index)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from .config import RunConfig
+from .config import RunConfig, image_side
 from .sweeps import PROFILES, in_profile
 
 _SECONDS, _DEVICE, _AT_ONCE = "provenance.seconds", "provenance.device", "provenance.at_once"
-_AS_FAST_AS = {"quick": "cpu"}  # no run of `quick` is committed; both train in float32
+_AS_FAST_AS = {"quick": "cpu", "mini": "cpu"}  # where none is recorded: all train in float32
 
 
 def expected_seconds(
@@ -21,8 +21,8 @@ def expected_seconds(
     On a processor these are seconds of one core. A network that the device has trained at this
     profile takes the median of its runs. Another one takes its share by the multiply-accumulates of
     its training, at the median rate of the device. Empty where no run is recorded at the profile
-    (for `quick`: at `cpu`), or none at all of one of the networks; `runs` is a frame of
-    `load_runs`.
+    (for `quick` and `mini`: nor at `cpu`), or none at all of one of the networks; `runs` is a frame
+    of `load_runs`.
     """
     basis = _of_profile(runs, profile)
     if basis.empty and profile in _AS_FAST_AS:
@@ -38,7 +38,7 @@ def _of_profile(runs: pd.DataFrame, profile: str) -> pd.DataFrame:
     """The runs at a profile, with the seconds of a device that each of them alone accounts for."""
     if runs.empty or _SECONDS not in runs:
         return runs.iloc[:0]
-    names = ["precision", "train_images", "epochs", "batch_size"]
+    names = ["precision", "train_images", "image_size", "epochs", "batch_size"]
     usual = {"dataset": PROFILES[profile]["dataset"]}  # runs on other data have its schedule too
     rows = runs[names].to_dict("records")
     chosen = runs[[in_profile(row | usual, profile) for row in rows]]
@@ -47,18 +47,22 @@ def _of_profile(runs: pd.DataFrame, profile: str) -> pd.DataFrame:
 
 
 def recorded_macs(runs: pd.DataFrame) -> dict[str, float]:
-    """MACs of one 32×32 image in each dense network that has a record, by model."""
-    small = runs[runs.dataset.isin(("cifar10", "cifar100"))] if len(runs) else runs
-    return dict(zip(small.model, small["cost.dense_macs"], strict=True)) if len(small) else {}
+    """MACs of one 32×32 image in each dense network that has a record, by model.
+
+    They are in proportion to the places of an image, which other sizes have fewer of.
+    """
+    if not len(runs):
+        return {}
+    small = runs[runs.dataset.isin(("cifar10", "cifar100"))]
+    macs = small["cost.dense_macs"] * (32 / small.image_size.astype(float)) ** 2
+    return dict(zip(small.model, macs, strict=True))
 
 
 def _seconds(
     configs: Iterable[RunConfig], runs: pd.DataFrame, macs: dict[str, float]
 ) -> Iterable[float]:
-    trained = [
-        RunConfig(dataset=row[0], model=row[1], train_images=row[2], epochs=row[3])
-        for row in runs[["dataset", "model", "train_images", "epochs"]].values
-    ]
+    names = ["dataset", "model", "train_images", "epochs", "image_size"]
+    trained = [RunConfig(**row) for row in runs[names].to_dict("records")]
     rate = (runs.busy / [_work(config, macs) for config in trained]).median()
     same = {key: part.busy.median() for key, part in runs.groupby(["dataset", "model"], sort=False)}
     for config in configs:
@@ -67,7 +71,7 @@ def _seconds(
 
 def _work(config: RunConfig, macs: dict[str, float]) -> float:
     """What `cost.work` gives, from the records, since PyTorch takes seconds to import."""
-    share = 1 / 4 if config.dataset == "digits" else 1  # 16×16 images have a quarter of the places
+    share = (image_side(vars(config)) / 32) ** 2
     return macs[config.model] * share * config.train_images * config.epochs
 
 

@@ -132,6 +132,8 @@ def again(notebook: dict, name: str, records: Sequence[Records], runs: pd.DataFr
     if has_parameter(notebook, "profile"):
         lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
         for profile in sweeps.PROFILES:
+            if records and not grid_of(records, profile):
+                continue
             command = f'make notebook NAME={name} ARGS="{arguments(profile)}"'
             time = time_of(records, profile, runs)
             lines.append(f"| `{profile}` | `{command}` | {time} |")

@@ -10,9 +10,11 @@ from . import data
 
 
 @lru_cache(maxsize=2)
-def dataset_on(name: str, variant: str, device: torch.device) -> data.Dataset:
+def dataset_on(
+    name: str, variant: str, device: torch.device, image_size: int | None = None
+) -> data.Dataset:
     """The data set on a device, one copy for all runs of the process."""
-    dataset = data.load_dataset(name, variant).to(device)
+    dataset = data.load_dataset(name, variant, image_size).to(device)
     if device.type == "cuda":  # it is read on other streams
         torch.cuda.synchronize(device)
     return dataset

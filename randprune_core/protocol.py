@@ -93,7 +93,7 @@ def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     draw = generator(config.seed_data, "epoch", epoch)
     order = torch.randperm(config.train_images, generator=draw)
-    reach = 2 * data.PADDING[config.dataset] + 1
+    reach = 2 * data.padding(config.dataset, config.image_size) + 1
     offsets = torch.randint(0, reach, (config.train_images, 2), generator=draw)
     mirrored = torch.rand(config.train_images, generator=draw) < 0.5
     if config.dataset not in data.FLIPPED:

@@ -17,7 +17,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from . import paths
-from .config import RunConfig, config_from_dict, config_to_dict, run_id, setting
+from .config import (
+    SIDES,
+    RunConfig,
+    config_from_dict,
+    config_to_dict,
+    image_side,
+    run_id,
+    setting,
+)
 from .failures import note_failure
 from .locks import lock, try_lock
 from .storage import (
@@ -148,7 +156,10 @@ def find_record(config: RunConfig) -> dict | None:
 
 
 def read_record(path: Path) -> dict:
-    """Read and check one record file; raises `BadRecord`, in one line, for any other content."""
+    """Read and check one record file; raises `BadRecord`, in one line, for any other content.
+
+    Its config has all fields of `RunConfig`, those that did not exist when it was written too.
+    """
     record = read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else type(record).__name__
@@ -160,7 +171,8 @@ def read_record(path: Path) -> dict:
             found = type(record[section]).__name__
             raise BadRecord(f"{path}: its {section} is a {found}, not an object")
     try:
-        expected = run_id(config_from_dict(record["config"]))
+        config = config_from_dict(record["config"])
+        expected = run_id(config)
     except (ValueError, TypeError) as error:
         raise BadRecord(f"{path}: its config is not valid ({error})") from error
     if not expected == record["run_id"] == path.stem:
@@ -170,7 +182,7 @@ def read_record(path: Path) -> dict:
         )
     if problem := _wrong_type(record):
         raise BadRecord(f"{path}: {problem}")
-    return record
+    return record | {"config": config_to_dict(config)}
 
 
 def _wrong_type(record: dict) -> str:
@@ -226,7 +238,8 @@ def load_runs(**filters):
 
     Columns: `run_id`, the fields of `RunConfig`, `setting` (`config.setting`), the flattened `test`
     keys (`accuracy`, `ece`, `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in
-    the record), and `cost.*` and `provenance.*`. A filter names a config field and gives a value
+    the record), and `cost.*` and `provenance.*`. `image_size` is the pixels a side, the data set's
+    own where the config has None. A filter names a config field and gives a value
     or a collection of values: `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises
     `ValueError` for a filter that is no config field. Bad records are left out with a warning that
     names them.
@@ -242,6 +255,8 @@ def load_runs(**filters):
 
     runs = found = index.all_runs()
     for name, values in wanted.items():
+        if name == "image_size" and None in values:
+            values = values | set(SIDES.values())
         found = found[found[name].isin(values)]
     emptied = runs.notna().any() & found.isna().all()  # what only the runs left out measured
     return found.loc[:, ~emptied | runs.columns.isin(known)].reset_index(drop=True)
@@ -263,7 +278,8 @@ def records_to_frame(records):
     rows = []
     for record in records:
         config = record["config"]
-        row = {"run_id": record["run_id"], **config, "setting": setting(config)}
+        row = {"run_id": record["run_id"], **config, "image_size": image_side(config)}
+        row["setting"] = setting(config)
         row |= flatten(record["test"])
         row |= flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
         rows.append(row)

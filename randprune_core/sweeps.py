@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from . import paths
-from .config import RATIOS, RunConfig, config_to_dict, run_id, setting
-from .figures import FIGURES, PROFILES
+from .config import RATIOS, RunConfig, config_to_dict, image_side, run_id, setting
+from .figures import FIGURES, PLAN, PROFILES
 from .runs import find_record, records_to_frame
 
 EXECUTORS = ("local", "ray")
@@ -45,6 +45,17 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
+def check_grid(figure: str, profile: str) -> None:
+    """Raise `ValueError` unless both are known and the figure has a grid at the profile."""
+    check_name("figure", figure, FIGURES)
+    check_name("profile", profile, PROFILES)
+    if profile not in FIGURES[figure]:
+        raise ValueError(
+            f"figure {figure!r} has no runs at profile {profile!r}: it has "
+            f"{', '.join(FIGURES[figure])}"
+        )
+
+
 def grid(
     figure: str,
     profile: str,
@@ -61,8 +72,7 @@ def grid(
     else the copy at hand, else 'original'. A seed sets initialisation, mask and data order alike.
     Raises `ValueError` for an unknown figure, profile or name, or a sparsity out of range.
     """
-    check_name("figure", figure, FIGURES)
-    check_name("profile", profile, PROFILES)
+    check_grid(figure, profile)
     default = FIGURES[figure][profile]
     models = default["models"] if models is None else models
     ratios = default["ratios"] if ratios is None else ratios
@@ -86,13 +96,35 @@ def grid(
                         **chosen,
                         **common,
                     )
-                    configs[run_id(config)] = config
+                    if not default.get("planned") or _wanted(config, default):
+                        configs[run_id(config)] = config
     return list(configs.values())
+
+
+def _place(config: RunConfig) -> int | None:
+    """Place of a run of `mini` in the plan, None for one that is not planned."""
+    return PLAN.get((config.model, setting(config), config.sparsity, config.seed_init))
+
+
+def _wanted(config: RunConfig, default: dict) -> bool:
+    """Whether a run is planned, or was asked for with a value that its figure does not have."""
+    own = (
+        (config.model, default["models"]),
+        (config.ratio, default["ratios"]),
+        (config.sparsity, (0.0, *default["sparsities"])),
+        (config.seed_init, default["seeds"]),
+    )
+    return _place(config) is not None or any(value not in known for value, known in own)
+
+
+def figures_at(profile: str) -> list[str]:
+    """The figures that have a grid at a profile."""
+    return [name for name, grids in FIGURES.items() if profile in grids]
 
 
 def dataset_of(figure: str, profile: str) -> str:
     """What a figure trains on at a profile: the profile's data set, unless its grid has another."""
-    check_name("figure", figure, FIGURES)
+    check_grid(figure, profile)
     return FIGURES[figure][profile].get("dataset", PROFILES[profile]["dataset"])
 
 
@@ -100,9 +132,13 @@ def in_profile(config: dict | RunConfig, profile: str) -> bool:
     """Whether a config (or a record's config) belongs to a profile, whatever its variant."""
     values = config if isinstance(config, dict) else config_to_dict(config)
     expected = {"precision": "float32", "train_images": 45_000, "epochs": 160, "batch_size": 128}
-    expected |= PROFILES[profile]
+    expected |= {"image_size": None} | PROFILES[profile]
     expected.pop("variant", None)
-    return all(values[name] == value for name, value in expected.items())
+    expected["image_size"] = image_side(expected)
+    return all(
+        value == (image_side(values) if name == "image_size" else values[name])
+        for name, value in expected.items()
+    )
 
 
 def recorded_variant(profile: str, dataset: str | None = None) -> str:
@@ -142,19 +178,20 @@ def resolve_profile(profile: str, figure: str = "depth") -> str:
     """The profile to show: `auto` is the best one with enough records, others are themselves.
 
     Enough are dense and `erk` at two sparsities for three models of the figure's grid. The order
-    is `paper`, `cpu`, `quick`. A figure with settings beside the ratios (`extra`) is `paper` once
-    two of its models have dense and such a setting there, else `cpu`, however little is recorded.
-    `vgg` and `cifar100` are `paper` once a run of a VGG or on CIFAR-100 is recorded there, else
-    `cpu`. Raises `ValueError` for an unknown profile.
+    is `paper`, `mini`, `cpu`, `quick`. A figure with settings beside the ratios (`extra`) is
+    `paper` or `mini` once two of its models have dense and such a setting there, else `cpu`,
+    however little is recorded. `vgg` and `cifar100` are `paper` once a run of a VGG or on CIFAR-100
+    is recorded there, else `cpu`. Raises `ValueError` for an unknown profile.
     """
     if profile != "auto":
         return check_name("profile", profile, ("auto", *PROFILES)) and profile
     if extra := FIGURES[figure]["paper"].get("extra"):
-        return "paper" if _compared(figure, "paper", extra) >= 2 else "cpu"
+        known = (name for name in ("paper", "mini") if name in FIGURES[figure])
+        return next((name for name in known if _compared(figure, name, extra) >= 2), "cpu")
     if figure in ("vgg", "cifar100"):
         own = [c for c in grid(figure, "paper") if figure == "cifar100" or "vgg" in c.model]
         return "paper" if len(missing(own)) < len(own) else "cpu"
-    for candidate in ("paper", "cpu"):
+    for candidate in (name for name in ("paper", "mini", "cpu") if name in FIGURES[figure]):
         found: dict[str, set] = {}
         for config in grid(figure, candidate, ratios=("dense", "erk")):
             if find_record(config) is not None:
@@ -199,9 +236,13 @@ def collect(configs: Sequence[RunConfig], train_missing: bool | None = None, dev
 def plan(configs: Iterable[RunConfig]) -> list[RunConfig]:
     """Runs in the order to train them: first seeds first, dense and ERK before the other ratios,
     few sparsities of every model before all sparsities of one, small models before large ones.
+
+    Runs of profile `mini` come first, in the order of `figures.TIERS`.
     """
 
     def rank(config: RunConfig):
+        if in_profile(config, "mini") and (place := _place(config)) is not None:
+            return (-1, place)
         return (
             config.seed_init,
             _RATIO_RANK.get(config.ratio, 3) + _SPARSITY_RANK.get(config.sparsity, 3),
@@ -279,7 +320,7 @@ def status(profiles: Sequence[str] = tuple(PROFILES)):
     for profile in profiles:
         check_name("profile", profile, PROFILES)
         variants = {}
-        for figure in FIGURES:
+        for figure in figures_at(profile):
             dataset = dataset_of(figure, profile)
             if dataset not in variants:
                 known = PROFILES[profile].get("variant")

@@ -67,8 +67,8 @@ def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> R
 
 def check_data(config: RunConfig) -> None:
     """Load all that the run and its measurements need, before training: nothing is lost later."""
-    data.load_dataset(config.dataset, config.variant)
-    data.load_ood_images(config.dataset)
+    data.load_dataset(config.dataset, config.variant, config.image_size)
+    data.load_ood_images(config.dataset, config.image_size)
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def measure(run: Run) -> dict:
     """All that a record says of the network after its last epoch."""
     dataset = run.dataset
     model = models.with_normalization(run.model, dataset.name)
-    ood: dict[str, Tensor] = data.load_ood_images(dataset.name)
+    ood: dict[str, Tensor] = data.load_ood_images(dataset.name, run.config.image_size)
     count = len(dataset.test_labels)
     test = evaluate(
         model,

@@ -10,11 +10,13 @@ import pytest
 
 from randprune_core.config import (
     DATASETS,
+    LATER_FIELDS,
     RATIOS,
     RunConfig,
     check_sparsity,
     config_from_dict,
     config_to_dict,
+    image_side,
     parse_granularity,
     parse_model_name,
     run_id,
@@ -162,6 +164,7 @@ def test_the_defaults_are_the_papers_protocol_and_never_change():
         "when": "before",
         "epochs": 160,
         "train_images": 45_000,
+        "image_size": None,
         "batch_size": 128,
         "lr": 0.1,
         "momentum": 0.9,
@@ -200,6 +203,7 @@ def test_every_field_changes_the_run_id():
         "when": "after",
         "epochs": 80,
         "train_images": 1,
+        "image_size": 16,
         "batch_size": 1,
         "lr": 1.0,
         "momentum": 0.5,
@@ -227,6 +231,41 @@ def test_config_from_dict_names_missing_and_unknown_fields():
     del values["lr"]
     with pytest.raises(ValueError, match="colour, lr"):
         config_from_dict({**values, "colour": "red"})
+
+
+@pytest.mark.parametrize("size", [0, 7, 12, 33, 64, -1, math.nan, 16.0, True, "16"])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_a_size_that_cifar_cannot_be_reduced_to_is_refused(dataset, size):
+    message = refusal(dataset=dataset, image_size=size)
+    assert f"image_size {size!r}" in message and "8 or 16 or 32" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("dataset", "own"), [("digits", 16), ("imagenet", 224)])
+def test_digits_and_imagenet_have_one_size_only(dataset, own):
+    model = {"model": "resnet50"} if dataset == "imagenet" else {}
+    for size in (8, 32, 0, math.nan):
+        assert f"give {own} pixels" in refusal(dataset=dataset, image_size=size, **model)
+    config = RunConfig(dataset=dataset, image_size=own, **model)
+    assert config.image_size is None and config == RunConfig(dataset=dataset, **model)
+
+
+def test_the_data_sets_own_size_is_the_same_run_as_no_size():
+    for size in (32, np.int64(32), None):
+        assert run_id(RunConfig(image_size=size)) == "44136fa355b3"
+    small = RunConfig(image_size=np.int32(16))
+    assert type(small.image_size) is int and image_side(vars(small)) == 16
+    text = '{"image_size":16}'
+    assert run_id(small) == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_a_config_from_before_a_field_existed_has_its_default():
+    values = config_to_dict(RunConfig(ratio="erk", sparsity=0.5))
+    for name in LATER_FIELDS:
+        older = {key: value for key, value in values.items() if key != name}
+        assert config_from_dict(older) == RunConfig(ratio="erk", sparsity=0.5)
+    with pytest.raises(ValueError, match="do not match RunConfig: epochs"):
+        config_from_dict({key: value for key, value in values.items() if key != "epochs"})
 
 
 def test_a_config_cannot_be_changed():

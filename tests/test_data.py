@@ -12,7 +12,14 @@ import torch.nn.functional as F
 from conftest import files_under, picture, write_parquet
 
 from randprune_core import data, data_files, paths, torchvision_files
-from randprune_core.data import Dataset, augment, load_dataset, load_ood_images
+from randprune_core.data import (
+    Dataset,
+    augment,
+    downsample,
+    load_dataset,
+    load_ood_images,
+    padding,
+)
 from randprune_core.data_files import CLASSES, DataError, available_variant
 
 
@@ -473,7 +480,9 @@ def test_of_an_ood_set_the_training_images_are_not_decoded(known_copy, monkeypat
     monkeypatch.setattr(
         data,
         "_read_split",
-        lambda name, encoded, split: decoded.append(split) or read(name, encoded, split),
+        lambda name, encoded, split, side: (
+            decoded.append(split) or read(name, encoded, split, side)
+        ),
     )
     load_ood_images("cifar10")
     assert decoded == ["test"]
@@ -483,6 +492,56 @@ def test_a_missing_ood_set_is_named(known_copy):
     shutil.rmtree(known_copy.root / "cifar100")
     with pytest.raises(DataError, match="cifar100 was not found"):
         load_ood_images("cifar10")
+
+
+# --- smaller images ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_a_smaller_image_is_the_mean_of_its_blocks_rounded_half_up(side):
+    images, factor = noise(5, 32), 32 // side
+    small = downsample(images, side)
+    assert small.shape == (5, 3, side, side) and small.dtype == torch.uint8
+    assert small.is_contiguous(memory_format=torch.channels_last)
+    means = torch.nn.functional.avg_pool2d(images.double(), factor)
+    assert torch.equal(small, (means + 0.5).floor().to(torch.uint8))
+
+
+def test_a_half_is_rounded_up_and_white_stays_white():
+    block = torch.tensor([[0, 0], [1, 1]], dtype=torch.uint8).expand(1, 3, 2, 2)
+    assert downsample(block, 1).flatten().tolist() == [1, 1, 1]
+    assert downsample(torch.full((1, 3, 32, 32), 255, dtype=torch.uint8), 8).unique().item() == 255
+
+
+def test_a_side_that_does_not_divide_has_no_blocks():
+    with pytest.raises(ValueError, match="32 pixels a side have no blocks for 12"):
+        downsample(noise(1, 32), 12)
+
+
+@pytest.mark.parametrize("side", [8, 16])
+def test_training_test_and_ood_images_are_reduced_alike(known_copy, side):
+    whole, small = load_dataset("cifar10"), load_dataset("cifar10", image_size=side)
+    for part in ("train_images", "test_images"):
+        assert torch.equal(getattr(small, part), downsample(getattr(whole, part), side))
+    ood, out = load_ood_images("cifar10", side), load_ood_images("cifar10")
+    assert torch.equal(ood["cifar100"], downsample(out["cifar100"], side))
+    assert small.fingerprint == whole.fingerprint
+    assert torch.equal(small.train_labels, whole.train_labels)
+    assert load_dataset("cifar10", image_size=32) is whole
+
+
+@pytest.mark.parametrize("size", [0, 7, 12, 33, 64, -1, float("nan")])
+def test_a_size_that_data_cannot_have_is_a_data_error(known_copy, size):
+    assert f"image_size {size!r}" in refusal(image_size=size)
+    with pytest.raises(DataError, match="image_size"):
+        load_ood_images("cifar10", size)
+    with pytest.raises(DataError, match="give 16 pixels"):
+        load_dataset("digits", image_size=8)
+
+
+def test_the_padding_shrinks_with_the_images():
+    assert [padding("cifar10", side) for side in (None, 32, 16, 8)] == [4, 4, 2, 1]
+    assert padding("digits") == padding("digits", 16) == 2
 
 
 # --- augmentation ----------------------------------------------------------------------------

@@ -102,8 +102,14 @@ def test_box_has_command_number_of_runs_and_time_of_every_profile(store):
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{profile}`")]
         assert f'`make notebook NAME=04_x ARGS="-p profile {profile}' in row
         assert f"{len(grid):,} runs" in row
-        assert ("not known" in row) == (profile == "paper")
+        assert ("not known" in row) == (profile in ("paper", "mini"))
     assert "| `cpu`" in text and "one core (a CPU)" in text
+
+
+def test_box_leaves_out_a_profile_at_which_the_figure_has_no_runs(store):
+    shows = notebook('records = common.collect_records("vgg", profile=profile)')
+    text = page_boxes.again(shows, "13_x", page_boxes.chapter_records(shows), load_runs())
+    assert "| `paper`" in text and "| `mini`" not in text
 
 
 def test_chapter_without_a_profile_has_a_command_and_no_table():

@@ -10,11 +10,13 @@ from conftest import files_under, made_up_record, store_record, tiny
 
 from randprune_core import executors, paths, sweeps
 from randprune_core.config import RATIOS, RunConfig, config_to_dict, run_id, setting
+from randprune_core.figures import PLAN, TIERS
 from randprune_core.sweeps import (
     FIGURES,
     PROFILES,
     collect,
     dataset_of,
+    figures_at,
     grid,
     in_profile,
     missing,
@@ -78,7 +80,7 @@ def test_a_sweep_refuses_what_it_cannot_do_before_it_starts(store, no_pool, opti
 @pytest.mark.parametrize("profile", ["", "fast", "Quick"])
 def test_an_unknown_profile_is_refused_everywhere(store, profile):
     for refuses in (resolve_profile, lambda name: status([name])):
-        with pytest.raises(ValueError, match=f"profile {profile!r}.*quick, cpu, paper"):
+        with pytest.raises(ValueError, match=f"profile {profile!r}.*quick, mini, cpu, paper"):
             refuses(profile)
 
 
@@ -152,7 +154,69 @@ def test_there_is_a_grid_for_every_figure_and_profile():
         "vgg",
         "cifar100",
     }
-    assert all(set(profiles) == set(PROFILES) for profiles in FIGURES.values())
+    without = {name for name, profiles in FIGURES.items() if set(profiles) != set(PROFILES)}
+    assert without == {"vgg", "cifar100"}  # which profile mini leaves to a GPU
+    assert figures_at("mini") == [name for name in FIGURES if name not in without]
+
+
+def test_a_figure_without_runs_at_a_profile_says_which_it_has():
+    for ask in (grid, dataset_of):
+        with pytest.raises(ValueError, match="'vgg' has no runs at profile 'mini'.*quick, cpu"):
+            ask("vgg", "mini")
+
+
+def all_of_mini() -> dict[str, RunConfig]:
+    found = (c for figure in figures_at("mini") for c in grid(figure, "mini"))
+    return {run_id(config): config for config in found}
+
+
+def test_the_figures_of_mini_show_the_plan_and_nothing_else(store):
+    sizes = {name: len(tier["seeds"]) * len(tier["cells"]) for name, tier in TIERS.items()}
+    assert sizes == {"T1": 45, "T2": 36, "T3": 48, "T4": 30, "T5": 45}
+    configs = all_of_mini().values()
+    assert len(configs) == len(PLAN) == sum(sizes.values())
+    assert all(in_profile(config, "mini") and config.image_size == 16 for config in configs)
+    keys = {(c.model, setting(c), c.sparsity, c.seed_init) for c in configs}
+    assert keys == set(PLAN)
+
+
+def test_mini_is_trained_tier_by_tier_seed_by_seed_and_the_longest_runs_first(store):
+    order = plan(reversed(all_of_mini().values()))
+    first = order[:45]
+    assert [c.seed_init for c in first] == [0] * 15 + [1] * 15 + [2] * 15
+    models = ["resnet-20-32", "resnet-32", "resnet-20", "resnet-20-8", "resnet-8"]
+    assert [c.model for c in first[::3]] == models * 3
+    cells = [(c.ratio, c.sparsity) for c in first[:3]]
+    assert cells == [("dense", 0.0), ("erk", 0.5), ("erk", 0.9)]
+    assert {c.model for c in order[45:129]} == {"resnet-8", "resnet-20"}
+    assert [c.seed_init for c in order[45:81]] == [0] * 12 + [1] * 12 + [2] * 12
+    assert {c.seed_init for c in order[129:159]} == {3, 4}
+    assert plan([*order[100:], *grid("depth", "quick")])[:100] == order[100:200]
+
+
+def test_lists_leave_out_runs_of_mini_that_are_not_planned_and_take_new_ones(store):
+    both = grid("depth", "mini", models=["resnet-14"], seeds=[0, 3])
+    assert {c.seed_init for c in both} == {0}  # seed 3 is planned for other networks only
+    new = grid("depth", "mini", models=["resnet-44"], ratios=["erk"], sparsities=[0.5], seeds=[3])
+    assert [(c.model, c.seed_init, c.image_size) for c in new] == [("resnet-44", 3, 16)]
+
+
+def test_erk_plus_draws_the_mask_of_erk_where_mini_compares_ratios():
+    import torch
+
+    from randprune_core.masks import random_masks
+    from randprune_core.models import build_model
+    from randprune_core.ratios import layer_sparsities
+
+    compared = {(m, level) for m, ratio, level, _ in PLAN if ratio in ("uniform_plus", "grasp")}
+    assert len(compared) == 4
+    for name, level in compared:
+        model = build_model(name, seed=0)
+        masks = [
+            random_masks(model, layer_sparsities(ratio, model, level), seed=1)
+            for ratio in ("erk", "erk_plus")
+        ]
+        assert all(torch.equal(masks[0][layer], masks[1][layer]) for layer in masks[0])
 
 
 def test_the_papers_depth_grid_has_the_185_points_of_its_figure(store):
@@ -282,14 +346,14 @@ def test_auto_is_quick_without_records(store):
     assert resolve_profile("auto") == "quick"
 
 
-@pytest.mark.parametrize("profile", ["cpu", "paper"])
+@pytest.mark.parametrize("profile", ["cpu", "mini", "paper"])
 def test_auto_is_the_profile_with_dense_and_erk_at_two_sparsities_for_three_models(store, profile):
     record(*enough(profile))
     assert resolve_profile("auto") == profile
     assert resolve_profile("quick") == "quick"
 
 
-@pytest.mark.parametrize("profile", ["cpu", "paper"])
+@pytest.mark.parametrize("profile", ["cpu", "mini", "paper"])
 @pytest.mark.parametrize("kind", ["two models", "one sparsity", "no dense", "other ratio"])
 def test_auto_passes_over_a_profile_with_less(store, profile, kind):
     configs = enough(
@@ -307,8 +371,24 @@ def test_auto_passes_over_a_profile_with_less(store, profile, kind):
 
 
 def test_auto_prefers_the_paper_profile(store):
-    record(*enough("cpu"), *enough("paper"))
+    record(*enough("cpu"))
+    assert resolve_profile("auto") == "cpu"
+    record(*enough("mini"))
+    assert resolve_profile("auto") == "mini"
+    record(*enough("paper"))
     assert resolve_profile("auto") == "paper"
+
+
+@pytest.mark.parametrize("figure", ["methods", "granularity", "when"])
+def test_auto_shows_settings_at_mini_once_two_networks_have_some(store, figure):
+    first, second = (
+        [c for c in grid(figure, "mini", models=[model], seeds=[0])]
+        for model in ("resnet-8", "resnet-20")
+    )
+    record(*first)
+    assert resolve_profile("auto", figure) == "cpu"
+    record(*second)
+    assert resolve_profile("auto", figure) == "mini"
 
 
 @pytest.mark.parametrize("figure", ["methods", "granularity"])
@@ -425,7 +505,7 @@ def test_status_counts_recorded_and_missing_runs_of_every_figure_and_profile(sto
         "missing",
         "total",
     ]
-    assert len(table) == len(FIGURES) * len(PROFILES)
+    assert len(table) == sum(len(profiles) for profiles in FIGURES.values())
     assert (table.recorded + table.missing == table.total).all()
     rows = table.set_index(["figure", "profile"])
     assert rows.loc[("gradient_flow", "cpu"), "recorded"] == 4

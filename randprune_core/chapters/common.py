@@ -28,6 +28,8 @@ DATASETS = {
 }
 PURPOSE = {
     "quick": "there to show that the machinery runs, and says nothing else",
+    "mini": "the paper's experiment scaled down: its schedule, and about as many weights for each "
+    "training image, on smaller images",
     "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
     "paper": "the paper's own schedule",
 }
@@ -178,8 +180,10 @@ def as_list(name: str, value: object) -> list | None:
 
 
 def data_label(config: RunConfig) -> str:
-    """The data of a run as the text names it, with its copy where it is not the original."""
+    """The data of a run as the text names it, with size and copy where they are not the usual."""
     name = DATASETS.get(config.dataset, config.dataset)
+    if config.image_size:
+        name += f" at {config.image_size} × {config.image_size} pixels"
     return name if config.variant == "original" else f"{name}, copy {config.variant}"
 
 

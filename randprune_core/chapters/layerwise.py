@@ -173,7 +173,7 @@ def redraw_table(config: RunConfig) -> pd.DataFrame:
     weights), `shared` (kept by both) and `chance` (expected of two independent draws with these
     counts). The redraw gives a layer that the criterion empties one weight.
     """
-    dataset = data.load_dataset(config.dataset, config.variant)
+    dataset = data.load_dataset(config.dataset, config.variant, config.image_size)
     model = build_model(config.model, dataset.num_classes, config.seed_init)
     with warnings.catch_warnings():  # emptied layers are a column here, not a warning
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..config import RATIOS, RunConfig
+from ..config import RATIOS, RunConfig, image_side
 from ..masks import random_masks
 from ..models import build_model
 from ..ratios import SHAPE_RATIOS, layer_sparsities
@@ -26,7 +26,6 @@ from ..theme import LABELS, model_label
 from .common import Records, listing, plus_minus
 from .settings import count_of, differences, settings_of
 
-SIDES = {"digits": 16, "cifar10": 32, "cifar100": 32}
 OWN = (("snip:own", "snip"), ("grasp:own", "grasp"))
 """A criterion's own mask, and the random mask of the same layer-wise sparsities."""
 
@@ -163,7 +162,7 @@ def seconds_table(config: RunConfig, sparsity: float = 0.9) -> pd.DataFrame:
     """
     model, rows = build_model(config.model), []
     for ratio in RATIOS[1:]:
-        images, labels = _batch(config, ratio, SIDES[config.dataset])
+        images, labels = _batch(config, ratio, image_side(vars(config)))
         data = {"inputs": images, "targets": labels} if ratio in SCORES else {}
         started = time.perf_counter()
         random_masks(model, layer_sparsities(ratio, model, sparsity, **data))
