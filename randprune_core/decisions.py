@@ -11,7 +11,8 @@ also where it takes a verdict back. Each is taken at 97.5 %, so that both togeth
 direction in at most 2.5 % of the parts whose true value is the threshold. A part with one look has
 the same level.
 **Two intervals.** The spread between seeds is pooled over the cells `pool(profile)`, which are the
-same for every part, and those of the contrast itself; the other interval has the spread of the
+same for every part, and those of the contrast itself, as far as they have the seeds of the look;
+the other interval has the spread of the
 contrast's own cells alone (Welch, Satterthwaite). A verdict needs both on the same side of the
 threshold. Rank correlations have one interval, over cells.
 **A claim** is supported if all its parts are, which needs no correction for their number; it is
@@ -38,7 +39,7 @@ LARGE = {"mini": {"depth": 32, "width": 32}, "paper": {"depth": 56, "width": 24}
 """From this size on a network is one of the larger ones of claims 3, 6, 7 and 8. Weights for each
 training image: 93 and more in `mini`, 14 and more in `paper`."""
 SMALL_DEPTH = {"mini": 20, "paper": 32}
-"""Up to this depth, at the standard width, a network is one of the small ones of claims 4 and 5."""
+"""Up to this depth, at the standard width, a network is one of the small ones of claim 4."""
 UNDECIDABLE = {
     "quick": "profile quick trains for seconds on digits, which says nothing about the claim",
     "cpu": "profile cpu is too short to decide: its networks do not fit their training images",
