@@ -30,9 +30,10 @@ from torchvision import transforms
 from randprune_core import apply_masks, build_model, layer_sparsities, random_masks, to_torch_prune
 from randprune_core.config import RunConfig
 from randprune_core.cost import network_macs
+from randprune_core.datasets import DATASETS
 from randprune_core.engine import Run, dataset_on, pick_device
 from randprune_core.executors import one_thread, worker_environment
-from randprune_core.models import NORMALIZATION, maskable_weights
+from randprune_core.models import maskable_weights
 from randprune_core.precision import native_precision
 from randprune_core.training import arithmetic
 
@@ -53,7 +54,7 @@ class Pictures(torch.utils.data.Dataset):
         dataset = dataset_on("cifar10", variant, torch.device("cpu"))
         self.pixels = dataset.train_images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = dataset.train_labels.tolist()
-        mean, std = NORMALIZATION["cifar10"]
+        mean, std = DATASETS["cifar10"].normalization
         self.transform = transforms.Compose(
             [
                 transforms.RandomCrop(32, padding=4, padding_mode="reflect"),

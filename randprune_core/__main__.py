@@ -11,7 +11,8 @@ import signal
 import sys
 import warnings
 
-from .config import RATIOS, TRAIN_IMAGES, RunConfig, check_sparsity, run_id
+from .config import RATIOS, RunConfig, check_sparsity, run_id
+from .datasets import DATASETS
 
 _HELP = {
     "dataset": "digits, cifar10, cifar100 or imagenet",
@@ -132,8 +133,8 @@ def _config(values: dict, device: str) -> RunConfig:
         from .imagenet import complete
 
         chosen = complete(chosen)
-    elif chosen.get("dataset") in TRAIN_IMAGES:
-        chosen.setdefault("train_images", TRAIN_IMAGES[chosen["dataset"]])
+    elif chosen.get("dataset") in DATASETS:
+        chosen.setdefault("train_images", DATASETS[chosen["dataset"]].train_images)
     if chosen.get("variant", "auto") == "auto":
         from .data_files import available_variant
 
@@ -149,15 +150,8 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 
 
 def _sweep(options) -> int:
-    from .sweeps import (
-        PROFILES,
-        check_name,
-        dataset_of,
-        figures_at,
-        grid,
-        sweep,
-        variant_at_hand,
-    )
+    from .config import check_name
+    from .sweeps import PROFILES, dataset_of, figures_at, grid, sweep, variant_at_hand
 
     check_name("profile", options.profile, PROFILES)
     for sparsity in options.sparsities or ():

@@ -104,7 +104,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     written to `_build/launch/`.
     """
     from . import explorer, repository
-    from .config import DATASETS
+    from .datasets import DATASETS
     from .failures import all_failures
     from .runs import load_runs
 

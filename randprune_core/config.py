@@ -8,21 +8,14 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 
+from .datasets import DATASETS
+
 RATIOS = ("dense", "uniform", "uniform_plus", "erk", "erk_plus", "snip", "grasp")
-DATASETS = ("digits", "cifar10", "cifar100", "imagenet")
 IMAGENET_MODELS = ("resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "bfloat16")
-TRAIN_IMAGES = {"digits": 1_294, "cifar10": 45_000, "cifar100": 45_000, "imagenet": 1_281_167}
-"""Training images of a full run per data set; what is left of the training files validates."""
-
-SIDES = {"digits": 16, "cifar10": 32, "cifar100": 32, "imagenet": 224}
-"""Pixels a side of the images of each data set as a network gets them, unless it is told a size."""
-
-SMALLER_SIDES = {"cifar10": (8, 16), "cifar100": (8, 16)}
-"""Sizes that images can be reduced to: means of whole blocks, so that the side must divide."""
 
 MOST_WEIGHTS = 10**9
 """Weights of the largest CIFAR ResNet that is built: a slip of the pen must not fill the memory."""
@@ -35,7 +28,7 @@ fine-tunes a trained network at its lowest rate.
 """
 
 _CHOICES = {
-    "dataset": DATASETS,
+    "dataset": tuple(DATASETS),
     "ratio": RATIOS,
     "mask_source": ("random", "own"),
     "method": ("static", "set", "rigl"),
@@ -80,6 +73,13 @@ def parse_model_name(name: str) -> tuple[str, int, int]:
     )
 
 
+def check_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the name when it is known, else raise `ValueError` that lists the known ones."""
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}: known are {', '.join(known)}")
+    return name
+
+
 def check_sparsity(sparsity: float) -> float:
     """Return the sparsity as a float in [0, 1), or raise `ValueError`."""
     try:
@@ -101,7 +101,7 @@ def check_image_size(dataset: str, size: int | None) -> int | None:
     """
     if size is None or dataset not in DATASETS:  # an unknown data set is refused by its own name
         return None
-    own, smaller = SIDES[dataset], SMALLER_SIDES.get(dataset, ())
+    own, smaller = DATASETS[dataset].side, DATASETS[dataset].smaller_sides
     whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
     if not whole or size not in (own, *smaller):
         allowed = " or ".join(str(side) for side in sorted((own, *smaller)))
@@ -114,7 +114,7 @@ def check_image_size(dataset: str, size: int | None) -> int | None:
 
 def image_side(values: Mapping) -> int:
     """Pixels a side of the images of a run, from its config as a mapping or its row in a frame."""
-    return int(values["image_size"] or SIDES[values["dataset"]])
+    return int(values["image_size"] or DATASETS[values["dataset"]].side)
 
 
 def parse_granularity(granularity: str) -> tuple[int, int] | None:

@@ -13,8 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from .config import SIDES, RunConfig
-from .data_files import CLASSES
+from .config import RunConfig
+from .datasets import DATASETS
 from .models import build_model, maskable_weights
 from .ratios import check_names
 
@@ -62,10 +62,10 @@ def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
 @lru_cache
 def network_macs(model: str, dataset: str = "cifar10", image_size: int | None = None) -> int:
     """MACs of a dense network, by its name, for one image of a data set of small images."""
-    side = image_size or SIDES[dataset]
+    side = image_size or DATASETS[dataset].side
     # Not on device meta: that imports torch._inductor, which takes longer than the network.
     with torch.random.fork_rng(devices=[]):
-        network = build_model(model, CLASSES[dataset])
+        network = build_model(model, DATASETS[dataset].classes)
     return sum(layer_macs(network, (3, side, side)).values())
 
 

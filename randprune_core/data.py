@@ -13,26 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import SIDES, check_image_size
-from .data_files import CLASSES, DataError, Encoded, give_memory_back, identify
+from .config import check_image_size
+from .data_files import DataError, Encoded, give_memory_back, identify
+from .datasets import DATASETS
 from .paths import data_root
-
-OOD_SETS = {"digits": ("photos",), "cifar10": ("cifar100",), "cifar100": ("cifar10",)}
-OOD_SETS |= {"imagenet": ()}
-"""The out-of-distribution sets of each training set; every run records all of them."""
-
-_PADDING = {"digits": 2, "cifar10": 4, "cifar100": 4}
-
-FLIPPED = ("cifar10", "cifar100")
-"""Data sets whose images may be mirrored without becoming something else."""
-
-
-def padding(dataset: str, image_size: int | None = None) -> int:
-    """Pixels of reflection on each side before the random crop.
-
-    Four of the 32 pixels of CIFAR, as in the authors' code, and as large a share of smaller images.
-    """
-    return _PADDING[dataset] * (image_size or SIDES[dataset]) // SIDES[dataset]
 
 
 def downsample(images: Tensor, side: int) -> Tensor:
@@ -116,7 +100,7 @@ def load_ood_images(name: str, image_size: int | None = None) -> dict[str, Tenso
     size, root = _smaller(name, image_size), str(data_root())
     return {
         other: _photo_patches() if other == "photos" else _test_images(other, root, size)
-        for other in OOD_SETS[name]
+        for other in DATASETS[name].ood_sets
     }
 
 
@@ -145,7 +129,7 @@ def _load_cifar(name: str, side: int | None) -> Dataset:
         found.variant,
         encoded.source,
         found.fingerprint,
-        CLASSES[name],
+        DATASETS[name].classes,
         *train,
         *test,
     )
@@ -163,7 +147,7 @@ def _read_split(name: str, encoded: Encoded, split: str, side: int | None) -> tu
     """Images, channels last in memory, and labels of a split; raises `DataError`."""
     pixels = encoded.decode(encoded.images[split], f"{name} {split}")
     labels = torch.from_numpy(encoded.labels[split])
-    classes = CLASSES[name]
+    classes = DATASETS[name].classes
     if len(labels) == 0 or not 0 <= labels.min() <= labels.max() < classes:
         raise DataError(
             f"{name} {split}: labels must be in [0, {classes}), one an image; "

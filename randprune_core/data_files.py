@@ -16,7 +16,6 @@ import numpy as np
 
 from . import paths, torchvision_files
 
-CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
 _LABEL_COLUMN = {"cifar10": "label", "cifar100": "fine_label"}
 
 # Fingerprints of copies that are known by name: (train, test), over encoded bytes and labels.
@@ -147,7 +146,8 @@ def identify(name: str, download: bool = True) -> Identified:
 
 def _check_name(name: str) -> None:
     if name not in KNOWN_COPIES:
-        raise DataError(f"data set {name!r} cannot be loaded here: known are {', '.join(CLASSES)}")
+        known = ", ".join(("digits", *KNOWN_COPIES))
+        raise DataError(f"data set {name!r} cannot be loaded here: known are {known}")
 
 
 def _fingerprint(images: Sequence[bytes], labels: np.ndarray) -> str:

@@ -25,7 +25,7 @@ import torch
 from torch import BoolTensor, Generator, Tensor
 
 from .config import RunConfig
-from .protocol import generator as generator_of
+from .seeds import generator as generator_of
 
 UPDATE_EVERY = 1
 """Epochs between two updates of the masks."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import data, dynamic, gradients, masks, metrics, models
+from . import data, datasets, dynamic, gradients, masks, metrics, models
 from .config import RunConfig, pruning_epoch
 from .optimizer import SGD
 from .placement import dataset_on, keep_freed_memory, memory_format
@@ -143,7 +143,7 @@ class Run:
         """Logits and labels of the next `size` images of the epoch, augmented."""
         place = self._cursor + self._within[:size]
         index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
-        padding = data.padding(self.config.dataset, self.config.image_size)
+        padding = datasets.padding(self.config.dataset, self.config.image_size)
         images = data.augment(self._images, index, offsets, mirrored, padding)
         images = images.contiguous(memory_format=self.memory_format)  # most often it is already
         labels = self.labels.index_select(0, index)

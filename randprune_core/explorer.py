@@ -16,7 +16,7 @@ import pandas as pd
 
 from .chapters.common import PURPOSE, data_label
 from .config import RunConfig
-from .data_files import CLASSES
+from .datasets import DATASETS
 from .statistics import chance_limit, summarise
 from .sweeps import PROFILES, in_profile
 from .theme import COLOURS, LABELS, MARKERS, model_label
@@ -166,8 +166,9 @@ def _metric(key: str, runs: pd.DataFrame, models: list[str], settings: list[str]
 
 
 def _floor(key: str, runs: pd.DataFrame, counts: list[int]) -> float | None:
-    classes = CLASSES.get(runs.dataset.iloc[0])
-    if not counts or not classes or not key.startswith(("fgsm.", "pgd.", "noise.")):
+    dataset = runs.dataset.iloc[0]
+    classes = DATASETS[dataset].classes
+    if not counts or dataset == "imagenet" or not key.startswith(("fgsm.", "pgd.", "noise.")):
         return None
     return round(float(chance_limit(counts[0], classes)), 2)
 

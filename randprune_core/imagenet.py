@@ -21,10 +21,12 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from . import paths, protocol
-from .config import IMAGENET_MODELS, TRAIN_IMAGES
+from .config import IMAGENET_MODELS
 from .data_files import DataError
+from .datasets import DATASETS
 
-ILSVRC_2012 = {"classes": 1_000, "train": TRAIN_IMAGES["imagenet"], "val": 50_000}
+_ORIGINAL = DATASETS["imagenet"]
+ILSVRC_2012 = {"classes": _ORIGINAL.classes, "train": _ORIGINAL.train_images, "val": 50_000}
 """What the original has; a folder with these counts is taken for it."""
 
 _IN_THIS_PROCESS = 2_000  # images below which processes to decode them cost more than they save

@@ -29,6 +29,7 @@ from .distributed import (
 )
 from .engine import Run, TrainingFailed
 from .metrics import predict_logits
+from .seeds import generator
 from .training import arithmetic, measure, train_to_the_end
 
 _SALIENCY_CHUNK = 64  # images of 224 pixels at a time
@@ -114,7 +115,7 @@ class ImageNetRun(Run):
         self._coming: Iterator[tuple[Tensor, Tensor]] = iter(())
 
     def _set_up_epoch(self, rate: float) -> None:
-        draw = protocol.generator(self.config.seed_data, "augmentation", self.epoch)
+        draw = generator(self.config.seed_data, "augmentation", self.epoch)
         seeds = torch.randint(2**62, (self.config.train_images,), generator=draw)
         pictures = imagenet.Pictures(
             self.dataset.train, imagenet.augmented(self.dataset.side), seeds

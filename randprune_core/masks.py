@@ -7,7 +7,6 @@ keyed by the parameter names of `maskable_weights(model)` and holds all of them.
 from __future__ import annotations
 
 import copy
-import hashlib
 import warnings
 from collections.abc import Mapping
 
@@ -18,6 +17,7 @@ from torch.nn.utils import prune
 from .config import check_sparsity, parse_granularity
 from .models import maskable_weights
 from .ratios import check_names, kept_count, last_linear
+from .seeds import layer_generator
 
 Masks = dict[str, BoolTensor]
 
@@ -175,10 +175,6 @@ def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     return pruned
 
 
-def layer_generator(seed: int, name: str) -> torch.Generator:
-    """CPU generator of one layer, seeded with sha256 of (seed, layer name)."""
-    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def _draw(total: int, kept: int, generator: torch.Generator) -> Tensor:

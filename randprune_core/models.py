@@ -9,14 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .config import parse_model_name
-
-NORMALIZATION = {
-    "digits": ((0.305,) * 3, (0.376,) * 3),
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
-"""Per-channel mean and standard deviation of the training pixels, in units of the [0, 1] range."""
+from .datasets import DATASETS
 
 _VGG_LAYERS = {
     11: (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512),
@@ -162,7 +155,7 @@ class Normalization:
     """
 
     def __init__(self, dataset: str, device: torch.device | str = "cpu"):
-        mean, std = (torch.tensor(v, device=device) for v in NORMALIZATION[dataset])
+        mean, std = (torch.tensor(v, device=device) for v in DATASETS[dataset].normalization)
         self.scale = (1 / (255 * std)).view(1, -1, 1, 1)
         self.shift = (mean / std).view(1, -1, 1, 1)
 
@@ -175,6 +168,6 @@ def with_normalization(model: nn.Module, dataset: str) -> nn.Module:
 
     Weights are shared with `model`, not copied. Raises `ValueError` for an unknown data set.
     """
-    if dataset not in NORMALIZATION:
-        raise ValueError(f"unknown data set {dataset!r}: known are {', '.join(NORMALIZATION)}")
-    return _Normalized(model, *NORMALIZATION[dataset])
+    if dataset not in DATASETS:
+        raise ValueError(f"unknown data set {dataset!r}: known are {', '.join(DATASETS)}")
+    return _Normalized(model, *DATASETS[dataset].normalization)

@@ -4,23 +4,19 @@ Everything here follows from the config alone (and the data), is drawn on the CP
 the same for every device.
 """
 
-import hashlib
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from . import data, masks, models, ratios, saliency
-from .config import TRAIN_IMAGES, RunConfig
+from .config import RunConfig
+from .datasets import DATASETS, padding
+from .seeds import generator
 
 _SALIENCY_CHUNK = 250  # bounds the memory of GraSP's second derivatives
 
 
-def generator(seed: int, *role) -> torch.Generator:
-    """A CPU generator of its own for one role of one seed, independent of all the others."""
-    text = repr((seed, *role)).encode()
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
-    return torch.Generator().manual_seed(number)
 
 
 IMAGENET = {"model": "wide_resnet50_2", "batch_size": 4 * 192, "lr": 0.4, "weight_decay": 1e-4}
@@ -59,11 +55,11 @@ def learning_rate(config: RunConfig, epoch: int) -> float:
 def attack_images(config: RunConfig, test_images: int) -> int:
     """How many test images are attacked: all after a full run, the first tenth after another.
 
-    A run is full when it has all training images of its data set (`TRAIN_IMAGES`) and the epochs
+    A run is full when it has all training images of its data set (`DATASETS`) and the epochs
     of the protocol: attacking 10,000 images takes a CPU longer than an epoch of training. The tenth
     is at least 100 images, and 1,000 for CIFAR.
     """
-    full_data = config.train_images >= TRAIN_IMAGES[config.dataset]
+    full_data = config.train_images >= DATASETS[config.dataset].train_images
     if full_data and config.epochs >= RunConfig.epochs:
         return test_images
     return min(test_images, max(test_images // 10, 100))
@@ -93,10 +89,10 @@ def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
     """
     draw = generator(config.seed_data, "epoch", epoch)
     order = torch.randperm(config.train_images, generator=draw)
-    reach = 2 * data.padding(config.dataset, config.image_size) + 1
+    reach = 2 * padding(config.dataset, config.image_size) + 1
     offsets = torch.randint(0, reach, (config.train_images, 2), generator=draw)
     mirrored = torch.rand(config.train_images, generator=draw) < 0.5
-    if config.dataset not in data.FLIPPED:
+    if not DATASETS[config.dataset].mirrored:
         mirrored = torch.zeros_like(mirrored)
     return order, offsets, mirrored
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from . import paths
 from .config import (
-    SIDES,
     RunConfig,
     config_from_dict,
     config_to_dict,
@@ -26,6 +25,7 @@ from .config import (
     run_id,
     setting,
 )
+from .datasets import DATASETS
 from .failures import note_failure
 from .locks import lock, try_lock
 from .storage import (
@@ -256,7 +256,7 @@ def load_runs(**filters):
     runs = found = index.all_runs()
     for name, values in wanted.items():
         if name == "image_size" and None in values:
-            values = values | set(SIDES.values())
+            values = values | {facts.side for facts in DATASETS.values()}
         found = found[found[name].isin(values)]
     emptied = runs.notna().any() & found.isna().all()  # what only the runs left out measured
     return found.loc[:, ~emptied | runs.columns.isin(known)].reset_index(drop=True)

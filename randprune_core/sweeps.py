@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from . import paths
-from .config import RATIOS, RunConfig, config_to_dict, image_side, run_id, setting
+from .config import RATIOS, RunConfig, check_name, config_to_dict, image_side, run_id, setting
 from .figures import FIGURES, PLAN, PROFILES
 from .runs import find_record, records_to_frame
 
@@ -36,13 +36,6 @@ class SweepReport:
             self.failed[run_id(config)] = message
         else:
             setattr(self, outcome, getattr(self, outcome) + 1)
-
-
-def check_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the name when it is known, else raise `ValueError` that lists the known ones."""
-    if name not in known:
-        raise ValueError(f"unknown {kind} {name!r}: known are {', '.join(known)}")
-    return name
 
 
 def check_grid(figure: str, profile: str) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from randprune_core.config import (
-    DATASETS,
     LATER_FIELDS,
     RATIOS,
     RunConfig,
@@ -21,6 +20,7 @@ from randprune_core.config import (
     parse_model_name,
     run_id,
 )
+from randprune_core.datasets import DATASETS
 
 
 def refusal(**values) -> str:

@@ -12,15 +12,9 @@ import torch.nn.functional as F
 from conftest import files_under, picture, write_parquet
 
 from randprune_core import data, data_files, paths, torchvision_files
-from randprune_core.data import (
-    Dataset,
-    augment,
-    downsample,
-    load_dataset,
-    load_ood_images,
-    padding,
-)
-from randprune_core.data_files import CLASSES, DataError, available_variant
+from randprune_core.data import Dataset, augment, downsample, load_dataset, load_ood_images
+from randprune_core.data_files import DataError, available_variant
+from randprune_core.datasets import DATASETS, padding
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +34,7 @@ def offline(monkeypatch):
 @pytest.fixture
 def known_copy(cifar_folder, monkeypatch):
     """The made-up folder as a copy that is known by the name of jpeg75."""
-    for name in CLASSES:
-        if name == "digits":
-            continue
+    for name in ("cifar10", "cifar100"):
         prints = tuple(fingerprint(cifar_folder, name, split) for split in ("train", "test"))
         monkeypatch.setitem(data_files.KNOWN_COPIES, name, {"jpeg75": prints})
     return cifar_folder
@@ -201,7 +193,7 @@ def test_another_copy_than_the_one_asked_for_is_refused(known_copy):
 def test_parquet_files_are_read_pixel_for_pixel(known_copy, name):
     dataset = load_dataset(name, "jpeg75")
     assert (dataset.name, dataset.source, dataset.variant) == (name, "parquet", "jpeg75")
-    assert dataset.num_classes == CLASSES[name]
+    assert dataset.num_classes == DATASETS[name].classes
     for split in ("train", "test"):
         images = getattr(dataset, f"{split}_images")
         assert images.dtype == torch.uint8

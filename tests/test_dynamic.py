@@ -14,7 +14,8 @@ from randprune_core.engine import Run
 from randprune_core.gradients import dense_gradients
 from randprune_core.masks import mask_counts
 from randprune_core.models import maskable_weights
-from randprune_core.protocol import draw_masks, generator
+from randprune_core.protocol import draw_masks
+from randprune_core.seeds import generator
 from randprune_core.training import OutOfTime, train
 
 CPU = torch.device("cpu")

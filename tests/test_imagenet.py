@@ -9,7 +9,17 @@ import torch
 import torch.nn.functional as F
 from conftest import files_under
 
-from randprune_core import __main__, checks, imagenet, masks, models, paths, protocol, runs
+from randprune_core import (
+    __main__,
+    checks,
+    datasets,
+    imagenet,
+    masks,
+    models,
+    paths,
+    protocol,
+    runs,
+)
 from randprune_core.config import RunConfig, run_id
 from randprune_core.data_files import DataError
 from randprune_core.engine import TrainingFailed
@@ -24,6 +34,7 @@ from randprune_core.imagenet import (
 )
 from randprune_core.imagenet_run import ImageNetRun, load_or_train
 from randprune_core.ratios import layer_sparsities
+from randprune_core.seeds import generator
 from randprune_core.training import train
 
 CPU = torch.device("cpu")
@@ -207,10 +218,10 @@ def test_an_epoch_equals_a_plain_loop(folder, unmeasured):
     assert masks.mask_counts(run.masks) == masks.mask_counts(drawn)
     rate = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     optimizer = torch.optim.SGD(model.parameters(), **rate)
-    draw = protocol.generator(0, "augmentation", 0)
+    draw = generator(0, "augmentation", 0)
     seeds = torch.randint(2**62, (48,), generator=draw)
     pictures = Pictures(found.train, augmented(32), seeds)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in models.NORMALIZATION["imagenet"])
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in datasets.DATASETS["imagenet"].normalization)
     losses = []
     for batch in protocol.epoch_order(config, 0).split(16):
         images, labels = (

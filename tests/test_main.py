@@ -11,7 +11,8 @@ from conftest import TINY, files_under, made_up_record, store_record, tiny
 
 from randprune_core import paths, training
 from randprune_core.__main__ import main
-from randprune_core.config import TRAIN_IMAGES, run_id
+from randprune_core.config import run_id
+from randprune_core.datasets import DATASETS
 from randprune_core.precision import native_precision
 from randprune_core.sweeps import FIGURES, PROFILES, grid
 
@@ -239,7 +240,7 @@ def test_a_recorded_run_is_answered_without_loading_torch(store):
 
 
 def test_options_that_are_left_out_follow_the_data_set_and_the_processor(call, no_training):
-    config = tiny(train_images=TRAIN_IMAGES["digits"])
+    config = tiny(train_images=DATASETS["digits"].train_images)
     for precision in ("float32", "bfloat16"):
         store_record(made_up_record(tiny(train_images=1_294, precision=precision)))
     left_out = {"train_images", "precision"}

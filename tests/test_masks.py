@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from randprune_core import masks as masking
 from randprune_core.masks import (
     apply_masks,
     assert_masked,
@@ -20,6 +19,7 @@ from randprune_core.masks import (
 )
 from randprune_core.models import build_model, maskable_weights
 from randprune_core.ratios import kept_counts, layer_sparsities
+from randprune_core.seeds import layer_generator
 
 
 @pytest.fixture
@@ -382,9 +382,7 @@ def test_apply_masks_changes_nothing_when_all_is_kept(model):
 
 
 def test_layer_generators_differ_by_seed_and_by_name():
-    seeds = {
-        masking.layer_generator(seed, name).initial_seed() for seed in (0, 1) for name in ("a", "b")
-    }
+    seeds = {layer_generator(seed, name).initial_seed() for seed in (0, 1) for name in ("a", "b")}
     assert len(seeds) == 4
 
 

@@ -4,12 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from randprune_core.models import (
-    NORMALIZATION,
-    build_model,
-    maskable_weights,
-    with_normalization,
-)
+from randprune_core.datasets import DATASETS
+from randprune_core.models import build_model, maskable_weights, with_normalization
 
 
 def parameters(model) -> int:
@@ -152,7 +148,8 @@ def test_weights_are_kaiming_normal_over_fan_in_and_biases_zero():
 def test_with_normalization_equals_normalising_by_hand_and_shares_the_weights():
     model = build_model("resnet-8").eval()
     pixels = torch.rand(3, 3, 32, 32)
-    for dataset, (mean, std) in NORMALIZATION.items():
+    for dataset, facts in DATASETS.items():
+        mean, std = facts.normalization
         wrapped = with_normalization(model, dataset).eval()
         by_hand = torch.stack([(pixels[:, c] - mean[c]) / std[c] for c in range(3)], 1)
         torch.testing.assert_close(wrapped(pixels), model(by_hand))
@@ -168,6 +165,6 @@ def test_normalisation_of_digits_matches_its_training_pixels():
     from randprune_core.data import load_dataset
 
     pixels = load_dataset("digits").train_images.float() / 255
-    mean, std = NORMALIZATION["digits"]
+    mean, std = DATASETS["digits"].normalization
     assert abs(pixels.mean().item() - mean[0]) < 0.005
     assert abs(pixels.std().item() - std[0]) < 0.005

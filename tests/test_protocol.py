@@ -5,8 +5,9 @@ import torch
 from conftest import tiny
 
 from randprune_core import data, masks, saliency
-from randprune_core.config import TRAIN_IMAGES, RunConfig
-from randprune_core.models import NORMALIZATION, build_model, maskable_weights
+from randprune_core.config import RunConfig
+from randprune_core.datasets import DATASETS
+from randprune_core.models import build_model, maskable_weights
 from randprune_core.protocol import (
     attack_images,
     draw_masks,
@@ -55,7 +56,7 @@ def test_snips_own_mask_is_the_top_of_its_scores_on_the_first_batch_of_the_run(d
     config = tiny(ratio="snip", sparsity=0.8, mask_source="own", batch_size=64)
     model = build_model("resnet-8", seed=0)
     order = epoch_plan(config, 0)[0][:64]
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in NORMALIZATION["digits"])
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in DATASETS["digits"].normalization)
     images = (digits.train_images[order].float() / 255 - mean) / std
     scores = saliency.snip_scores(model, images, digits.train_labels[order])
     drawn = draw_masks(config, model, digits)
@@ -106,7 +107,10 @@ def test_a_full_run_is_attacked_on_all_test_images_and_another_on_a_tenth():
     assert attack_images(RunConfig(train_images=10_000), 10_000) == 1_000
     assert attack_images(RunConfig(epochs=1), 10_000) == 1_000
     assert (
-        attack_images(RunConfig(dataset="digits", train_images=TRAIN_IMAGES["digits"]), 360) == 360
+        attack_images(
+            RunConfig(dataset="digits", train_images=DATASETS["digits"].train_images), 360
+        )
+        == 360
     )
     assert attack_images(tiny(), 360) == 100
     assert attack_images(tiny(), 60) == 60

@@ -9,8 +9,9 @@ from conftest import TINY, files_under, tiny
 
 from randprune_core import data, engine, masks, metrics, training
 from randprune_core.config import RunConfig
+from randprune_core.datasets import DATASETS
 from randprune_core.engine import Run
-from randprune_core.models import NORMALIZATION, build_model, maskable_weights, with_normalization
+from randprune_core.models import build_model, maskable_weights, with_normalization
 from randprune_core.protocol import draw_masks, epoch_plan
 from randprune_core.training import TrainingFailed, train
 
@@ -153,7 +154,7 @@ def plain_loop(config: RunConfig, digits) -> dict:
     milestones = [config.epochs // 2, config.epochs // 4 * 3]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones)
     convs = [p for name, p in model.named_parameters() if p.ndim > 1]
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in NORMALIZATION["digits"])
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in DATASETS["digits"].normalization)
     pixels = digits.train_images[: config.train_images].float() / 255
     seen = {"train_loss": [], "train_accuracy": [], "validation_loss": [], "norm": [], "lr": []}
     for epoch in range(config.epochs):
@@ -252,7 +253,7 @@ def test_the_initial_gradient_norm_is_over_unpruned_weights_of_the_first_batches
     assert all(p.grad is None for p in run.model.parameters())
     model = build_model("resnet-8")
     masks.apply_masks(model, run.masks)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in NORMALIZATION["digits"])
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in DATASETS["digits"].normalization)
     norms = []
     for start in range(0, 200, 50):
         images = (digits.train_images[start : start + 50].float() / 255 - mean) / std

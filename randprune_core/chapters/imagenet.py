@@ -15,9 +15,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from .. import protocol
-from ..config import TRAIN_IMAGES, RunConfig, config_to_dict, run_id
+from ..config import RunConfig, check_name, config_to_dict, run_id
+from ..datasets import DATASETS
 from ..runs import records_to_frame
-from ..sweeps import check_name
 from ..theme import LABELS, model_label
 from . import gradient_figures, gradient_flow
 from .common import Records, grid_parameters, listing, one_record
@@ -47,7 +47,10 @@ def grid(
         for ratio in ratios or RATIOS:
             for sparsity in (0.0,) if ratio == "dense" else sparsities or SPARSITIES:
                 for seed in seeds or (0,):
-                    values = {"dataset": "imagenet", "train_images": TRAIN_IMAGES["imagenet"]}
+                    values = {
+                        "dataset": "imagenet",
+                        "train_images": DATASETS["imagenet"].train_images,
+                    }
                     values |= {"precision": "bfloat16", "ratio": ratio, "sparsity": sparsity}
                     values |= protocol.imagenet_recipe(ratio) | fields | {"model": model}
                     values |= dict.fromkeys(("seed_init", "seed_mask", "seed_data"), seed)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from .. import protocol
-from ..config import TRAIN_IMAGES, RunConfig
+from ..config import RunConfig
+from ..datasets import DATASETS
 from ..ratios import SHAPE_RATIOS
 from ..theme import LABELS, model_label
 from . import layerwise
@@ -78,7 +79,7 @@ def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
         for ratio, sparsity, kept, share in settings:
             epochs = protocol.imagenet_recipe(ratio)["epochs"]
             # A multiply-accumulate is two operations; the backward pass takes twice the forward.
-            flop = 6 * dense * TRAIN_IMAGES["imagenet"] * epochs
+            flop = 6 * dense * DATASETS["imagenet"].train_images * epochs
             macs = round(dense * share)
             rows.append([row.model, ratio, sparsity, others + kept, macs, share, epochs, flop])
     names = ["model", "ratio", "sparsity", "parameters", "macs", "mac_ratio", "epochs", "flop"]
