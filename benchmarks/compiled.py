@@ -19,10 +19,10 @@ from machine import cifar_at_hand, save_description, save_rows
 from training_speed import WARM_UP, Engine, images_per_second
 
 from randprune_core.config import RunConfig
-from randprune_core.engine import Run, pick_device
+from randprune_core.devices import pick_device
+from randprune_core.engine import Run
 from randprune_core.figures import PROFILES
-from randprune_core.precision import native_precision
-from randprune_core.training import arithmetic
+from randprune_core.precision import arithmetic, native_precision
 
 
 class CompiledRun(Run):

@@ -18,7 +18,8 @@ import torch
 
 from randprune_core import paths
 from randprune_core.data_files import available_variant
-from randprune_core.runs import code_version, device_name
+from randprune_core.devices import device_name
+from randprune_core.runs import code_version
 
 
 @contextmanager

@@ -23,8 +23,7 @@ from torch.utils._pytree import tree_map
 
 from randprune_core import paths
 from randprune_core.config import RunConfig, run_id
-from randprune_core.engine import pick_device
-from randprune_core.executors import one_thread, worker_environment
+from randprune_core.devices import one_thread, pick_device, worker_environment
 from randprune_core.metrics import accuracy, expected_calibration_error, predict_logits
 from randprune_core.models import with_normalization
 from randprune_core.precision import native_precision

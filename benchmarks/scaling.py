@@ -23,10 +23,9 @@ from training_speed import Engine, SideBySide, sweep_on_cores
 from randprune_core import paths
 from randprune_core.config import RunConfig, config_to_dict, run_id
 from randprune_core.cost import network_macs
-from randprune_core.engine import pick_device
-from randprune_core.precision import native_precision
+from randprune_core.devices import pick_device
+from randprune_core.precision import arithmetic, native_precision
 from randprune_core.runs import load_runs, read_record, write_record
-from randprune_core.training import arithmetic
 
 DEPTHS = ("resnet-8", "resnet-20", "resnet-32", "resnet-56", "resnet-110")
 WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-32")
@@ -89,8 +88,9 @@ PEAK = """
 import json, sys
 from pathlib import Path
 from randprune_core.config import RunConfig
-from randprune_core.engine import Run, pick_device
-from randprune_core.training import arithmetic
+from randprune_core.engine import Run
+from randprune_core.devices import pick_device
+from randprune_core.precision import arithmetic
 with arithmetic():
     Run(RunConfig(**json.loads(sys.argv[1])), pick_device("cpu")).start_epoch()
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

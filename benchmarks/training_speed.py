@@ -31,11 +31,10 @@ from randprune_core import apply_masks, build_model, layer_sparsities, random_ma
 from randprune_core.config import RunConfig
 from randprune_core.cost import network_macs
 from randprune_core.datasets import DATASETS
-from randprune_core.engine import Run, dataset_on, pick_device
-from randprune_core.executors import one_thread, worker_environment
+from randprune_core.devices import one_thread, pick_device, worker_environment
+from randprune_core.engine import Run, dataset_on
 from randprune_core.models import maskable_weights
-from randprune_core.precision import native_precision
-from randprune_core.training import arithmetic
+from randprune_core.precision import arithmetic, native_precision
 
 WARM_UP = 6
 SIDE_BY_SIDE = (2, 4, 8, 16)

@@ -11,17 +11,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from .precision import full_float32
+from .precision import full_precision
 
 # Measured for ResNet-20: on a CPU core a small batch stays in the cache.
 BATCH_SIZES = {"cpu": 125, "cuda": 250}
-
-
-@contextmanager
-def full_precision(device_type: str) -> Iterator[None]:
-    """Compute in true float32: no autocast, no TF32 or bfloat16 products; restored afterwards."""
-    with full_float32(), torch.autocast(device_type, enabled=False):
-        yield
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from . import paths
 from .config import RunConfig, run_id
-from .executors import WORKER_ENVIRONMENT, Result, Schedule, one_thread
+from .devices import WORKER_ENVIRONMENT, one_thread
+from .executors import Result, Schedule
 from .failures import note_failure
 from .runs import Begun, claim, code_version, make_record, store_record
 from .storage import write_whole

@@ -219,3 +219,14 @@ def _reflected(places: Tensor, side: int) -> Tensor:
     """Places in a row of `side` pixels; those beyond an end mirrored at the pixel of that end."""
     last = side - 1
     return last - (last - places.abs()).abs()
+
+
+@lru_cache(maxsize=2)
+def dataset_on(
+    name: str, variant: str, device: torch.device, image_size: int | None = None
+) -> Dataset:
+    """The data set on a device, one copy for all runs of the process."""
+    dataset = load_dataset(name, variant, image_size).to(device)
+    if device.type == "cuda":  # it is read on other streams
+        torch.cuda.synchronize(device)
+    return dataset

@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .engine import TrainingFailed, pick_device
+from .devices import pick_device
+from .engine import TrainingFailed
 
 
 class JobEnded(RuntimeError):

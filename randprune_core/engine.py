@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from . import data, datasets, dynamic, gradients, masks, metrics, models
 from .config import RunConfig, pruning_epoch
+from .data import dataset_on
+from .devices import keep_freed_memory, memory_format
 from .optimizer import SGD
-from .placement import dataset_on, keep_freed_memory, memory_format
 from .protocol import draw_masks, epoch_plan, learning_rate
 
 GRADIENT_SLICES = 10
@@ -27,17 +28,6 @@ WARM_UP_STEPS = 3
 
 class TrainingFailed(RuntimeError):
     """The loss is no longer a finite number, so that there is nothing to go on with."""
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA when there is one, else the CPU. Raises `ValueError` for what is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not name.startswith("cuda"):
-        raise ValueError(f"device {name!r} is not known: choose auto, cpu or cuda")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: no CUDA device is available here; choose cpu")
-    return torch.device(name)
 
 
 class Run:

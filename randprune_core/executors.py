@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 
 from .config import RunConfig, run_id
 from .cost import work
+from .devices import one_thread, worker_environment
 from .failures import note_failure
 from .runs import Begun, claim, find_record, store_result, train_and_store
 
@@ -197,25 +197,6 @@ _KILLED = (
 )
 
 
-WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
-"""What worker processes inherit: one thread each."""
-
-
-@contextmanager
-def worker_environment():
-    """Let processes that are started meanwhile inherit `WORKER_ENVIRONMENT`."""
-    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
-    os.environ.update(WORKER_ENVIRONMENT)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _start_worker() -> None:
     """A worker computes with one thread, and ends with the sweep, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches it too: it has nothing to say
@@ -230,13 +211,6 @@ def _start_worker() -> None:
 
     tqdm.set_lock(threading.RLock())  # its own is a system semaphore: a killed worker leaves it
     one_thread()
-
-
-def one_thread() -> None:
-    """Let this process compute with one thread."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _train_one(config: RunConfig, deadline: float | None, patient: bool = True) -> tuple[str, str]:

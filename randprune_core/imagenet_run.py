@@ -29,8 +29,9 @@ from .distributed import (
 )
 from .engine import Run, TrainingFailed
 from .metrics import predict_logits
+from .precision import arithmetic
 from .seeds import generator
-from .training import arithmetic, measure, train_to_the_end
+from .training import measure, train_to_the_end
 
 _SALIENCY_CHUNK = 64  # images of 224 pixels at a time
 

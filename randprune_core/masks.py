@@ -175,8 +175,6 @@ def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     return pruned
 
 
-
-
 def _draw(total: int, kept: int, generator: torch.Generator) -> Tensor:
     mask = torch.zeros(total, dtype=torch.bool)
     mask[torch.randperm(total, generator=generator)[:kept]] = True

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .devices import pick_device
+
 # torch is imported where it is used: to look a run up must not take the seconds that it takes.
 
 
@@ -36,6 +38,29 @@ def full_float32() -> Iterator[None]:
             backend.fp32_precision = precision
 
 
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
+    """Compute in true float32: no autocast, no TF32 or bfloat16 products; restored afterwards."""
+    import torch
+
+    with full_float32(), torch.autocast(device_type, enabled=False):
+        yield
+
+
+@contextmanager
+def arithmetic() -> Iterator[None]:
+    """True float32 wherever autocast does not say otherwise; the fastest kernels on a GPU."""
+    import torch
+
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        with full_float32():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
 def native_precision(device: str = "auto") -> str:
     """`bfloat16` where the device (auto, cpu or cuda) multiplies it natively, else `float32`.
 
@@ -44,8 +69,6 @@ def native_precision(device: str = "auto") -> str:
     if device == "cpu" or (device == "auto" and not _has_gpu()):
         return "bfloat16" if "avx512_bf16" in _cpu_flags() else "float32"
     import torch
-
-    from .engine import pick_device
 
     picked = pick_device(device)
     if picked.type == "cpu":

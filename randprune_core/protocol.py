@@ -17,8 +17,6 @@ from .seeds import generator
 _SALIENCY_CHUNK = 250  # bounds the memory of GraSP's second derivatives
 
 
-
-
 IMAGENET = {"model": "wide_resnet50_2", "batch_size": 4 * 192, "lr": 0.4, "weight_decay": 1e-4}
 """What Table 1 sets for ImageNet, dense and sparse, beside the epochs."""
 

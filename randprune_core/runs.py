@@ -26,6 +26,7 @@ from .config import (
     setting,
 )
 from .datasets import DATASETS
+from .devices import device_name
 from .failures import note_failure
 from .locks import lock, try_lock
 from .storage import (
@@ -328,25 +329,6 @@ def _versions() -> dict:
         "torchvision": version("torchvision"),  # importing it would cost seconds
         "numpy": numpy.__version__,
     }
-
-
-def device_name(device: str = "auto") -> str:
-    """The model name of the processor or GPU, as provenance states it."""
-    import torch
-
-    from .engine import pick_device
-
-    picked = pick_device(device)
-    if picked.type == "cuda":
-        return torch.cuda.get_device_name(picked)
-    try:
-        with open("/proc/cpuinfo") as info:
-            for line in info:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _threads() -> int:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .attacks import full_precision
 from .models import maskable_weights
+from .precision import full_precision
 
 # Wang et al. 2020 divide the logits by it, so that the softmax at initialisation stays smooth.
 GRASP_TEMPERATURE = 200.0

@@ -19,4 +19,3 @@ def generator(seed: int, *role) -> torch.Generator:
     text = repr((seed, *role)).encode()
     number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(number)
-

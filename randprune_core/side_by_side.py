@@ -15,8 +15,10 @@ from . import checkpoints
 from .config import RunConfig
 from .cost import work
 from .data_files import DataError
-from .engine import Run, pick_device
-from .training import arithmetic, check_data, finish_epoch, measure
+from .devices import pick_device
+from .engine import Run
+from .precision import arithmetic
+from .training import check_data, finish_epoch, measure
 
 
 @dataclass(frozen=True)

@@ -279,7 +279,7 @@ def sweep(
     if not todo:
         return report
     from . import executors
-    from .engine import pick_device
+    from .devices import pick_device
 
     deadline = None if time_budget is None else time.time() + time_budget
     schedule = executors.Schedule(todo, deadline)

@@ -6,23 +6,19 @@ same result to the last bit on a CPU.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from . import checkpoints, data, masks, metrics, models
 from .config import RunConfig, run_id
 from .cost import cost
-from .engine import Run, TrainingFailed, pick_device
+from .devices import pick_device
+from .engine import Run
 from .evaluation import evaluate
 from .locks import lock
-from .precision import full_float32
+from .precision import arithmetic
 from .protocol import attack_images, pgd_images
-
-__all__ = ["OutOfTime", "TrainingFailed", "fit", "pick_device", "train"]
 
 
 class OutOfTime(RuntimeError):
@@ -69,18 +65,6 @@ def check_data(config: RunConfig) -> None:
     """Load all that the run and its measurements need, before training: nothing is lost later."""
     data.load_dataset(config.dataset, config.variant, config.image_size)
     data.load_ood_images(config.dataset, config.image_size)
-
-
-@contextmanager
-def arithmetic() -> Iterator[None]:
-    """True float32 wherever autocast does not say otherwise; the fastest kernels on a GPU."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    try:
-        with full_float32():
-            yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 def train_to_the_end(

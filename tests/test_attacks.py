@@ -15,11 +15,11 @@ from randprune_core.attacks import (
     fgsm,
     fgsm_from_sign,
     frozen,
-    full_precision,
     gaussian_noise,
     gradient_sign,
     pgd,
 )
+from randprune_core.precision import full_precision
 
 ATTACKS = {
     "fgsm": lambda model, x, y, epsilon: fgsm(model, x, y, epsilon),

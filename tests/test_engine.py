@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import tiny
 
-from randprune_core import engine
-from randprune_core.engine import Run, pick_device
+from randprune_core import devices, engine
+from randprune_core.devices import keep_freed_memory, pick_device
+from randprune_core.engine import Run
 from randprune_core.models import build_model
-from randprune_core.placement import keep_freed_memory
 
 CPU = torch.device("cpu")
 
@@ -40,8 +40,8 @@ def test_pick_device_refuses_cuda_where_there_is_none(monkeypatch):
 )
 def test_narrow_strided_shortcuts_are_kept_from_channels_last_on_a_cpu(model, expected):
     network = build_model(model)
-    assert engine.memory_format(network, CPU) == expected
-    assert engine.memory_format(network, torch.device("cuda")) == torch.channels_last
+    assert devices.memory_format(network, CPU) == expected
+    assert devices.memory_format(network, torch.device("cuda")) == torch.channels_last
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")

@@ -12,7 +12,7 @@ import torch
 from randprune_core import masks
 from randprune_core.distributed import check_same, process_group, rank, world
 from randprune_core.imagenet_run import ImageNetRun
-from randprune_core.training import arithmetic
+from randprune_core.precision import arithmetic
 
 
 def frozen(self, mode=True):

@@ -212,7 +212,7 @@ def watch_masks(config: RunConfig) -> pd.DataFrame:
     import torch
 
     from ..engine import Run
-    from ..training import arithmetic
+    from ..precision import arithmetic
 
     def flat(run: Run) -> torch.Tensor:
         return torch.cat([mask.flatten() for mask in run.masks.values()])
