@@ -6,11 +6,11 @@ importing the package, or asking the command line for help, does not load PyTorc
 
 from importlib import import_module
 
-_HOME = {
+PUBLIC = {
     "attacks": ("fgsm", "gaussian_noise", "pgd"),
     "config": ("RATIOS", "RunConfig", "run_id"),
     "data": ("DataError", "load_dataset"),
-    "masks": (
+    "pruning.masks": (
         "apply_masks",
         "model_sparsity",
         "random_masks",
@@ -24,12 +24,12 @@ _HOME = {
         "ood_auroc",
     ),
     "models": ("build_model", "maskable_weights", "with_normalization"),
-    "ratios": ("layer_sparsities",),
+    "pruning.ratios": ("layer_sparsities",),
     "runs": ("load_or_train", "load_runs"),
-    "saliency": ("grasp_scores", "snip_scores"),
+    "pruning.saliency": ("grasp_scores", "snip_scores"),
     "sweeps": ("grid", "status", "sweep"),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
 __version__ = "0.1.0"

@@ -269,7 +269,8 @@ def _train_in_worker(
     `code` is the commit of the driver, whose package this is.
     """
     from .data_files import DataError
-    from .training import OutOfTime, TrainingFailed, train
+    from .engine import TrainingFailed
+    from .training import OutOfTime, train
 
     one_thread()
     saved = _checkpoint_here(config, checkpoint, results)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .config import RunConfig
 from .datasets import DATASETS
 from .models import build_model, maskable_weights
-from .ratios import check_names
+from .pruning.ratios import check_names
 
 
 def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import data, datasets, dynamic, gradients, masks, metrics, models
+from . import data, datasets, gradients, metrics, models
 from .config import RunConfig, pruning_epoch
 from .data import dataset_on
 from .devices import keep_freed_memory, memory_format
 from .optimizer import SGD
 from .protocol import draw_masks, epoch_plan, learning_rate
+from .pruning import dynamic, masks
 
 GRADIENT_SLICES = 10
 FINE_EPOCHS = 5

@@ -111,7 +111,8 @@ def run_on_gpu(schedule: Schedule, device: str, slots: int | None = None) -> Ite
 
 
 def _outcome(config: RunConfig, result: dict | Exception) -> tuple[str, str]:
-    from .training import OutOfTime, TrainingFailed
+    from .engine import TrainingFailed
+    from .training import OutOfTime
 
     if isinstance(result, dict):
         return "trained", ""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import checkpoints, imagenet, models, protocol, runs, saliency
+from . import checkpoints, imagenet, models, protocol, runs
 from .config import RunConfig, run_id
 from .distributed import (
     check_same,
@@ -30,6 +30,7 @@ from .distributed import (
 from .engine import Run, TrainingFailed
 from .metrics import predict_logits
 from .precision import arithmetic
+from .pruning import saliency
 from .seeds import generator
 from .training import measure, train_to_the_end
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .attacks import check_images, frozen, to_device
-from .masks import validate_masks
 from .models import maskable_weights
+from .pruning.masks import validate_masks
 
 if TYPE_CHECKING:
     import pandas as pd

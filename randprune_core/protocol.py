@@ -9,9 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from . import data, masks, models, ratios, saliency
+from . import data, models
 from .config import RunConfig
 from .datasets import DATASETS, padding
+from .pruning import masks, ratios, saliency
 from .seeds import generator
 
 _SALIENCY_CHUNK = 250  # bounds the memory of GraSP's second derivatives

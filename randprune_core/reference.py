@@ -6,12 +6,12 @@ The source is read, not imported: the page needs no PyTorch, and a docstring is 
 import ast
 import inspect
 
-from . import _HOME, paths
+from . import PUBLIC, paths
 
 _SECTIONS = {
     "Networks": ("models",),
-    "Ratios and scores": ("ratios", "saliency"),
-    "Masks": ("masks",),
+    "Ratios and scores": ("pruning.ratios", "pruning.saliency"),
+    "Masks": ("pruning.masks",),
     "Runs": ("config", "runs", "sweeps"),
     "Data": ("data",),
     "Measuring": ("metrics", "attacks"),
@@ -24,13 +24,13 @@ def page() -> str:
     MyST Markdown. A module that no section names stands in a section of its own.
     """
     named = [module for modules in _SECTIONS.values() for module in modules]
-    sections = _SECTIONS | {module: (module,) for module in _HOME if module not in named}
+    sections = _SECTIONS | {module: (module,) for module in PUBLIC if module not in named}
     parts = ["```{py:currentmodule} randprune_core\n```"]
     for title, modules in sections.items():
         parts.append(f"## {title}")
         for module in modules:
             tree = _tree(module)
-            parts.extend(_entry(tree, module, name) for name in _HOME[module])
+            parts.extend(_entry(tree, module, name) for name in PUBLIC[module])
     return "\n\n".join([*parts, "## Modules", _modules()])
 
 
@@ -102,8 +102,12 @@ def _docstring_below(following: list[ast.stmt]) -> str:
 def _modules() -> str:
     """A table of all modules with the first paragraph of their docstrings."""
     rows = ["| module | what it holds |", "|---|---|"]
-    for source in sorted((paths.ROOT / "randprune_core").glob("[!_]*.py")):
-        text = ast.get_docstring(_tree(source.stem)) or ""
+    core = paths.ROOT / "randprune_core"
+    for source in sorted([*core.glob("[!_]*.py"), *core.glob("[!_]*/[!_]*.py")]):
+        module = ".".join(source.relative_to(core).with_suffix("").parts)
+        if module.startswith("chapters."):
+            continue
+        text = ast.get_docstring(_tree(module)) or ""
         first = " ".join(text.split("\n\n")[0].split())
-        rows.append(f"| `{source.stem}` | {first.replace('|', chr(92) + '|')} |")
+        rows.append(f"| `{module}` | {first.replace('|', chr(92) + '|')} |")
     return "\n".join(rows)

@@ -78,7 +78,8 @@ def train_and_store(
     config: RunConfig, device: str, progress: bool = False, deadline: float | None = None
 ) -> dict:
     """Train a run, store its record and return it; the caller holds its lock, as from `claim`."""
-    from .training import TrainingFailed, train
+    from .engine import TrainingFailed
+    from .training import train
 
     begun = Begun()
     try:

@@ -10,7 +10,7 @@ import time
 from torch import Tensor
 from tqdm import tqdm
 
-from . import checkpoints, data, masks, metrics, models
+from . import checkpoints, data, metrics, models
 from .config import RunConfig, run_id
 from .cost import cost
 from .devices import pick_device
@@ -19,6 +19,7 @@ from .evaluation import evaluate
 from .locks import lock
 from .precision import arithmetic
 from .protocol import attack_images, pgd_images
+from .pruning import masks
 
 
 class OutOfTime(RuntimeError):

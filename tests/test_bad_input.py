@@ -22,14 +22,14 @@ from fault_tools import hostile_pictures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from randprune_core import book, data_files, executors, notebooks, paths, runs, training
+from randprune_core import book, data_files, engine, executors, notebooks, paths, runs, training
 from randprune_core.__main__ import main
 from randprune_core.config import RATIOS, RunConfig, config_from_dict, config_to_dict, run_id
 from randprune_core.data_files import DataError
 from randprune_core.failures import all_failures
-from randprune_core.masks import random_masks
 from randprune_core.models import build_model, maskable_weights
-from randprune_core.ratios import SHAPE_RATIOS, kept_counts
+from randprune_core.pruning.masks import random_masks
+from randprune_core.pruning.ratios import SHAPE_RATIOS, kept_counts
 from randprune_core.sweeps import PROFILES
 
 TRIED = "inputs tried"
@@ -192,7 +192,7 @@ def harmless(store, monkeypatch):
         raise OSError("no network")
 
     def no_training(config, device="auto", **options):
-        raise training.TrainingFailed("nothing is trained here")
+        raise engine.TrainingFailed("nothing is trained here")
 
     monkeypatch.setattr(cifar, "download_and_extract_archive", no_network)
     monkeypatch.setattr(training, "train", no_training)

@@ -5,9 +5,9 @@ import pytest
 from conftest import tiny
 
 from randprune_core.chapters import layerwise
-from randprune_core.masks import random_masks
 from randprune_core.models import build_model, maskable_weights
-from randprune_core.ratios import layer_sparsities
+from randprune_core.pruning.masks import random_masks
+from randprune_core.pruning.ratios import layer_sparsities
 
 
 @pytest.mark.parametrize(

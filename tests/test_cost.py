@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from randprune_core.cost import cost, layer_macs
-from randprune_core.masks import mask_counts, random_masks
 from randprune_core.models import build_model, maskable_weights, with_normalization
-from randprune_core.ratios import kept_counts, layer_sparsities
+from randprune_core.pruning.masks import mask_counts, random_masks
+from randprune_core.pruning.ratios import kept_counts, layer_sparsities
 
 CIFAR = (3, 32, 32)
 

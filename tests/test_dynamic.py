@@ -7,14 +7,15 @@ import torch
 from conftest import files_under, tiny
 from test_engine import Rehearsal, finish
 
-from randprune_core import dynamic, paths, side_by_side, training
+from randprune_core import paths, side_by_side, training
 from randprune_core.config import RunConfig, pruning_epoch, run_id, setting
-from randprune_core.dynamic import drop_smallest, dropped_fraction, grow_highest
 from randprune_core.engine import Run
 from randprune_core.gradients import dense_gradients
-from randprune_core.masks import mask_counts
 from randprune_core.models import maskable_weights
 from randprune_core.protocol import draw_masks
+from randprune_core.pruning import dynamic
+from randprune_core.pruning.dynamic import drop_smallest, dropped_fraction, grow_highest
+from randprune_core.pruning.masks import mask_counts
 from randprune_core.seeds import generator
 from randprune_core.training import OutOfTime, train
 

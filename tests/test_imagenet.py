@@ -9,17 +9,7 @@ import torch
 import torch.nn.functional as F
 from conftest import files_under
 
-from randprune_core import (
-    __main__,
-    checks,
-    datasets,
-    imagenet,
-    masks,
-    models,
-    paths,
-    protocol,
-    runs,
-)
+from randprune_core import __main__, checks, datasets, imagenet, models, paths, protocol, runs
 from randprune_core.config import RunConfig, run_id
 from randprune_core.data_files import DataError
 from randprune_core.engine import TrainingFailed
@@ -33,7 +23,8 @@ from randprune_core.imagenet import (
     plain,
 )
 from randprune_core.imagenet_run import ImageNetRun, load_or_train
-from randprune_core.ratios import layer_sparsities
+from randprune_core.pruning import masks
+from randprune_core.pruning.ratios import layer_sparsities
 from randprune_core.seeds import generator
 from randprune_core.training import train
 

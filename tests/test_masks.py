@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from randprune_core.masks import (
+from randprune_core.models import build_model, maskable_weights
+from randprune_core.pruning.masks import (
     apply_masks,
     assert_masked,
     mask_counts,
@@ -17,8 +18,7 @@ from randprune_core.masks import (
     top_k_masks,
     validate_masks,
 )
-from randprune_core.models import build_model, maskable_weights
-from randprune_core.ratios import kept_counts, layer_sparsities
+from randprune_core.pruning.ratios import kept_counts, layer_sparsities
 from randprune_core.seeds import layer_generator
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import tiny
 
-from randprune_core import data, masks, saliency
+from randprune_core import data
 from randprune_core.config import RunConfig
 from randprune_core.datasets import DATASETS
 from randprune_core.models import build_model, maskable_weights
@@ -15,6 +15,7 @@ from randprune_core.protocol import (
     learning_rate,
     pgd_images,
 )
+from randprune_core.pruning import masks, saliency
 from randprune_core.training import train
 
 

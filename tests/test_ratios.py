@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from randprune_core import config, ratios
+from randprune_core import config
 from randprune_core.models import build_model, maskable_weights
+from randprune_core.pruning import ratios
 
 # 27 + 72 + 16 = 115 weights; the sums of the shapes are 10, 15 and 10.
 TINY = {"conv": (1, 3, 3, 3), "block": (8, 1, 3, 3), "fc": (2, 8)}
@@ -280,7 +281,7 @@ def test_criterion_ratio_asks_for_its_batch(ratio):
 @pytest.mark.parametrize("ratio", ["snip", "grasp"])
 @pytest.mark.parametrize("sparsity", [0.05, 0.5, 0.9, 0.98, 0.9999])
 def test_criterion_ratio_is_the_layer_fractions_of_its_global_top_k(ratio, sparsity):
-    from randprune_core.saliency import SCORES
+    from randprune_core.pruning.saliency import SCORES
 
     model = build_model("resnet-8-8")
     torch.manual_seed(0)

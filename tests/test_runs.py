@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import files_under, made_up_record, store_record, tiny
 
-from randprune_core import paths, runs, training
+from randprune_core import engine, paths, runs, training
 from randprune_core.checks import check_records
 from randprune_core.config import RunConfig, config_to_dict, run_id
 from randprune_core.runs import (
@@ -246,10 +246,10 @@ def test_a_failed_run_leaves_a_note_no_record_and_may_be_retried(store, monkeypa
     succeed = training.train
 
     def fail(config, device, **options):
-        raise training.TrainingFailed("the loss became nan in epoch 1")
+        raise engine.TrainingFailed("the loss became nan in epoch 1")
 
     monkeypatch.setattr(training, "train", fail)
-    with pytest.raises(training.TrainingFailed):
+    with pytest.raises(engine.TrainingFailed):
         load_or_train(GOOD, device="cpu")
     note = json.loads(paths.failed_path(run_id(GOOD)).read_text())
     assert note["config"] == config_to_dict(GOOD) and note["run_id"] == run_id(GOOD)

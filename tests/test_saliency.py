@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from randprune_core.models import build_model, maskable_weights, with_normalization
-from randprune_core.saliency import SCORES, class_balanced_batch, grasp_scores, snip_scores
+from randprune_core.pruning.saliency import SCORES, class_balanced_batch, grasp_scores, snip_scores
 
 
 class SmoothNet(nn.Module):

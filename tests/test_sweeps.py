@@ -204,9 +204,9 @@ def test_lists_leave_out_runs_of_mini_that_are_not_planned_and_take_new_ones(sto
 def test_erk_plus_draws_the_mask_of_erk_where_mini_compares_ratios():
     import torch
 
-    from randprune_core.masks import random_masks
     from randprune_core.models import build_model
-    from randprune_core.ratios import layer_sparsities
+    from randprune_core.pruning.masks import random_masks
+    from randprune_core.pruning.ratios import layer_sparsities
 
     compared = {(m, level) for m, ratio, level, _ in PLAN if ratio in ("uniform_plus", "grasp")}
     assert len(compared) == 4

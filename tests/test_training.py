@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY, files_under, tiny
 
-from randprune_core import data, engine, masks, metrics, training
+from randprune_core import data, engine, metrics, training
 from randprune_core.config import RunConfig
 from randprune_core.datasets import DATASETS
-from randprune_core.engine import Run
+from randprune_core.engine import Run, TrainingFailed
 from randprune_core.models import build_model, maskable_weights, with_normalization
 from randprune_core.protocol import draw_masks, epoch_plan
-from randprune_core.training import TrainingFailed, train
+from randprune_core.pruning import masks
+from randprune_core.training import train
 
 CPU = torch.device("cpu")
 

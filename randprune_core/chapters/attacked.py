@@ -11,9 +11,9 @@ import torch
 from .. import training
 from ..attacks import pgd
 from ..config import RunConfig
-from ..masks import mask_counts
 from ..metrics import predict_logits
 from ..models import maskable_weights, with_normalization
+from ..pruning.masks import mask_counts
 from ..sweeps import PROFILES
 from ..theme import LABELS
 

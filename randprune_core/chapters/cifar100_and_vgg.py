@@ -15,7 +15,7 @@ from ..config import check_sparsity
 from ..cost import cost
 from ..models import maskable_weights
 from ..plots import plot_heatmap
-from ..ratios import SHAPE_RATIOS, kept_counts, last_linear
+from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
 from ..statistics import gap_to_dense, summarise
 from ..theme import LABELS, model_label
 from .common import DATASETS, Records, by_setting, collect_records, listing, plus_minus

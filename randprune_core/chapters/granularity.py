@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from .. import paths
-from ..compact import compact
 from ..cost import cost, layer_macs
-from ..masks import apply_masks, random_masks
 from ..models import build_model, maskable_weights
-from ..ratios import layer_sparsities
+from ..pruning.compact import compact
+from ..pruning.masks import apply_masks, random_masks
+from ..pruning.ratios import layer_sparsities
 from ..statistics import MARGINS
 from ..theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
 from .common import Records, listing, plus_minus

@@ -12,7 +12,7 @@ import pandas as pd
 from .. import protocol
 from ..config import RunConfig
 from ..datasets import DATASETS
-from ..ratios import SHAPE_RATIOS
+from ..pruning.ratios import SHAPE_RATIOS
 from ..theme import LABELS, model_label
 from . import layerwise
 from .common import listing

@@ -17,9 +17,9 @@ import torch
 from .. import data, protocol
 from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
 from ..cost import layer_macs
-from ..masks import mask_counts, random_masks
 from ..models import build_model, maskable_weights
-from ..ratios import SHAPE_RATIOS, check_ratio, kept_counts, last_linear, refill_empty
+from ..pruning.masks import mask_counts, random_masks
+from ..pruning.ratios import SHAPE_RATIOS, check_ratio, kept_counts, last_linear, refill_empty
 from ..theme import LABELS, model_label
 from .common import listing, plus_minus
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..config import RATIOS, RunConfig, image_side
-from ..masks import random_masks
 from ..models import build_model
-from ..ratios import SHAPE_RATIOS, layer_sparsities
-from ..saliency import GRASP_PER_CLASS, SCORES
+from ..pruning.masks import random_masks
+from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
+from ..pruning.saliency import GRASP_PER_CLASS, SCORES
 from ..statistics import MARGINS
 from ..theme import LABELS, model_label
 from .common import Records, listing, plus_minus

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from ..config import RATIOS, RunConfig, pruning_epoch, setting
-from ..dynamic import dropped_fraction
 from ..gradients import RIGL_BATCHES
 from ..protocol import learning_rate
+from ..pruning.dynamic import dropped_fraction
 from ..runs import find_record
 from ..statistics import CELL, mean_interval, welch_difference
 from ..theme import LABELS, model_label

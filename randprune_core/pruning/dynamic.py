@@ -24,8 +24,8 @@ from collections.abc import Mapping
 import torch
 from torch import BoolTensor, Generator, Tensor
 
-from .config import RunConfig
-from .seeds import generator as generator_of
+from ..config import RunConfig
+from ..seeds import generator as generator_of
 
 UPDATE_EVERY = 1
 """Epochs between two updates of the masks."""

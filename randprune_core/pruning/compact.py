@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..models import VGG, BasicBlock, CifarResNet
 from .masks import apply_masks, validate_masks
-from .models import VGG, BasicBlock, CifarResNet
 
 
 class Channels(NamedTuple):

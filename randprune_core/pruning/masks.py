@@ -14,10 +14,11 @@ import torch
 from torch import BoolTensor, Tensor, nn
 from torch.nn.utils import prune
 
-from .config import check_sparsity, parse_granularity
-from .models import maskable_weights
+from ..config import check_sparsity, parse_granularity
+from ..models import maskable_weights
+from ..seeds import layer_generator
 from .ratios import check_names, kept_count, last_linear
-from .seeds import layer_generator
+from .saliency import global_top_k
 
 Masks = dict[str, BoolTensor]
 
@@ -83,28 +84,6 @@ def top_k_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
             stacklevel=2,
         )
     return masks
-
-
-def global_top_k(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
-    """What `top_k_masks` does, without its warning."""
-    check_sparsity(sparsity)
-    if not scores:
-        raise ValueError("no scores: give one tensor for each maskable weight")
-    for name, score in scores.items():
-        if torch.isnan(score).any():
-            raise ValueError(f"scores of layer {name!r} hold NaN; check its weights and the batch")
-    flat = torch.cat([score.detach().flatten() for score in scores.values()])
-    kept = max(1, round((1 - sparsity) * len(flat)))
-    # A sort of all weights is slower, and topk promises no order among equal scores.
-    threshold = flat.kthvalue(len(flat) - kept + 1).values
-    mask = flat > threshold
-    ties = (flat == threshold).nonzero().flatten()
-    mask[ties[: kept - int(mask.sum())]] = True
-    parts = mask.split([score.numel() for score in scores.values()])
-    return {
-        name: part.view(score.shape).clone()
-        for (name, score), part in zip(scores.items(), parts, strict=True)
-    }
 
 
 def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .config import RATIOS, check_sparsity
+from ..config import RATIOS, check_sparsity
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -136,7 +136,7 @@ def layer_sparsities(
     Raises ValueError for an unknown ratio, a sparsity out of range, a budget that the ratio cannot
     meet, or a criterion without its batch.
     """
-    from .models import maskable_weights
+    from ..models import maskable_weights
 
     check_ratio(ratio)
     shapes = {name: tuple(weight.shape) for name, weight in maskable_weights(model).items()}
@@ -145,8 +145,7 @@ def layer_sparsities(
     sizes = _check(shapes, sparsity)
     if inputs is None or targets is None:
         raise ValueError(f"ratio {ratio!r} scores weights on data: give inputs= and targets=")
-    from .masks import global_top_k
-    from .saliency import SCORES
+    from .saliency import SCORES, global_top_k
 
     scores = SCORES[ratio](model, inputs, targets, chunk_size=chunk_size)
     kept = {name: int(mask.sum()) for name, mask in global_top_k(scores, sparsity).items()}

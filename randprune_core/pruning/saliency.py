@@ -1,21 +1,22 @@
-"""Saliency scores at initialisation: SNIP and GraSP, higher = keep.
+"""Saliency scores at initialisation: SNIP and GraSP, higher = keep, and the best of them.
 
-Both run the network once on real data with batch norm in training mode, in float32, and leave the
-model as they found it: weights, buffers, gradients, modes and the global generators.
+Both criteria run the network once on real data with batch norm in training mode, in float32, and
+leave the model as they found it: weights, buffers, gradients, modes and the global generators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import BoolTensor, Tensor, nn
 from torch.func import functional_call
 
-from .models import maskable_weights
-from .precision import full_precision
+from ..config import check_sparsity
+from ..models import maskable_weights
+from ..precision import full_precision
 
 # Wang et al. 2020 divide the logits by it, so that the softmax at initialisation stays smooth.
 GRASP_TEMPERATURE = 200.0
@@ -99,6 +100,32 @@ def class_balanced_batch(
             )
         rows.append(indices[torch.randperm(len(indices), generator=generator)[:per_class]])
     return torch.stack(rows, dim=1).flatten()
+
+
+def global_top_k(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, BoolTensor]:
+    """Where the highest scores of the whole network are: what `masks.top_k_masks` keeps.
+
+    Exactly `round((1 - sparsity) * n)` of all n places, at least one; of equal scores the earlier.
+    Raises ValueError for no scores, NaN scores or a sparsity out of range.
+    """
+    check_sparsity(sparsity)
+    if not scores:
+        raise ValueError("no scores: give one tensor for each maskable weight")
+    for name, score in scores.items():
+        if torch.isnan(score).any():
+            raise ValueError(f"scores of layer {name!r} hold NaN; check its weights and the batch")
+    flat = torch.cat([score.detach().flatten() for score in scores.values()])
+    kept = max(1, round((1 - sparsity) * len(flat)))
+    # A sort of all weights is slower, and topk promises no order among equal scores.
+    threshold = flat.kthvalue(len(flat) - kept + 1).values
+    mask = flat > threshold
+    ties = (flat == threshold).nonzero().flatten()
+    mask[ties[: kept - int(mask.sum())]] = True
+    parts = mask.split([score.numel() for score in scores.values()])
+    return {
+        name: part.view(score.shape).clone()
+        for (name, score), part in zip(scores.items(), parts, strict=True)
+    }
 
 
 def _leaves(model: nn.Module) -> dict[str, Tensor]:
