@@ -27,8 +27,9 @@ from .comparisons import (
     sizes,
 )
 from .gradient_claims import gradient_flow
+from .presentation.theme import LABELS
+from .presentation.words import model_label
 from .statistics import MARGINS, chance_limit
-from .theme import LABELS, model_label
 
 LARGE = {"depth": 56, "width": 24}
 """From this size on a network is one of the larger ones that claims 3, 6, 7 and 8 are about."""

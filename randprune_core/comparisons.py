@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from . import evidence
+from .presentation.words import model_label
 from .statistics import Estimate
-from .theme import model_label
 
 _COLUMNS = ["model", "ratio", "source", "sparsity", "seed", "id", "value", "error"]
 _NAME = re.compile(r"resnet-(\d+)(?:-(\d+))?")

@@ -16,8 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from . import citation, expected_time, reference, sweeps
-from .chapters.common import Records, collect_records, listing
+from .chapters.common import Records, collect_records
 from .config import RunConfig, config_to_dict, run_id
+from .presentation.words import listing
 from .repository import Repository, badges
 
 _REDRAW = "`make notebook NAME={name}`"

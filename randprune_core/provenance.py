@@ -9,11 +9,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .chapters.common import listing
 from .config import RunConfig, setting
 from .explorer import protocols
+from .presentation.words import listing, model_label
 from .repository import Repository
-from .theme import model_label
 
 _UNKNOWN = "not recorded"
 _FAILED = "Runs that failed when they were last tried. They have no record and are in no figure."

@@ -9,18 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from . import paths
-from .chapters.common import (
-    Records,
-    data_label,
-    listing,
-    plus_minus,
-    show_table,
-    show_text,
-)
+from .chapters.common import Records, show_table, show_text
 from .chapters.gap import gains
-from .plots import plot_by_sparsity
+from .presentation.plots import plot_by_sparsity
+from .presentation.theme import LABELS
+from .presentation.words import data_label, listing, model_label, plus_minus
 from .statistics import CELL
-from .theme import LABELS, model_label
 
 TITLE = "The paper's Figure 1, read off: CIFAR-10, 45,000 images, 160 epochs"
 """What stands above the panels of published numbers."""

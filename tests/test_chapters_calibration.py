@@ -10,11 +10,12 @@ import pytest
 from conftest import made_up_record, store_record
 from matplotlib import pyplot as plt
 
-from randprune_core import plots, statistics
+from randprune_core import statistics
 from randprune_core.chapters import calibration, reliability
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
 from randprune_core.metrics import calibration_bins, error_of_bins
+from randprune_core.presentation import plots
 from randprune_core.runs import records_to_frame
 
 SIZES = {"resnet-8": 1_000, "resnet-14": 2_000, "resnet-20": 3_000}

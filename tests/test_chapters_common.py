@@ -9,6 +9,7 @@ from conftest import files_under, made_up_record, store_record
 from randprune_core import paths, sweeps
 from randprune_core.chapters import common
 from randprune_core.failures import note_failure
+from randprune_core.presentation.words import listing, plus_minus
 
 SMALL = {
     "profile": "cpu",
@@ -113,7 +114,7 @@ def test_bad_parameters_raise_one_line(store, wrong):
     ("words", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ([1, 2, 3], "1, 2 and 3")]
 )
 def test_listing(words, text):
-    assert common.listing(words) == text
+    assert listing(words) == text
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_listing(words, text):
     ],
 )
 def test_plus_minus_has_a_reach_only_with_an_interval(numbers, text):
-    assert common.plus_minus(*numbers) == text
+    assert plus_minus(*numbers) == text
 
 
 def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one():

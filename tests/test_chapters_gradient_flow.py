@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import plots, sweeps
+from randprune_core import sweeps
 from randprune_core.chapters import common, gradient_figures, gradient_flow, gradient_text
 from randprune_core.chapters.flat_phase import (
     find_flat_phase,
@@ -14,6 +14,7 @@ from randprune_core.chapters.flat_phase import (
     moving_median,
     peak_until,
 )
+from randprune_core.presentation import plots
 
 EPOCHS = [*(tenth / 10 for tenth in range(1, 51)), *range(6, 17)]
 """As a record of 16 epochs has them: tenths of the first five epochs, then whole epochs."""

@@ -10,10 +10,10 @@ import pytest
 from conftest import made_up_record, store_record
 from matplotlib import pyplot as plt
 
-from randprune_core import plots
 from randprune_core.chapters import no_worse, ood, roc
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, run_id
+from randprune_core.presentation import plots
 from randprune_core.runs import records_to_frame
 
 

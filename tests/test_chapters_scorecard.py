@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import claims, paths, plots, sweeps
+from randprune_core import claims, paths, sweeps
 from randprune_core.chapters import scorecard
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
 from randprune_core.gradient_claims import GRADIENT
+from randprune_core.presentation import plots
 from randprune_core.runs import records_to_frame
 
 CURVE = {"epoch": [1.0, 2.0, 3.0, 4.0], "norm": [1.0, 2.0, 1.5, 1.5]}

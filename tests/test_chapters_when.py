@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import plots, statistics, sweeps
+from randprune_core import statistics, sweeps
 from randprune_core.chapters import common, when, when_figures
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, setting
+from randprune_core.presentation import plots
 from randprune_core.runs import records_to_frame
 
 LEVELS = {"dense": 0.64, "erk": 0.58, "erk:during": 0.56, "erk:after": 0.40}

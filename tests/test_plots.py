@@ -11,8 +11,8 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
-from randprune_core import plots, theme
 from randprune_core.config import RATIOS
+from randprune_core.presentation import plots, theme, words
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_colours_differ_in_lightness_or_hue_on_white():
     ],
 )
 def test_model_names_are_written_as_in_the_text(name, label):
-    assert theme.model_label(name) == label
+    assert words.model_label(name) == label
 
 
 def test_no_record_gives_a_figure_that_says_so():

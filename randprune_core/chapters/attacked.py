@@ -13,9 +13,9 @@ from ..attacks import pgd
 from ..config import RunConfig
 from ..metrics import predict_logits
 from ..models import maskable_weights, with_normalization
+from ..presentation.theme import LABELS
 from ..pruning.masks import mask_counts
 from ..sweeps import PROFILES
-from ..theme import LABELS
 
 EPSILON = 8 / 255
 STEPS = 10

@@ -11,11 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..plots import plot_by_sparsity, plot_gap_to_dense
+from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense
+from ..presentation.theme import COLOURS, LABELS
+from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..statistics import CELL, MARGINS, gap_change, summarise
-from ..theme import COLOURS, LABELS, model_label
 from . import no_worse
-from .common import Records, data_label, listing, plus_minus
+from .common import Records
 
 MARGIN = MARGINS["ECE"]
 """ECE by which a sparse network may be worse and still count as no worse (`method`, Statistics)."""

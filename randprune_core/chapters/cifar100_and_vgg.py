@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from ..config import check_sparsity
 from ..cost import cost
 from ..models import maskable_weights
-from ..plots import plot_heatmap
+from ..presentation.plots import plot_heatmap
+from ..presentation.theme import LABELS
+from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
 from ..statistics import gap_to_dense, summarise
-from ..theme import LABELS, model_label
-from .common import DATASETS, Records, by_setting, collect_records, listing, plus_minus
+from .common import Records, by_setting, collect_records
 from .layerwise import meta_model
 
 NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
@@ -38,7 +39,7 @@ def collect(**parameters) -> list[Records]:
 
 def dataset(part: Records) -> str:
     """The data set of a grid, as the text names it."""
-    return DATASETS[part.configs[0].dataset]
+    return DATA_LABELS[part.configs[0].dataset]
 
 
 def summary(parts: Sequence[Records]):
@@ -64,7 +65,7 @@ def summary(parts: Sequence[Records]):
 def together(parts: Iterable[Records]) -> pd.DataFrame:
     """The runs of all grids; `model` becomes `vgg-16, CIFAR-100`."""
     runs = [by_setting(part.runs) for part in parts]
-    named = [r.assign(model=r.model + ", " + r.dataset.map(DATASETS)) for r in runs if len(r)]
+    named = [r.assign(model=r.model + ", " + r.dataset.map(DATA_LABELS)) for r in runs if len(r)]
     return pd.concat(named, ignore_index=True) if named else runs[0]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +16,10 @@ import pandas as pd
 from .. import paths, sweeps
 from ..config import RunConfig, run_id, setting
 from ..failures import all_failures
+from ..presentation.theme import LABELS
+from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..runs import MissingRecord, load_or_train
-from ..theme import LABELS, model_label
 
-DATASETS = {
-    "digits": "digits",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "imagenet": "ImageNet",
-}
 PURPOSE = {
     "quick": "there to show that the machinery runs, and says nothing else",
     "mini": "the paper's experiment scaled down: its schedule, and about as many weights for each "
@@ -179,14 +173,6 @@ def as_list(name: str, value: object) -> list | None:
     return values
 
 
-def data_label(config: RunConfig) -> str:
-    """The data of a run as the text names it, with size and copy where they are not the usual."""
-    name = DATASETS.get(config.dataset, config.dataset)
-    if config.image_size:
-        name += f" at {config.image_size} × {config.image_size} pixels"
-    return name if config.variant == "original" else f"{name}, copy {config.variant}"
-
-
 def _cell_labels(cells: pd.DataFrame) -> list[str]:
     """Cells of one model in words, a ratio with all its sparsities: `ERK 0.8 and 0.9`."""
     labels = []
@@ -194,21 +180,6 @@ def _cell_labels(cells: pd.DataFrame) -> list[str]:
         levels = listing(f"{sparsity:g}" for sparsity in part.sparsity)
         labels.append(LABELS[ratio] if ratio == "dense" else f"{LABELS[ratio]} {levels}")
     return labels
-
-
-def listing(words: Iterable[object]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    words = [str(word) for word in words]
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def plus_minus(value: float, low: float = nan, high: float = nan, digits: int = 1) -> str:
-    """A value with half the width of its interval, or alone where it has none."""
-    reach = "" if pd.isna(low) else f" ± {(high - low) / 2:.{digits}f}"
-    value = round(value, digits) + 0.0  # no minus sign before a zero
-    return f"{value:.{digits}f}{reach}".replace("-", "−")
 
 
 def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame:

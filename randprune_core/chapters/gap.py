@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ..presentation.theme import LABELS
+from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..statistics import gap_change, gap_to_dense
-from ..theme import LABELS, model_label
-from .common import Records, data_label, listing, plus_minus
+from .common import Records
 
 
 def direction(change: float, low: float, high: float) -> str:

@@ -7,9 +7,10 @@ from math import isnan
 
 import pandas as pd
 
+from ..presentation.theme import LABELS
+from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..statistics import CELL, mean_interval
-from ..theme import LABELS, model_label
-from .common import Records, data_label, listing, plus_minus
+from .common import Records
 from .flat_phase import TOLERANCE
 from .gradient_flow import (
     FLAT,

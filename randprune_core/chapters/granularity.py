@@ -18,12 +18,13 @@ from torch import nn
 from .. import paths
 from ..cost import cost, layer_macs
 from ..models import build_model, maskable_weights
+from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.compact import compact
 from ..pruning.masks import apply_masks, random_masks
 from ..pruning.ratios import layer_sparsities
 from ..statistics import MARGINS
-from ..theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
-from .common import Records, listing, plus_minus
+from .common import Records
 from .settings import count_of, differences, settings_of
 
 NAMED = LABELS | {"uniform": "unstructured"}

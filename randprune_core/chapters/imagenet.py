@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from .. import protocol
 from ..config import RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label
 from ..runs import records_to_frame
-from ..theme import LABELS, model_label
 from . import gradient_figures, gradient_flow
-from .common import Records, grid_parameters, listing, one_record
+from .common import Records, grid_parameters, one_record
 from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
 
 RATIOS = ("dense", "snip", "erk")

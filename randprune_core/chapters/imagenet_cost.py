@@ -12,10 +12,10 @@ import pandas as pd
 from .. import protocol
 from ..config import RunConfig
 from ..datasets import DATASETS
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label
 from ..pruning.ratios import SHAPE_RATIOS
-from ..theme import LABELS, model_label
 from . import layerwise
-from .common import listing
 
 MODEL = protocol.IMAGENET["model"]
 SPARSITIES = (0.5, 0.9)

@@ -18,10 +18,10 @@ from .. import data, protocol
 from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
 from ..cost import layer_macs
 from ..models import build_model, maskable_weights
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.masks import mask_counts, random_masks
 from ..pruning.ratios import SHAPE_RATIOS, check_ratio, kept_counts, last_linear, refill_empty
-from ..theme import LABELS, model_label
-from .common import listing, plus_minus
 
 CRITERIA = ("snip", "grasp")
 _COLUMNS = ["model", "sparsity", "ratio", "position", "layer", "shape", "total", "kept", "macs"]

@@ -18,12 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..config import RATIOS, RunConfig, image_side
 from ..models import build_model
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.masks import random_masks
 from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
 from ..pruning.saliency import GRASP_PER_CLASS, SCORES
 from ..statistics import MARGINS
-from ..theme import LABELS, model_label
-from .common import Records, listing, plus_minus
+from .common import Records
 from .settings import count_of, differences, settings_of
 
 OWN = (("snip:own", "snip"), ("grasp:own", "grasp"))

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..evidence import decide
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label, plus_minus
 from ..statistics import gap_change, gap_to_dense
-from ..theme import LABELS, model_label
-from .common import listing, plus_minus
 from .gap import direction
 
 

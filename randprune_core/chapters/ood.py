@@ -16,13 +16,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
+from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
+from ..presentation.theme import COLOURS, LABELS
+from ..presentation.words import DATA_LABELS, data_label, listing, model_label
 from ..statistics import CELL, MARGINS, summarise
-from ..theme import COLOURS, LABELS, model_label
 from . import no_worse
-from .common import DATASETS, Records, data_label, listing
+from .common import Records
 
-SETS = DATASETS | {"cifar100": "CIFAR-100", "photos": "patches of two photographs"}
+SETS = DATA_LABELS | {"cifar100": "CIFAR-100", "photos": "patches of two photographs"}
 NORMAL_95 = 1.96
 
 

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from ..config import run_id
 from ..metrics import error_of_bins
+from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ..presentation.words import data_label, model_label, plus_minus
 from ..runs import find_record
-from ..theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
-from .common import Records, data_label, plus_minus
+from .common import Records
 
 _BINS = ["lower", "upper", "count", "confidence", "accuracy"]
 _RUN = ["model", "ratio", "sparsity", "seed_init"]

@@ -12,9 +12,10 @@ import re
 import numpy as np
 import pandas as pd
 
+from ..presentation.theme import LABELS
+from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..statistics import CELL, MARGINS, chance_limit, summarise
-from ..theme import LABELS, model_label
-from .common import Records, data_label, listing, plus_minus
+from .common import Records
 from .no_worse import depths, finding, sparse_minus_dense, verdict_table
 
 KINDS = {"fgsm": "FGSM", "pgd": "PGD, ten steps", "noise": "Gaussian noise"}

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from ..theme import COLOURS, LABELS, WIDTH, model_label, use_theme
+from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
+from ..presentation.words import model_label
 from .attacked import Attacked
 from .robustness import KINDS, UNITS, floor_levels, shown_sparsities
 

@@ -17,11 +17,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..config import run_id
-from ..plots import ratio_handle, ratio_style
+from ..presentation.plots import ratio_handle, ratio_style
+from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
+from ..presentation.words import listing, model_label
 from ..runs import find_record
 from ..statistics import CELL
-from ..theme import COLOURS, LABELS, WIDTH, model_label, use_theme
-from .common import Records, listing
+from .common import Records
 
 _CURVES = ["model", "ratio", "sparsity", "seed", "kind", "x", "y"]
 

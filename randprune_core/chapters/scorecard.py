@@ -19,10 +19,11 @@ from ..claims import together
 from ..config import RATIOS, RunConfig, run_id
 from ..evidence import ENOUGH, VERDICTS
 from ..gradient_claims import GRADIENT, UNEXPLAINED
+from ..presentation.theme import COLOURS, WIDTH, use_theme
+from ..presentation.words import data_label
 from ..runs import find_record, records_to_frame
 from ..statistics import MARGINS
-from ..theme import COLOURS, WIDTH, use_theme
-from .common import Records, data_label, grid_parameters
+from .common import Records, grid_parameters
 from .gradient_flow import flow_table
 
 FIGURES = ("depth", "width", "calibration", "ood", "robustness", "gradient_flow", "methods")

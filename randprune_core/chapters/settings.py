@@ -14,9 +14,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ..presentation.words import listing, model_label, plus_minus
 from ..statistics import CELL, welch_difference
-from ..theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
-from .common import Records, listing, plus_minus
+from .common import Records
 from .no_worse import reading
 
 _DIFFERENCE = [*CELL, "n", "difference", "low", "high"]

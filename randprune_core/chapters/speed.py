@@ -13,8 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import paths
-from ..theme import WIDTH, model_label, use_theme
-from .common import listing
+from ..presentation.theme import WIDTH, use_theme
+from ..presentation.words import listing, model_label
 
 DEVICES = ("cpu", "cuda")
 CASES = {

@@ -8,9 +8,9 @@ from __future__ import annotations
 import pandas as pd
 
 from ..comparisons import number
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label, plus_minus
 from ..statistics import Estimate, mean_interval
-from ..theme import LABELS, model_label
-from .common import listing, plus_minus
 
 _WHERE = {"cpu": "the CPU", "cuda": "the GPU"}
 _CELL = ["device", "model", "ratio", "sparsity"]

@@ -13,12 +13,13 @@ import pandas as pd
 
 from ..config import RATIOS, RunConfig, pruning_epoch, setting
 from ..gradients import RIGL_BATCHES
+from ..presentation.theme import LABELS
+from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..protocol import learning_rate
 from ..pruning.dynamic import dropped_fraction
 from ..runs import find_record
 from ..statistics import CELL, mean_interval, welch_difference
-from ..theme import LABELS, model_label
-from .common import Records, data_label, grid_table, listing, plus_minus
+from .common import Records, grid_table
 
 TIMES = ("during", "after")
 MOVING = ("set", "rigl")

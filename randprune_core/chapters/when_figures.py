@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..config import RunConfig, pruning_epoch, setting
-from ..plots import ratio_handle, ratio_style
-from ..theme import COLOURS, WIDTH, model_label, use_theme
+from ..presentation.plots import ratio_handle, ratio_style
+from ..presentation.theme import COLOURS, WIDTH, use_theme
+from ..presentation.words import model_label
 from .when import label, ordered, shown_sparsity
 
 _COLUMNS = 3  # panels side by side

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from ..config import RunConfig, parse_model_name
 from ..models import maskable_weights
-from ..plots import plot_gap_to_dense
+from ..presentation.plots import plot_gap_to_dense
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label, plus_minus
 from ..statistics import CELL, welch_difference
-from ..theme import LABELS, model_label
 from . import gap
-from .common import Records, listing, plus_minus
+from .common import Records
 from .layerwise import meta_model
 
 _PAIRS = [*CELL, "kept", "mean", "dense_model", "dense_weights", "dense_mean"]

@@ -8,7 +8,6 @@ where there are any: one seed is a bare point.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -21,7 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
+from . import panels
+from .theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from .words import model_label
 
 
 def plot_by_sparsity(
@@ -40,11 +41,11 @@ def plot_by_sparsity(
     drawn hollow, in a row of panels of its own, or with `overlay` in the panels of the same models.
     """
     rows = _rows(points, published, overlay)
-    panels = [_distinct(row, "model") for row in rows]
-    names = [[model_label(model) for model in row] for row in panels]
+    shown = [_distinct(row, "model") for row in rows]
+    names = [[model_label(model) for model in row] for row in shown]
     titles = [title, published_title]
     figure, axes = _figure(rows, titles, names, height=2.6, label=label, xlabel="Sparsity")
-    for row, models, row_axes in zip(rows, panels, axes, strict=True):
+    for row, models, row_axes in zip(rows, shown, axes, strict=True):
         for axis, model in zip(row_axes, models, strict=False):
             for frame, hollow in row:
                 _draw_accuracy(axis, frame[frame.model == model], hollow)
@@ -74,11 +75,11 @@ def plot_gap_to_dense(
         gaps = gaps[gaps.sparsity.isin(sparsities)]
         published = None if published is None else published[published.sparsity.isin(sparsities)]
     rows = _rows(gaps, published, overlay)
-    panels = [sorted(_distinct(row, "sparsity")) for row in rows]
-    names = [[f"sparsity {sparsity:g}" for sparsity in row] for row in panels]
+    shown = [sorted(_distinct(row, "sparsity")) for row in rows]
+    names = [[f"sparsity {sparsity:g}" for sparsity in row] for row in shown]
     titles = [title, published_title]
     figure, axes = _figure(rows, titles, names, height=2.4, label=label, xlabel=xlabel)
-    for row, levels, row_axes in zip(rows, panels, axes, strict=True):
+    for row, levels, row_axes in zip(rows, shown, axes, strict=True):
         models = _distinct(row, "model")
         for axis, level in zip(row_axes, levels, strict=False):
             axis.axhline(0, color=COLOURS["dense"], linewidth=1)
@@ -215,28 +216,13 @@ def _figure(
     """A figure with titled rows of panels below their common key; four or more wrap in overlays."""
     use_theme()
     widest = 3 if len(rows[0]) > 1 else 5
-    lines = [math.ceil(max(len(row), 1) / widest) for row in names]
-    handles = _key(rows)
-    columns = len(handles) if len(handles) < 6 else math.ceil(len(handles) / 2)
-    heights = [0.35 if columns == len(handles) else 0.55, *(height * count for count in lines)]
-    figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    key, *parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    key.legend(handles=handles, loc="center", ncols=columns, frameon=False)
-    grids = []
-    for part, title, row, count in zip(parts, titles, names, lines, strict=False):
-        part.suptitle(title, x=0.01, ha="left", weight="bold")
-        part.supxlabel(xlabel, fontsize=9)
-        part.supylabel(label, fontsize=9)
-        columns = min(max(len(row), 1), widest)
-        axes = part.subplots(count, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axis, name in zip(axes, row or ["no run is recorded"], strict=False):
-            axis.set_title(name)
-        for axis in axes[max(len(row), 1) :]:
-            axis.remove()
-        for axis in axes[max(len(row) - columns, 0) : len(row)]:  # nothing stands below these
-            axis.tick_params(labelbottom=True)
-        grids.append(axes)
-    return figure, grids
+    heights = [height * panels.lines_of(len(row), widest) for row in names]
+    figure, parts = panels.below_key(heights, _key(rows))
+    axes = []
+    for part, title, row in zip(parts, titles, names, strict=False):
+        panels.name_part(part, title, xlabel, label)
+        axes.append(panels.panels(part, row, widest))
+    return figure, axes
 
 
 def _key(rows: list[Layers]) -> list[Artist]:

@@ -1,0 +1,1 @@
+"""How names, numbers and figures look: words, colours, panels, plots."""

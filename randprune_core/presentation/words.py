@@ -1,0 +1,41 @@
+"""How names and numbers are written, the same in every text, table and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isnan, nan
+
+from ..config import RunConfig
+from ..datasets import DATASETS
+
+DATA_LABELS = {name: facts.label for name, facts in DATASETS.items()}
+"""Data sets as the text names them."""
+
+
+def data_label(config: RunConfig) -> str:
+    """The data of a run as the text names it, with size and copy where they are not the usual."""
+    name = DATASETS[config.dataset].label
+    if config.image_size:
+        name += f" at {config.image_size} × {config.image_size} pixels"
+    return name if config.variant == "original" else f"{name}, copy {config.variant}"
+
+
+def model_label(name: str) -> str:
+    """A model's name as the text writes it: `resnet-20-8` becomes ResNet-20-8."""
+    known = {"resnet50": "ResNet-50", "wide_resnet50_2": "Wide ResNet-50-2"}
+    return known.get(name) or name.replace("resnet", "ResNet").replace("vgg", "VGG")
+
+
+def listing(words: Iterable[object]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(word) for word in words]
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def plus_minus(value: float, low: float = nan, high: float = nan, digits: int = 1) -> str:
+    """A value with half the width of its interval, or alone where it has none."""
+    reach = "" if isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
+    value = round(value, digits) + 0.0  # no minus sign before a zero
+    return f"{value:.{digits}f}{reach}".replace("-", "−")
