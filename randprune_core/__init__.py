@@ -9,7 +9,8 @@ from importlib import import_module
 PUBLIC = {
     "attacks": ("fgsm", "gaussian_noise", "pgd"),
     "config": ("RATIOS", "RunConfig", "run_id"),
-    "data": ("DataError", "load_dataset"),
+    "data.files": ("DataError",),
+    "data.loading": ("load_dataset",),
     "pruning.masks": (
         "apply_masks",
         "model_sparsity",

@@ -130,13 +130,13 @@ def _config(values: dict, device: str) -> RunConfig:
     chosen = {name: value for name, value in values.items() if value is not None}
     RunConfig(**{k: v for k, v in chosen.items() if (k, v) not in _LEFT_OPEN})  # errors first
     if chosen["dataset"] == "imagenet":
-        from .imagenet import complete
+        from .data.imagenet import complete
 
         chosen = complete(chosen)
     elif chosen.get("dataset") in DATASETS:
         chosen.setdefault("train_images", DATASETS[chosen["dataset"]].train_images)
     if chosen.get("variant", "auto") == "auto":
-        from .data_files import available_variant
+        from .data.files import available_variant
 
         chosen["variant"] = available_variant(chosen["dataset"])
     if values["precision"] in (None, "auto"):

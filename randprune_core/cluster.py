@@ -60,7 +60,7 @@ def run_on_ray(
     `local` for one that lives as long as the sweep. A run takes one CPU and computes with one
     thread; on GPUs (`device` cuda, or auto where a node has one) also the share `gpus_per_run` of
     one. `workers` limits how many run at once. Raises `ValueError` for what Ray or the cluster does
-    not have, `ConnectionError` where no cluster answers, and `data_files.DataError` where a node
+    not have, `ConnectionError` where no cluster answers, and `files.DataError` where a node
     has no data.
     """
     check_gpus_per_run(gpus_per_run)
@@ -215,7 +215,7 @@ def _finished(ray, schedule: Schedule, running: dict) -> Iterator[Result]:
 
 def _take(ray, task, config: RunConfig) -> tuple[str, str | dict]:
     """Store what a task has brought: the outcome, and the record or what went wrong."""
-    from .data_files import DataError
+    from .data.files import DataError
 
     try:
         outcome, content = ray.get(task)
@@ -268,7 +268,7 @@ def _train_in_worker(
 
     `code` is the commit of the driver, whose package this is.
     """
-    from .data_files import DataError
+    from .data.files import DataError
     from .engine import TrainingFailed
     from .training import OutOfTime, train
 

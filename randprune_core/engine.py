@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import data, datasets, gradients, metrics, models
+from . import datasets, gradients, metrics, models
 from .config import RunConfig, pruning_epoch
-from .data import dataset_on
+from .data import augment as augment_module
+from .data.loading import dataset_on
 from .devices import keep_freed_memory, memory_format
 from .optimizer import SGD
 from .protocol import draw_masks, epoch_plan, learning_rate
@@ -135,7 +136,7 @@ class Run:
         place = self._cursor + self._within[:size]
         index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
         padding = datasets.padding(self.config.dataset, self.config.image_size)
-        images = data.augment(self._images, index, offsets, mirrored, padding)
+        images = augment_module.augment(self._images, index, offsets, mirrored, padding)
         images = images.contiguous(memory_format=self.memory_format)  # most often it is already
         labels = self.labels.index_select(0, index)
         mixed = self.config.precision == "bfloat16"

@@ -219,7 +219,7 @@ def _train_one(config: RunConfig, deadline: float | None, patient: bool = True) 
 
     Where another process is training it, the outcome is `busy`, or who is `patient` waits for it.
     """
-    from .data_files import DataError
+    from .data.files import DataError
     from .training import OutOfTime
 
     while (held := claim(config)) is None:

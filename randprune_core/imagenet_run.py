@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import checkpoints, imagenet, models, protocol, runs
+from . import checkpoints, models, protocol, runs
 from .config import RunConfig, run_id
+from .data import imagenet
 from .distributed import (
     check_same,
     leave,

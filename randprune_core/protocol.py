@@ -9,8 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from . import data, models
+from . import models
 from .config import RunConfig
+from .data import loading
 from .datasets import DATASETS, padding
 from .pruning import masks, ratios, saliency
 from .seeds import generator
@@ -96,7 +97,7 @@ def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
     return order, offsets, mirrored
 
 
-def draw_masks(config: RunConfig, model: nn.Module, dataset: data.Dataset) -> dict[str, Tensor]:
+def draw_masks(config: RunConfig, model: nn.Module, dataset: loading.Dataset) -> dict[str, Tensor]:
     """The masks of a run, before it trains; {} for a dense one.
 
     SNIP looks at the first `batch_size` images of the run's data order, GraSP at 25 images of each
@@ -136,7 +137,7 @@ def masks_from(
     return masks.random_masks(model, sparsities, config.seed_mask, config.granularity)
 
 
-def _saliency_batch(config: RunConfig, dataset: data.Dataset) -> tuple[Tensor, Tensor]:
+def _saliency_batch(config: RunConfig, dataset: loading.Dataset) -> tuple[Tensor, Tensor]:
     """Images and labels on the CPU, where masks are drawn, wherever the data set lies."""
     training, _ = dataset.split(config.train_images)
     labels = dataset.train_labels[training].cpu()

@@ -13,7 +13,7 @@ _SECTIONS = {
     "Ratios and scores": ("pruning.ratios", "pruning.saliency"),
     "Masks": ("pruning.masks",),
     "Runs": ("config", "runs", "sweeps"),
-    "Data": ("data",),
+    "Data": ("data.loading", "data.files"),
     "Measuring": ("metrics", "attacks"),
 }
 

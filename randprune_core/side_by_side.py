@@ -14,7 +14,7 @@ import torch
 from . import checkpoints
 from .config import RunConfig
 from .cost import work
-from .data_files import DataError
+from .data.files import DataError
 from .devices import pick_device
 from .engine import Run
 from .precision import arithmetic

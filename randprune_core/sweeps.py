@@ -159,11 +159,11 @@ def variant_at_hand(dataset: str) -> str | None:
     """The variant of the data in `data_root()`, None where there is none; downloads nothing."""
     if not paths.data_root().is_dir():
         return None
-    from . import data_files
+    from .data.files import DataError, available_variant
 
     try:
-        return data_files.available_variant(dataset, download=False)
-    except data_files.DataError:
+        return available_variant(dataset, download=False)
+    except DataError:
         return None
 
 

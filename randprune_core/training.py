@@ -10,9 +10,10 @@ import time
 from torch import Tensor
 from tqdm import tqdm
 
-from . import checkpoints, data, metrics, models
+from . import checkpoints, metrics, models
 from .config import RunConfig, run_id
 from .cost import cost
+from .data import loading
 from .devices import pick_device
 from .engine import Run
 from .evaluation import evaluate
@@ -64,8 +65,8 @@ def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> R
 
 def check_data(config: RunConfig) -> None:
     """Load all that the run and its measurements need, before training: nothing is lost later."""
-    data.load_dataset(config.dataset, config.variant, config.image_size)
-    data.load_ood_images(config.dataset, config.image_size)
+    loading.load_dataset(config.dataset, config.variant, config.image_size)
+    loading.load_ood_images(config.dataset, config.image_size)
 
 
 def train_to_the_end(
@@ -110,7 +111,7 @@ def measure(run: Run) -> dict:
     """All that a record says of the network after its last epoch."""
     dataset = run.dataset
     model = models.with_normalization(run.model, dataset.name)
-    ood: dict[str, Tensor] = data.load_ood_images(dataset.name, run.config.image_size)
+    ood: dict[str, Tensor] = loading.load_ood_images(dataset.name, run.config.image_size)
     count = len(dataset.test_labels)
     test = evaluate(
         model,

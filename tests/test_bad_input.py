@@ -22,10 +22,10 @@ from fault_tools import hostile_pictures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from randprune_core import book, data_files, engine, executors, notebooks, paths, runs, training
+from randprune_core import book, engine, executors, notebooks, paths, runs, training
 from randprune_core.__main__ import main
 from randprune_core.config import RATIOS, RunConfig, config_from_dict, config_to_dict, run_id
-from randprune_core.data_files import DataError
+from randprune_core.data.files import DataError, identify
 from randprune_core.failures import all_failures
 from randprune_core.models import build_model, maskable_weights
 from randprune_core.pruning.masks import random_masks
@@ -455,14 +455,14 @@ def test_a_hostile_torchvision_file_is_not_executed(
     hostile = pickle.dumps({"data": Payload(trap), "labels": []}, protocol)
     (folder / "data_batch_2").write_bytes(hostile)
     with pytest.raises(DataError, match=r"data_batch_2.*open is not allowed") as caught:
-        data_files.identify("cifar10", download=False)
+        identify("cifar10", download=False)
     assert_one_line(caught.value)
     assert not trap.exists()
 
 
 def test_a_batch_as_python_2_wrote_it_is_read(tmp_path):
     """What torchvision's files really look like: byte strings of Python 2, NumPy's old names."""
-    from randprune_core.torchvision_files import _Unpickler
+    from randprune_core.data.torchvision_files import _Unpickler
 
     pixels = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).tobytes()
     text = (
@@ -481,7 +481,7 @@ def test_a_batch_as_python_2_wrote_it_is_read(tmp_path):
 def test_hostile_pictures_end_in_one_line_and_are_not_unpacked(counted):
     code = """
 from fault_tools import hostile_pictures
-from randprune_core.data_files import DataError, _decode_pictures
+from randprune_core.data.files import DataError, _decode_pictures
 from conftest import picture
 import numpy as np
 _decode_pictures([picture(np.zeros((32, 32, 3), dtype=np.uint8))], "before")

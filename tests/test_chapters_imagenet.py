@@ -7,10 +7,11 @@ import shlex
 import pytest
 from conftest import files_under, made_up_record, store_record
 
-from randprune_core import __main__, imagenet, paths
+from randprune_core import __main__, paths
 from randprune_core.chapters import imagenet as chapter
 from randprune_core.chapters import imagenet_cost as costs
 from randprune_core.config import RunConfig
+from randprune_core.data import imagenet
 from randprune_core.presentation import plots
 
 

@@ -21,7 +21,7 @@ from randprune_core import cluster, paths
 from randprune_core.__main__ import main
 from randprune_core.cluster import _needs, _room, _train_in_worker, check_gpus_per_run
 from randprune_core.config import run_id
-from randprune_core.data_files import DataError
+from randprune_core.data.files import DataError
 from randprune_core.locks import try_lock
 from randprune_core.runs import load_or_train
 from randprune_core.sweeps import grid

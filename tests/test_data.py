@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from conftest import files_under, picture, write_parquet
 
-from randprune_core import data, data_files, paths, torchvision_files
-from randprune_core.data import Dataset, augment, downsample, load_dataset, load_ood_images
-from randprune_core.data_files import DataError, available_variant
+from randprune_core import paths
+from randprune_core.data import files, loading, torchvision_files
+from randprune_core.data.augment import augment
+from randprune_core.data.files import DataError, available_variant
+from randprune_core.data.loading import Dataset, downsample, load_dataset, load_ood_images
 from randprune_core.datasets import DATASETS, padding
 
 
@@ -27,8 +29,8 @@ def offline(monkeypatch):
 
     monkeypatch.setattr(CIFAR10, "download", no_network)  # CIFAR100 inherits it
     yield
-    data._load.cache_clear()
-    data._test_images.cache_clear()
+    loading._load.cache_clear()
+    loading._test_images.cache_clear()
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def known_copy(cifar_folder, monkeypatch):
     """The made-up folder as a copy that is known by the name of jpeg75."""
     for name in ("cifar10", "cifar100"):
         prints = tuple(fingerprint(cifar_folder, name, split) for split in ("train", "test"))
-        monkeypatch.setitem(data_files.KNOWN_COPIES, name, {"jpeg75": prints})
+        monkeypatch.setitem(files.KNOWN_COPIES, name, {"jpeg75": prints})
     return cifar_folder
 
 
@@ -218,7 +220,7 @@ def test_a_split_may_come_in_several_files(known_copy):
 def test_the_fingerprint_is_over_the_encoded_bytes_and_not_over_pixels(cifar_folder):
     with pytest.warns(UserWarning, match="no known copy"):
         first = load_dataset("cifar10")
-    data._load.cache_clear()
+    loading._load.cache_clear()
     prints = [fingerprint(cifar_folder, "cifar10", split) for split in ("train", "test")]
     assert first.fingerprint == hashlib.sha256("".join(prints).encode()).hexdigest()
     images = list(cifar_folder.encoded["cifar10", "train"])
@@ -242,19 +244,19 @@ def test_an_unknown_copy_is_used_with_a_warning_and_named_by_its_fingerprint(cif
 
 
 def test_available_variant_decodes_nothing(known_copy, monkeypatch):
-    monkeypatch.setattr(data_files, "_decode_pictures", None)
+    monkeypatch.setattr(files, "_decode_pictures", None)
     assert available_variant("cifar10") == available_variant("cifar100") == "jpeg75"
     assert available_variant("digits") == "original"
 
 
 def test_files_that_were_identified_are_not_read_again_until_they_change(known_copy, monkeypatch):
-    identify = data_files.identify
-    monkeypatch.setattr(data_files, "identify", None)
+    identify = files.identify
+    monkeypatch.setattr(files, "identify", None)
     with pytest.raises(TypeError):  # nothing is remembered yet
         available_variant("cifar10")
-    monkeypatch.setattr(data_files, "identify", identify)
+    monkeypatch.setattr(files, "identify", identify)
     assert available_variant("cifar10") == "jpeg75"
-    monkeypatch.setattr(data_files, "identify", None)
+    monkeypatch.setattr(files, "identify", None)
     assert available_variant("cifar10") == "jpeg75"
     known_copy.path["cifar10", "test"].touch()
     with pytest.raises(TypeError):
@@ -357,7 +359,7 @@ def test_a_download_arrives_whole_and_is_used_from_then_on(
     assert {path.split("/")[0] for path in files_under(root)} == {"cifar-10-batches-py"}
     assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
     assert str(root) not in calls
-    data._load.cache_clear()
+    loading._load.cache_clear()
     monkeypatch.setattr(cifar, "download_and_extract_archive", None)
     assert same_pixels(load_dataset("cifar10"), cifar_folder)
 
@@ -468,9 +470,9 @@ def test_cifar_sets_are_each_others_ood_set(known_copy):
 
 def test_of_an_ood_set_the_training_images_are_not_decoded(known_copy, monkeypatch):
     decoded = []
-    read = data._read_split
+    read = loading._read_split
     monkeypatch.setattr(
-        data,
+        loading,
         "_read_split",
         lambda name, encoded, split, side: (
             decoded.append(split) or read(name, encoded, split, side)

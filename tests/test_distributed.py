@@ -13,8 +13,9 @@ from conftest import files_under, redirect_store
 from test_imagenet import small
 from two_processes import frozen, one_epoch
 
-from randprune_core import distributed, imagenet, paths
+from randprune_core import distributed, paths
 from randprune_core.config import RunConfig, run_id
+from randprune_core.data import imagenet
 from randprune_core.distributed import JobEnded, check_same, mask_digest, others_may_end
 from randprune_core.runs import read_record
 

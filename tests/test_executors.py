@@ -117,7 +117,7 @@ def test_an_executor_that_is_interrupted_gives_every_lock_back(store, monkeypatc
 
 
 def test_one_run_that_cannot_be_trained_is_told_from_data_that_none_could_use(store, monkeypatch):
-    from randprune_core.data_files import DataError
+    from randprune_core.data.files import DataError
     from randprune_core.engine import TrainingFailed
     from randprune_core.training import OutOfTime
 

@@ -33,9 +33,10 @@ from fault_tools import (
     start,
 )
 
-from randprune_core import data_files, paths, provenance, torchvision_files
+from randprune_core import paths, provenance
 from randprune_core.config import run_id
-from randprune_core.data_files import DataError
+from randprune_core.data import torchvision_files
+from randprune_core.data.files import KNOWN_COPIES, DataError, _fingerprint, identify
 from randprune_core.failures import all_failures
 from randprune_core.runs import load_runs
 
@@ -224,12 +225,11 @@ def test_a_data_file_in_which_one_byte_has_changed_is_refused_or_gives_the_same_
     cifar_folder, monkeypatch, survived
 ):
     with pytest.warns(UserWarning, match="no known copy"):
-        found = data_files.identify("cifar10", download=False)
+        found = identify("cifar10", download=False)
     prints = tuple(
-        data_files._fingerprint(found.encoded.images[s], found.encoded.labels[s])
-        for s in ("train", "test")
+        _fingerprint(found.encoded.images[s], found.encoded.labels[s]) for s in ("train", "test")
     )
-    monkeypatch.setitem(data_files.KNOWN_COPIES, "cifar10", {"jpeg75": prints})
+    monkeypatch.setitem(KNOWN_COPIES, "cifar10", {"jpeg75": prints})
     draw, refused = random.Random(0), 0
     for number in range(60):
         path = cifar_folder.path["cifar10", draw.choice(("train", "test"))]
@@ -241,7 +241,7 @@ def test_a_data_file_in_which_one_byte_has_changed_is_refused_or_gives_the_same_
             damaged = whole[: draw.randrange(len(whole))]
         path.write_bytes(damaged)
         try:
-            assert data_files.identify("cifar10", download=False).variant == "jpeg75"
+            assert identify("cifar10", download=False).variant == "jpeg75"
         except DataError as error:
             assert "\n" not in str(error)
             refused += 1
@@ -324,12 +324,12 @@ def test_a_network_that_vanishes_leaves_no_data_and_the_next_download_works(
     for how in ("cut", "silent", "error"):
         monkeypatch.setattr(Vanishing, "how", how)
         with pytest.raises(DataError, match="could not be downloaded") as caught:
-            data_files.identify("cifar10")
+            identify("cifar10")
         assert "\n" not in str(caught.value)
         assert not root.exists() or list(root.iterdir()) == []
         survived()
     monkeypatch.setattr(Vanishing, "how", "whole")
-    found = data_files.identify("cifar10")
+    found = identify("cifar10")
     assert (found.variant, found.encoded.source) == ("original", "torchvision")
     pixels = found.encoded.decode(found.encoded.images["train"], "")
     assert np.array_equal(pixels, cifar_folder.pixels["cifar10", "train"])

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from conftest import files_under
 
-from randprune_core import __main__, checks, datasets, imagenet, models, paths, protocol, runs
+from randprune_core import __main__, checks, datasets, models, paths, protocol, runs
 from randprune_core.config import RunConfig, run_id
-from randprune_core.data_files import DataError
-from randprune_core.engine import TrainingFailed
-from randprune_core.imagenet import (
+from randprune_core.data import imagenet
+from randprune_core.data.files import DataError
+from randprune_core.data.imagenet import (
     Folder,
     Pictures,
     augmented,
@@ -22,6 +22,7 @@ from randprune_core.imagenet import (
     make_pictures,
     plain,
 )
+from randprune_core.engine import TrainingFailed
 from randprune_core.imagenet_run import ImageNetRun, load_or_train
 from randprune_core.pruning import masks
 from randprune_core.pruning.ratios import layer_sparsities

@@ -162,7 +162,7 @@ def test_with_normalization_refuses_an_unknown_data_set():
 
 
 def test_normalisation_of_digits_matches_its_training_pixels():
-    from randprune_core.data import load_dataset
+    from randprune_core.data.loading import load_dataset
 
     pixels = load_dataset("digits").train_images.float() / 255
     mean, std = DATASETS["digits"].normalization

@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import tiny
 
-from randprune_core import data
 from randprune_core.config import RunConfig
+from randprune_core.data import loading
 from randprune_core.datasets import DATASETS
 from randprune_core.models import build_model, maskable_weights
 from randprune_core.protocol import (
@@ -21,7 +21,7 @@ from randprune_core.training import train
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load_dataset("digits")
+    return loading.load_dataset("digits")
 
 
 def equal(first: dict, second: dict) -> bool:

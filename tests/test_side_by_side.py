@@ -7,7 +7,7 @@ import torch
 from conftest import files_under, tiny
 
 from randprune_core import checkpoints, side_by_side
-from randprune_core.data_files import DataError
+from randprune_core.data.files import DataError
 from randprune_core.engine import TrainingFailed
 from randprune_core.side_by_side import Slots
 from randprune_core.training import OutOfTime, train

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY, files_under, tiny
 
-from randprune_core import data, engine, metrics, training
+from randprune_core import engine, metrics, training
 from randprune_core.config import RunConfig
+from randprune_core.data import loading
 from randprune_core.datasets import DATASETS
 from randprune_core.engine import Run, TrainingFailed
 from randprune_core.models import build_model, maskable_weights, with_normalization
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load_dataset("digits")
+    return loading.load_dataset("digits")
 
 
 def weights_of(run) -> dict:
@@ -337,7 +338,7 @@ def test_a_record_says_what_was_kept_and_on_how_many_images_it_was_measured(trai
     assert record["provenance"]["data"] == {
         "source": "scikit-learn",
         "variant": "original",
-        "fingerprint": data.load_dataset("digits").fingerprint,
+        "fingerprint": loading.load_dataset("digits").fingerprint,
         "train": 200,
         "validation": 22,
         "test": 360,

@@ -93,7 +93,7 @@ def made_runs(epochs: int, device: str = "auto", **lists) -> tuple[list[RunConfi
 
     Returns the configs and what their records would hold.
     """
-    from ..imagenet import load_folder, make_pictures
+    from ..data.imagenet import load_folder, make_pictures
     from ..training import train
 
     with tempfile.TemporaryDirectory() as folder, _data_in(folder):

@@ -14,9 +14,10 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from .. import data, protocol
+from .. import protocol
 from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
 from ..cost import layer_macs
+from ..data import loading
 from ..models import build_model, maskable_weights
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
@@ -173,7 +174,7 @@ def redraw_table(config: RunConfig) -> pd.DataFrame:
     weights), `shared` (kept by both) and `chance` (expected of two independent draws with these
     counts). The redraw gives a layer that the criterion empties one weight.
     """
-    dataset = data.load_dataset(config.dataset, config.variant, config.image_size)
+    dataset = loading.load_dataset(config.dataset, config.variant, config.image_size)
     model = build_model(config.model, dataset.num_classes, config.seed_init)
     with warnings.catch_warnings():  # emptied layers are a column here, not a warning
         warnings.simplefilter("ignore", RuntimeWarning)

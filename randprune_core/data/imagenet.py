@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from . import paths, protocol
-from .config import IMAGENET_MODELS
-from .data_files import DataError
-from .datasets import DATASETS
+from .. import paths, protocol
+from ..config import IMAGENET_MODELS
+from ..datasets import DATASETS
+from .files import DataError
 
 _ORIGINAL = DATASETS["imagenet"]
 ILSVRC_2012 = {"classes": _ORIGINAL.classes, "train": _ORIGINAL.train_images, "val": 50_000}

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import paths, torchvision_files
+from .. import paths
+from . import torchvision_files
 
 _LABEL_COLUMN = {"cifar10": "label", "cifar100": "fine_label"}
 

@@ -1,8 +1,8 @@
-"""Data sets as uint8 tensors, their fingerprints, and batched augmentation on the device.
+"""Data sets as uint8 tensors with their fingerprints, one copy for all runs of a process.
 
 An image tensor is (n, 3, side, side) uint8, channels last in memory; a label tensor is (n,) int64.
-Nothing here normalises or shuffles on disk: what a network sees is made batch by batch by
-`augment`. A smaller `image_size` is made once, on loading, by `downsample`.
+Nothing here normalises or shuffles: what a network sees is made batch by batch (`augment`). A
+smaller `image_size` is made once, on loading, by `downsample`.
 """
 
 import hashlib
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import check_image_size
-from .data_files import DataError, Encoded, give_memory_back, identify
-from .datasets import DATASETS
-from .paths import data_root
+from ..config import check_image_size
+from ..datasets import DATASETS
+from ..paths import data_root
+from .files import DataError, Encoded, give_memory_back, identify
 
 
 def downsample(images: Tensor, side: int) -> Tensor:
@@ -193,32 +193,6 @@ def _photo_patches() -> Tensor:
             for left in np.linspace(0, width - 16, 20).astype(int):
                 patches.append(photo[top : top + 16, left : left + 16])
     return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous()
-
-
-def augment(
-    images: Tensor, index: Tensor, offsets: Tensor, mirrored: Tensor, padding: int
-) -> Tensor:
-    """Random crops of reflect-padded images, and flips: a batch in one gather, on their device.
-
-    No padded copy is made: the gather asks a place beyond the edge from the place that reflects
-    it. `images` (n, 3, s, s) uint8, channels last in memory; `index` (b,) which of them; `offsets`
-    (b, 2) top and left corner in [0, 2 · padding] of the padded image; `mirrored` (b,) bool.
-    Returns (b, 3, s, s) uint8 in channels-last memory.
-    """
-    side = images.shape[-1]
-    steps = torch.arange(-padding, side - padding, device=images.device)
-    rows = _reflected(offsets[:, :1] + steps, side)
-    columns = offsets[:, 1:] + torch.where(mirrored[:, None], steps.flip(0), steps)
-    columns = _reflected(columns, side)
-    pixels = (index[:, None, None] * side + rows[:, :, None]) * side + columns[:, None, :]
-    crops = images.permute(0, 2, 3, 1).view(-1, 3).index_select(0, pixels.flatten())
-    return crops.view(len(index), side, side, 3).permute(0, 3, 1, 2)
-
-
-def _reflected(places: Tensor, side: int) -> Tensor:
-    """Places in a row of `side` pixels; those beyond an end mirrored at the pixel of that end."""
-    last = side - 1
-    return last - (last - places.abs()).abs()
 
 
 @lru_cache(maxsize=2)

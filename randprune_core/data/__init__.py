@@ -1,0 +1,1 @@
+"""Images as tensors, from files that were found, checked and identified."""
