@@ -24,7 +24,8 @@ from torch.utils._pytree import tree_map
 from randprune_core import paths
 from randprune_core.config import RunConfig, run_id
 from randprune_core.devices import one_thread, pick_device, worker_environment
-from randprune_core.metrics import accuracy, expected_calibration_error, predict_logits
+from randprune_core.metrics.classification import accuracy, expected_calibration_error
+from randprune_core.metrics.predict import predict_logits
 from randprune_core.models import with_normalization
 from randprune_core.precision import native_precision
 from randprune_core.runs import find_record

@@ -22,8 +22,8 @@ from training_speed import Engine, SideBySide, sweep_on_cores
 
 from randprune_core import paths
 from randprune_core.config import RunConfig, config_to_dict, run_id
-from randprune_core.cost import network_macs
 from randprune_core.devices import pick_device
+from randprune_core.metrics.cost import network_macs
 from randprune_core.precision import arithmetic, native_precision
 from randprune_core.runs import load_runs, read_record, write_record
 

@@ -29,11 +29,11 @@ from torchvision import transforms
 
 from randprune_core import apply_masks, build_model, layer_sparsities, random_masks, to_torch_prune
 from randprune_core.config import RunConfig
-from randprune_core.cost import network_macs
 from randprune_core.data.loading import dataset_on
 from randprune_core.datasets import DATASETS
 from randprune_core.devices import one_thread, pick_device, worker_environment
 from randprune_core.engine import Run
+from randprune_core.metrics.cost import network_macs
 from randprune_core.models import maskable_weights
 from randprune_core.precision import arithmetic, native_precision
 

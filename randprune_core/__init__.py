@@ -7,7 +7,7 @@ importing the package, or asking the command line for help, does not load PyTorc
 from importlib import import_module
 
 PUBLIC = {
-    "attacks": ("fgsm", "gaussian_noise", "pgd"),
+    "metrics.attacks": ("fgsm", "gaussian_noise", "pgd"),
     "config": ("RATIOS", "RunConfig", "run_id"),
     "data.files": ("DataError",),
     "data.loading": ("load_dataset",),
@@ -18,12 +18,9 @@ PUBLIC = {
         "to_torch_prune",
         "top_k_masks",
     ),
-    "metrics": (
-        "calibration_bins",
-        "expected_calibration_error",
-        "gradient_norm",
-        "ood_auroc",
-    ),
+    "metrics.classification": ("calibration_bins", "expected_calibration_error"),
+    "metrics.gradient": ("gradient_norm",),
+    "metrics.ood": ("ood_auroc",),
     "models": ("build_model", "maskable_weights", "with_normalization"),
     "pruning.ratios": ("layer_sparsities",),
     "runs": ("load_or_train", "load_runs"),

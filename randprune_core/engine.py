@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import datasets, gradients, metrics, models
+from . import datasets, gradients, models
 from .config import RunConfig, pruning_epoch
 from .data import augment as augment_module
 from .data.loading import dataset_on
 from .devices import keep_freed_memory, memory_format
+from .metrics import classification, predict
 from .optimizer import SGD
 from .protocol import draw_masks, epoch_plan, learning_rate
 from .pruning import dynamic, masks
@@ -269,9 +270,12 @@ class Run:
     def _validate(self) -> None:
         """Loss and accuracy on the validation images, without augmentation, in float32."""
         model = models.with_normalization(self.model, self.dataset.name)
-        logits = metrics.predict_logits(model, self.dataset.train_images[self.validation])
+        logits = predict.predict_logits(model, self.dataset.train_images[self.validation])
         labels = self.dataset.train_labels[self.validation]
-        accuracy, loss = metrics.accuracy(logits, labels), F.cross_entropy(logits, labels).item()
+        accuracy, loss = (
+            classification.accuracy(logits, labels),
+            F.cross_entropy(logits, labels).item(),
+        )
         if not math.isfinite(loss):  # the last step of the epoch, whose loss nothing else would see
             raise TrainingFailed(f"the loss became {loss} at the end of epoch {self.epoch}")
         self.history["validation_loss"].append(loss)

@@ -16,9 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 
 from .config import RunConfig, run_id
-from .cost import work
 from .devices import one_thread, worker_environment
 from .failures import note_failure
+from .metrics.cost import work
 from .runs import Begun, claim, find_record, store_result, train_and_store
 
 Result = tuple[RunConfig, str, str]

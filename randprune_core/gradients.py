@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import metrics
+from .metrics import gradient
 from .models import maskable_weights
 from .protocol import epoch_plan
 
@@ -27,7 +27,7 @@ RIGL_BATCHES = 4
 def initial_norm(run: Run) -> float:
     """Mean norm over the unpruned conv and linear weights, for the first 10 batches of images."""
     batches = run.first_batches(INITIAL_BATCHES)
-    norms = [metrics.gradient_norm(run.model, run.masks or None) for _ in _passes(run, batches)]
+    norms = [gradient.gradient_norm(run.model, run.masks or None) for _ in _passes(run, batches)]
     return sum(norms) / len(norms)
 
 

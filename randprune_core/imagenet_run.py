@@ -29,7 +29,7 @@ from .distributed import (
     world,
 )
 from .engine import Run, TrainingFailed
-from .metrics import predict_logits
+from .metrics.predict import predict_logits
 from .precision import arithmetic
 from .pruning import saliency
 from .seeds import generator

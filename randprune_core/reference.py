@@ -14,7 +14,7 @@ _SECTIONS = {
     "Masks": ("pruning.masks",),
     "Runs": ("config", "runs", "sweeps"),
     "Data": ("data.loading", "data.files"),
-    "Measuring": ("metrics", "attacks"),
+    "Measuring": ("metrics.classification", "metrics.ood", "metrics.gradient", "metrics.attacks"),
 }
 
 

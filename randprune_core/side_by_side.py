@@ -13,10 +13,10 @@ import torch
 
 from . import checkpoints
 from .config import RunConfig
-from .cost import work
 from .data.files import DataError
 from .devices import pick_device
 from .engine import Run
+from .metrics.cost import work
 from .precision import arithmetic
 from .training import check_data, finish_epoch, measure
 

@@ -10,14 +10,16 @@ import time
 from torch import Tensor
 from tqdm import tqdm
 
-from . import checkpoints, metrics, models
+from . import checkpoints, models
 from .config import RunConfig, run_id
-from .cost import cost
 from .data import loading
 from .devices import pick_device
 from .engine import Run
-from .evaluation import evaluate
 from .locks import lock
+from .metrics.classification import accuracy
+from .metrics.cost import cost
+from .metrics.evaluation import evaluate
+from .metrics.predict import predict_logits
 from .precision import arithmetic
 from .protocol import attack_images, pgd_images
 from .pruning import masks
@@ -123,8 +125,8 @@ def measure(run: Run) -> dict:
     )
     if run.best["epoch"]:  # validation images were held out, and chose an epoch
         run.model.load_state_dict(run.best["weights"])
-        logits = metrics.predict_logits(model, dataset.test_images)
-        best = metrics.accuracy(logits, dataset.test_labels)
+        logits = predict_logits(model, dataset.test_images)
+        best = accuracy(logits, dataset.test_labels)
         test["best_validation"] = {"epoch": run.best["epoch"], "accuracy": best}
     kept = kept_weights(run)
     layers = [

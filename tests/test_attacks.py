@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from randprune_core.attacks import (
+from randprune_core.metrics.attacks import (
     confusion,
     fgsm,
     fgsm_from_sign,

@@ -565,16 +565,16 @@ def test_hostile_parquet_files_end_in_one_line_within_memory_limits(tmp_path, co
     number = hostile_parquet(tmp_path)
     code = f"""
 import os, warnings
-from randprune_core import data_files
+from randprune_core.data import files
 warnings.simplefilter("ignore")
-data_files.MOST_BYTES = 2**25
+files.MOST_BYTES = 2**25
 for number in range(1, {number + 1}):
     os.environ["RANDPRUNE_DATA"] = os.path.join({str(tmp_path)!r}, str(number))
     try:
-        found = data_files.identify("cifar10", download=False)
+        found = files.identify("cifar10", download=False)
         assert len(found.encoded.images["train"]) == 3
         print("used")
-    except data_files.DataError as error:
+    except files.DataError as error:
         print("refused", error)
 print(peak())
 """

@@ -14,7 +14,7 @@ from randprune_core import statistics
 from randprune_core.chapters import calibration, reliability
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
-from randprune_core.metrics import calibration_bins, error_of_bins
+from randprune_core.metrics.classification import calibration_bins, error_of_bins
 from randprune_core.presentation import plots
 from randprune_core.runs import records_to_frame
 

@@ -10,7 +10,7 @@ from randprune_core.chapters import common, granularity, methods, settings
 from randprune_core.chapters.common import Records
 from randprune_core.config import RATIOS, RunConfig, run_id
 from randprune_core.config import setting as setting_of
-from randprune_core.cost import layer_macs
+from randprune_core.metrics.cost import layer_macs
 
 FIELDS = {
     "snip:own": {"ratio": "snip", "mask_source": "own"},

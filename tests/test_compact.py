@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from randprune_core import apply_masks, build_model, maskable_weights, random_masks
-from randprune_core.cost import cost, layer_macs
+from randprune_core.metrics.cost import cost, layer_macs
 from randprune_core.pruning.compact import compact
 
 NETWORKS = ("resnet-8-4", "resnet-20-4", "vgg-11")

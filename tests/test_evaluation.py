@@ -6,21 +6,23 @@ import json
 import pytest
 import torch
 
-from randprune_core.attacks import fgsm, gaussian_noise, pgd
-from randprune_core.evaluation import evaluate
-from randprune_core.metrics import (
+from randprune_core.metrics.attacks import fgsm, gaussian_noise, pgd
+from randprune_core.metrics.classification import (
     accuracy,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
+from randprune_core.metrics.evaluation import evaluate
+from randprune_core.metrics.ood import (
     auroc_standard_error,
     energy,
-    expected_calibration_error,
     fpr_at_95_tpr,
     max_softmax,
-    negative_log_likelihood,
     ood_auroc,
-    predict_logits,
     roc_curve,
     score_histogram,
 )
+from randprune_core.metrics.predict import predict_logits
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,23 @@ from sklearn import metrics as sklearn_metrics
 from torch import nn
 from torch.nn import functional as F
 
-from randprune_core.metrics import (
+from randprune_core.metrics.classification import (
     accuracy,
-    auroc_standard_error,
     calibration_bins,
-    energy,
     expected_calibration_error,
-    fpr_at_95_tpr,
-    gradient_norm,
-    max_softmax,
     negative_log_likelihood,
+)
+from randprune_core.metrics.gradient import gradient_norm
+from randprune_core.metrics.ood import (
+    auroc_standard_error,
+    energy,
+    fpr_at_95_tpr,
+    max_softmax,
     ood_auroc,
-    predict_logits,
     roc_curve,
     score_histogram,
 )
+from randprune_core.metrics.predict import predict_logits
 
 # Few distinct values, so that most draws hold ties within and across the sides.
 tied_scores = st.lists(st.integers(-3, 3).map(float), min_size=2, max_size=30)

@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY, files_under, tiny
 
-from randprune_core import engine, metrics, training
+from randprune_core import engine, training
 from randprune_core.config import RunConfig
 from randprune_core.data import loading
 from randprune_core.datasets import DATASETS
 from randprune_core.engine import Run, TrainingFailed
+from randprune_core.metrics import predict
 from randprune_core.models import build_model, maskable_weights, with_normalization
 from randprune_core.protocol import draw_masks, epoch_plan
 from randprune_core.pruning import masks
@@ -212,7 +213,7 @@ def test_the_engine_equals_a_plain_pytorch_loop(unmeasured, digits, changes):
     assert history["gradient_norm"]["norm"] == pytest.approx(expected["norm"], rel=2e-2)
     held_out = digits.train_images[run.validation]
     model = with_normalization(run.model, "digits")
-    logits = metrics.predict_logits(model, held_out)
+    logits = predict.predict_logits(model, held_out)
     torch.testing.assert_close(logits, expected["logits"], rtol=1e-3, atol=1e-3)
     plain = dict(expected["model"].named_modules())
     for name, weight in weights_of(run).items():

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from .. import training
-from ..attacks import pgd
 from ..config import RunConfig
-from ..metrics import predict_logits
+from ..metrics.attacks import pgd
+from ..metrics.predict import predict_logits
 from ..models import maskable_weights, with_normalization
 from ..presentation.theme import LABELS
 from ..pruning.masks import mask_counts

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config import check_sparsity
-from ..cost import cost
+from ..metrics.cost import cost
 from ..models import maskable_weights
 from ..presentation.plots import plot_heatmap
 from ..presentation.theme import LABELS

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from .. import paths
-from ..cost import cost, layer_macs
+from ..metrics.cost import cost, layer_macs
 from ..models import build_model, maskable_weights
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import listing, model_label, plus_minus

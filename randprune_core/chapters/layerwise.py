@@ -16,8 +16,8 @@ import torch
 
 from .. import protocol
 from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
-from ..cost import layer_macs
 from ..data import loading
+from ..metrics.cost import layer_macs
 from ..models import build_model, maskable_weights
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..config import run_id
-from ..metrics import error_of_bins
+from ..metrics.classification import error_of_bins
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import data_label, model_label, plus_minus
 from ..runs import find_record

@@ -7,27 +7,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from .attacks import (
-    fgsm_from_sign,
-    gaussian_noise,
-    gradient_sign,
-    pgd_from_start,
-    random_start,
-)
-from .metrics import (
-    accuracy,
+from .attacks import fgsm_from_sign, gaussian_noise, gradient_sign, pgd_from_start, random_start
+from .classification import accuracy, calibration_bins, error_of_bins, negative_log_likelihood
+from .ood import (
     auroc_standard_error,
-    calibration_bins,
     energy,
-    error_of_bins,
     fpr_at_95_tpr,
     max_softmax,
-    negative_log_likelihood,
     ood_auroc,
-    predict_logits,
     roc_curve,
     score_histogram,
 )
+from .predict import predict_logits
 
 # The keys of the record; an epsilon is in grey levels of 255, a sigma a share of the pixel range.
 FGSM_EPSILONS = ("1", "2", "4", "8")

@@ -6,44 +6,14 @@ exactly inside its ball and inside [0, 1], float rounding included.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from .precision import full_precision
+from .predict import check_images, frozen, to_device
 
 # Measured for ResNet-20: on a CPU core a small batch stays in the cache.
 BATCH_SIZES = {"cpu": 125, "cuda": 250}
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[torch.device]:
-    """Hold a network in evaluation mode and full precision, its weights without gradients.
-
-    Yields the model's device. Every module's training flag and every parameter's
-    `requires_grad` are restored one by one, so that a partly frozen network comes back as it was.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    needs_gradient = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    device = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0)).device
-    with full_precision(device.type):
-        try:
-            model.eval()
-            for parameter in needs_gradient:
-                parameter.requires_grad_(False)
-            yield device
-        finally:
-            for module, mode in modes:
-                module.training = mode
-            for parameter in needs_gradient:
-                parameter.requires_grad_(True)
-
-
-def to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Move a batch to `device`; NCHW goes to channels_last, the fastest layout for convolutions."""
-    layout = torch.channels_last if batch.dim() == 4 else torch.preserve_format
-    return batch.to(device, memory_format=layout)
 
 
 def gradient_sign(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -213,20 +183,6 @@ def _batches(images: torch.Tensor, device: torch.device) -> Iterator[slice]:
     side = (images.shape[1:].numel() / 3) ** 0.5
     size = max(int(size * min(32 / side, 1)), 1)
     return (slice(start, start + size) for start in range(0, len(images), size))
-
-
-def check_images(images: torch.Tensor) -> None:
-    """Raise ValueError unless `images` are float32 or float64 in [0, 1]."""
-    if images.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"images are {images.dtype}; they must be float32 in [0, 1]: use images.float() / 255"
-        )
-    if len(images) and not bool(((images >= 0) & (images <= 1)).all()):
-        low, high = (value.item() for value in images.aminmax())
-        raise ValueError(
-            f"images range from {low:g} to {high:g}; they must be plain pixels in [0, 1]: "
-            "with_normalization gives a module that takes them"
-        )
 
 
 def _check_targets(images: torch.Tensor, targets: torch.Tensor) -> None:

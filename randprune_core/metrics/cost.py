@@ -13,10 +13,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from .config import RunConfig
-from .datasets import DATASETS
-from .models import build_model, maskable_weights
-from .pruning.ratios import check_names
+from ..config import RunConfig
+from ..datasets import DATASETS
+from ..models import build_model, maskable_weights
+from ..pruning.ratios import check_names
 
 
 def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
