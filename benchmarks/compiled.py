@@ -20,9 +20,9 @@ from training_speed import WARM_UP, Engine, images_per_second
 
 from randprune_core.config import RunConfig
 from randprune_core.devices import pick_device
-from randprune_core.engine import Run
-from randprune_core.figures import PROFILES
 from randprune_core.precision import arithmetic, native_precision
+from randprune_core.sweeps.grids import PROFILES
+from randprune_core.training.engine import Run
 
 
 class CompiledRun(Run):

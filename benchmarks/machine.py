@@ -19,7 +19,7 @@ import torch
 from randprune_core import paths
 from randprune_core.data.files import available_variant
 from randprune_core.devices import device_name
-from randprune_core.runs import code_version
+from randprune_core.records.provenance import code_version
 
 
 @contextmanager

@@ -28,9 +28,9 @@ from randprune_core.metrics.classification import accuracy, expected_calibration
 from randprune_core.metrics.predict import predict_logits
 from randprune_core.models import with_normalization
 from randprune_core.precision import native_precision
-from randprune_core.runs import find_record
-from randprune_core.sweeps import grid
-from randprune_core.training import fit
+from randprune_core.records.store import find_record
+from randprune_core.sweeps.grids import grid
+from randprune_core.training.train import fit
 
 CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
 

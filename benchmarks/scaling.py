@@ -25,7 +25,8 @@ from randprune_core.config import RunConfig, config_to_dict, run_id
 from randprune_core.devices import pick_device
 from randprune_core.metrics.cost import network_macs
 from randprune_core.precision import arithmetic, native_precision
-from randprune_core.runs import load_runs, read_record, write_record
+from randprune_core.records.store import read_record, write_record
+from randprune_core.records.table import load_runs
 
 DEPTHS = ("resnet-8", "resnet-20", "resnet-32", "resnet-56", "resnet-110")
 WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-32")
@@ -88,7 +89,7 @@ PEAK = """
 import json, sys
 from pathlib import Path
 from randprune_core.config import RunConfig
-from randprune_core.engine import Run
+from randprune_core.training.engine import Run
 from randprune_core.devices import pick_device
 from randprune_core.precision import arithmetic
 with arithmetic():

@@ -32,10 +32,10 @@ from randprune_core.config import RunConfig
 from randprune_core.data.loading import dataset_on
 from randprune_core.datasets import DATASETS
 from randprune_core.devices import one_thread, pick_device, worker_environment
-from randprune_core.engine import Run
 from randprune_core.metrics.cost import network_macs
 from randprune_core.models import maskable_weights
 from randprune_core.precision import arithmetic, native_precision
+from randprune_core.training.engine import Run
 
 WARM_UP = 6
 SIDE_BY_SIDE = (2, 4, 8, 16)
@@ -138,7 +138,7 @@ class TorchPrune(Engine):
 
     def steps(self, count: int) -> None:
         for _ in range(count):
-            self.run._cursor.zero_()
+            self.run.batches.rewind()
             logits, labels = self.run.forward(self.run.config.batch_size)
             F.cross_entropy(logits.float(), labels).backward()
             self.run.optimizer.step()

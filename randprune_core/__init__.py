@@ -23,9 +23,12 @@ PUBLIC = {
     "metrics.ood": ("ood_auroc",),
     "models": ("build_model", "maskable_weights", "with_normalization"),
     "pruning.ratios": ("layer_sparsities",),
-    "runs": ("load_or_train", "load_runs"),
+    "records.table": ("load_runs",),
     "pruning.saliency": ("grasp_scores", "snip_scores"),
-    "sweeps": ("grid", "status", "sweep"),
+    "sweeps.coverage": ("status",),
+    "sweeps.grids": ("grid",),
+    "sweeps.run": ("load_or_train",),
+    "sweeps.sweep": ("sweep",),
 }
 _MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
 

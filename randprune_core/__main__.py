@@ -109,13 +109,10 @@ def _add_grid(parser) -> None:
 
 def _train(options) -> int:
     from . import paths
+    from .sweeps.run import load_or_train
 
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(RunConfig)}
     config = _config(values, options.device)
-    if config.dataset == "imagenet":
-        from .imagenet_run import load_or_train
-    else:
-        from .runs import load_or_train
     record = load_or_train(config, device=options.device)
     if record is None:  # the first process of the job has it
         return 0
@@ -130,7 +127,7 @@ def _config(values: dict, device: str) -> RunConfig:
     chosen = {name: value for name, value in values.items() if value is not None}
     RunConfig(**{k: v for k, v in chosen.items() if (k, v) not in _LEFT_OPEN})  # errors first
     if chosen["dataset"] == "imagenet":
-        from .data.imagenet import complete
+        from .training.imagenet import complete
 
         chosen = complete(chosen)
     elif chosen.get("dataset") in DATASETS:
@@ -151,7 +148,9 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 
 def _sweep(options) -> int:
     from .config import check_name
-    from .sweeps import PROFILES, dataset_of, figures_at, grid, sweep, variant_at_hand
+    from .sweeps.coverage import variant_at_hand
+    from .sweeps.grids import PROFILES, dataset_of, figures_at, grid
+    from .sweeps.sweep import sweep
 
     check_name("profile", options.profile, PROFILES)
     for sparsity in options.sparsities or ():
@@ -195,7 +194,7 @@ def _sweep(options) -> int:
 
 
 def _status(options) -> int:
-    from .sweeps import status
+    from .sweeps.coverage import status
 
     table = status()
     print(table.to_json(orient="records") if options.json else table.to_string(index=False))

@@ -105,8 +105,8 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """
     from . import explorer, repository
     from .datasets import DATASETS
-    from .failures import all_failures
-    from .runs import load_runs
+    from .records.failures import all_failures
+    from .records.table import load_runs
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
@@ -233,13 +233,14 @@ def run_quick(names: Iterable[str] | None = None) -> list[Path]:
     chapter gets those of the two parameters that it has. Raises the first error after all chapters
     have ended.
     """
-    from .sweeps import FIGURES, grid, sweep
+    from .sweeps.grids import GRIDS, grid
+    from .sweeps.sweep import sweep
 
     names = list(chapters() if names is None else names)
     wanted = {"profile": "quick", "train_missing": True}
     given = {name: default_parameters(chapter(name)).keys() & wanted for name in names}
     if any(given.values()):
-        sweep({run_id(config): config for f in FIGURES for config in grid(f, "quick")}.values())
+        sweep({run_id(config): config for f in GRIDS for config in grid(f, "quick")}.values())
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         jobs = [pool.submit(run_notebook, n, {key: wanted[key] for key in given[n]}) for n in names]
     return [job.result() for job in jobs]

@@ -67,7 +67,7 @@ def verdicts(runs: pd.DataFrame, only: Collection[int] = tuple(STATEMENTS)) -> p
 def parts(runs: pd.DataFrame, only: Collection[int] = tuple(STATEMENTS)) -> pd.DataFrame:
     """One row a comparison, one or more a claim; columns as in `verdicts`.
 
-    `runs` is as `runs.load_runs` gives it, of one profile and variant, in any order; claims 9 and
+    `runs` is as `table.load_runs` gives it, of one profile and variant, in any order; claims 9 and
     10 also need the columns `gradient_claims.GRADIENT`. What is absent is undecided, and `why` says
     what it is. Networks pruned otherwise than in the paper (filters, SET, after training, ...) are
     left out. `only` names the claims to test. Raises ValueError where the runs are of several

@@ -88,6 +88,11 @@ _GLIBC_OPTIONS = {-4: 0, -1: 2**31 - 1, -2: 2**26}
 """M_MMAP_MAX: no block of its own; M_TRIM_THRESHOLD: give back nothing; M_TOP_PAD: 64 MiB more."""
 
 
+def job_size() -> int:
+    """How many processes `torchrun` started for this job; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def one_thread() -> None:
     """Let this process compute with one thread."""
     import torch

@@ -14,13 +14,12 @@ from dataclasses import fields
 
 import pandas as pd
 
-from .chapters.common import PURPOSE
 from .config import RunConfig
 from .datasets import DATASETS
 from .presentation.theme import COLOURS, LABELS, MARKERS
 from .presentation.words import data_label, model_label
 from .statistics import chance_limit, summarise
-from .sweeps import PROFILES, in_profile
+from .sweeps.grids import PROFILES, PURPOSE, in_profile
 
 _SEEDS = ["seed_init", "seed_mask", "seed_data"]
 _NETWORK = ["model", "ratio", "sparsity", "mask_source", "granularity", "method", "when"]

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import citation, expected_time, reference, sweeps
+from . import citation, expected_time, reference
 from .chapters.common import Records, collect_records
 from .config import RunConfig, config_to_dict, run_id
 from .presentation.words import listing
 from .repository import Repository, badges
+from .sweeps import grids
+from .sweeps.grids import GRIDS, grid
 
 _REDRAW = "`make notebook NAME={name}`"
 _FEW = 4  # commits that are named one by one
@@ -106,7 +108,7 @@ def chapter_records(notebook: dict) -> list[Records]:
     All are of the profile of the first.
     """
     parts: list[Records] = []
-    for figure in (name for name in figures_of(notebook) if name in sweeps.FIGURES):
+    for figure in (name for name in figures_of(notebook) if name in GRIDS):
         profile = parts[0].profile if parts else "auto"
         parts.append(collect_records(figure, profile=profile, train_missing=False))
     return parts
@@ -132,7 +134,7 @@ def again(notebook: dict, name: str, records: Sequence[Records], runs: pd.DataFr
     )
     if has_parameter(notebook, "profile"):
         lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
-        for profile in sweeps.PROFILES:
+        for profile in grids.PROFILES:
             if records and not grid_of(records, profile):
                 continue
             command = f'make notebook NAME={name} ARGS="{arguments(profile)}"'
@@ -186,13 +188,13 @@ def _unit(runs: pd.DataFrame, device: str) -> str:
 def grid_of(records: Sequence[Records], profile: str) -> list[RunConfig]:
     """The runs of a chapter's figures at a profile, each once."""
     variant = records[0].variant if records and profile == records[0].profile else "original"
-    figures = [part.figure for part in records if profile in sweeps.FIGURES[part.figure]]
+    figures = [part.figure for part in records if profile in GRIDS[part.figure]]
     return list({k: v for figure in figures for k, v in _grid(figure, profile, variant)}.values())
 
 
 @lru_cache(maxsize=64)  # the scorecard asks for the grids of other chapters again
 def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]]:
-    return [(run_id(c), c) for c in sweeps.grid(figure, profile, variant=variant)]
+    return [(run_id(c), c) for c in grid(figure, profile, variant=variant)]
 
 
 # ---------------------------------------------------------------- what is behind it

@@ -1,10 +1,13 @@
-"""Every folder of the project, named once; no other module builds a path of its own.
+"""Every folder of the project, named once, and how a file in one of them is replaced.
+
+No other module builds a path of its own.
 
 `ROOT` is the repository (the folder that holds `randprune_core`). `$RANDPRUNE_RESULTS` moves the
 record store elsewhere, which is what tests and read-only installations use.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +24,31 @@ PAPER = RESULTS / "paper"
 BENCHMARKS = RESULTS / "benchmarks"
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write to a temporary file, fsync, rename: at no moment is half a file under the name.
+
+    Makes the folder. Raises OSError where that is not possible, and then leaves no file behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def use_results(folder: Path) -> None:
+    """Keep checkpoints and notes of this process in another results folder from now on."""
+    global RESULTS, CHECKPOINTS, LOCAL
+    RESULTS, CHECKPOINTS, LOCAL = folder, folder / "checkpoints", folder / "local"
 
 
 def data_root() -> Path:

@@ -12,7 +12,14 @@ _SECTIONS = {
     "Networks": ("models",),
     "Ratios and scores": ("pruning.ratios", "pruning.saliency"),
     "Masks": ("pruning.masks",),
-    "Runs": ("config", "runs", "sweeps"),
+    "Runs": (
+        "config",
+        "sweeps.run",
+        "records.table",
+        "sweeps.grids",
+        "sweeps.coverage",
+        "sweeps.sweep",
+    ),
     "Data": ("data.loading", "data.files"),
     "Measuring": ("metrics.classification", "metrics.ood", "metrics.gradient", "metrics.attacks"),
 }

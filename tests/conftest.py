@@ -87,7 +87,7 @@ def tiny(**changes) -> RunConfig:
 
 @pytest.fixture(scope="session")
 def _trained(tmp_path_factory):
-    from randprune_core.runs import load_or_train
+    from randprune_core.sweeps.run import load_or_train
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         folder = redirect_store(monkeypatch, tmp_path_factory.mktemp("trained"))
@@ -131,9 +131,9 @@ def fitted():
 @pytest.fixture
 def unmeasured(monkeypatch, store):
     """`train` returns the finished `Run` itself: quick, and the network can be looked at."""
-    from randprune_core import training
+    from randprune_core.training import train as train_module
 
-    monkeypatch.setattr(training, "measure", lambda run: run)
+    monkeypatch.setattr(train_module, "measure", lambda run: run)
 
 
 def made_up_record(config: RunConfig, accuracy: float = 0.5) -> dict:

@@ -22,15 +22,22 @@ from fault_tools import hostile_pictures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from randprune_core import book, engine, executors, notebooks, paths, runs, training
+from randprune_core import book, notebooks, paths
 from randprune_core.__main__ import main
 from randprune_core.config import RATIOS, RunConfig, config_from_dict, config_to_dict, run_id
 from randprune_core.data.files import DataError, identify
-from randprune_core.failures import all_failures
 from randprune_core.models import build_model, maskable_weights
 from randprune_core.pruning.masks import random_masks
 from randprune_core.pruning.ratios import SHAPE_RATIOS, kept_counts
-from randprune_core.sweeps import PROFILES
+from randprune_core.records.failures import all_failures
+from randprune_core.records.files import BadRecord
+from randprune_core.records.store import all_records, read_record
+from randprune_core.records.table import records_to_frame
+from randprune_core.sweeps import cores
+from randprune_core.sweeps.grids import PROFILES
+from randprune_core.sweeps.run import load_or_train
+from randprune_core.training import engine
+from randprune_core.training import train as train_module
 
 TRIED = "inputs tried"
 
@@ -195,8 +202,8 @@ def harmless(store, monkeypatch):
         raise engine.TrainingFailed("nothing is trained here")
 
     monkeypatch.setattr(cifar, "download_and_extract_archive", no_network)
-    monkeypatch.setattr(training, "train", no_training)
-    monkeypatch.setattr(executors, "run_on_cores", lambda schedule, workers: iter(()))
+    monkeypatch.setattr(train_module, "train", no_training)
+    monkeypatch.setattr(cores, "run_on_cores", lambda schedule, workers: iter(()))
     monkeypatch.setattr(book, "execute", lambda *arguments, **options: None)
     monkeypatch.setattr(book, "build_book", lambda: "")
     monkeypatch.setattr(book, "refresh", lambda: None)
@@ -362,7 +369,7 @@ def test_no_record_and_no_note_leads_out_of_the_results(edit, store, tmp_path, c
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(record | {"error": "the loss became nan"}))
         with pytest.warns(UserWarning, match="set aside"):
-            assert [record["run_id"] for record in runs.all_records()] == [good.stem]
+            assert [record["run_id"] for record in all_records()] == [good.stem]
         with pytest.warns(UserWarning, match="set aside"):
             assert all_failures() == {}
     assert all(name.startswith("results/") for name in files_under(tmp_path))
@@ -395,8 +402,8 @@ def test_a_record_with_anything_in_the_place_of_a_section_is_used_or_named(store
         inner[place[-1]] = value
         path.write_text(json.dumps(edited))
         try:
-            frame = runs.records_to_frame([runs.read_record(path)])
-        except runs.BadRecord as error:
+            frame = records_to_frame([read_record(path)])
+        except BadRecord as error:
             assert_one_line(error)
             assert str(path) in str(error)
             return
@@ -430,7 +437,7 @@ def test_a_hostile_checkpoint_is_not_executed_and_the_run_starts_from_its_beginn
         path.write_bytes(pickle.dumps(state))
     else:
         path.write_bytes(np.random.default_rng(0).bytes(1_000))
-    record = runs.load_or_train(trained.config, device="cpu", progress=False)
+    record = load_or_train(trained.config, device="cpu", progress=False)
     assert (
         record["test"] == trained.record["test"] and record["history"] == trained.record["history"]
     )

@@ -16,7 +16,7 @@ from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
 from randprune_core.metrics.classification import calibration_bins, error_of_bins
 from randprune_core.presentation import plots
-from randprune_core.runs import records_to_frame
+from randprune_core.records.table import records_to_frame
 
 SIZES = {"resnet-8": 1_000, "resnet-14": 2_000, "resnet-20": 3_000}
 SEEDS = (-0.001, 0.0, 0.001)

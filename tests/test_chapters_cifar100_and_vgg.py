@@ -9,7 +9,7 @@ from randprune_core.chapters.layerwise import meta_model
 from randprune_core.metrics.cost import network_macs
 from randprune_core.models import maskable_weights
 from randprune_core.statistics import summarise
-from randprune_core.sweeps import grid
+from randprune_core.sweeps.grids import grid
 
 
 def record(profile="cpu", seeds=(0,)) -> None:

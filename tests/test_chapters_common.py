@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from conftest import files_under, made_up_record, store_record
 
-from randprune_core import paths, sweeps
+from randprune_core import paths
 from randprune_core.chapters import common
-from randprune_core.failures import note_failure
 from randprune_core.presentation.words import listing, plus_minus
+from randprune_core.records.failures import note_failure
+from randprune_core.sweeps import grids
 
 SMALL = {
     "profile": "cpu",
@@ -22,7 +23,7 @@ SMALL = {
 
 def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
     grid = {key: SMALL[key] for key in ("models", "ratios", "sparsities")} | parameters
-    for config in sweeps.grid("depth", "cpu", seeds=seeds, variant="jpeg75", **grid):
+    for config in grids.grid("depth", "cpu", seeds=seeds, variant="jpeg75", **grid):
         if (config.model, config.ratio) not in leave_out:
             store_record(made_up_record(config, accuracy))
 
@@ -216,7 +217,7 @@ def test_glue_stores_text_where_myst_nb_is_there_and_prints_where_it_is_not(monk
 
 
 def test_one_record_is_none_for_cifar_that_is_not_recorded(store):
-    (config,) = sweeps.grid(
+    (config,) = grids.grid(
         "depth", "cpu", models=["resnet-8"], ratios=["dense"], seeds=[0], variant="jpeg75"
     )
     assert common.one_record(config) is None

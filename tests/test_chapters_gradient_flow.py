@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import sweeps
 from randprune_core.chapters import common, gradient_figures, gradient_flow, gradient_text
 from randprune_core.chapters.flat_phase import (
     find_flat_phase,
@@ -15,6 +14,7 @@ from randprune_core.chapters.flat_phase import (
     peak_until,
 )
 from randprune_core.presentation import plots
+from randprune_core.sweeps.grids import grid
 
 EPOCHS = [*(tenth / 10 for tenth in range(1, 51)), *range(6, 17)]
 """As a record of 16 epochs has them: tenths of the first five epochs, then whole epochs."""
@@ -163,9 +163,7 @@ def record_all(seeds=(0,), leave_out=(), never_flat=(), ratios=("dense", "erk", 
 
     `leave_out` and `never_flat` hold (model, ratio) pairs. The bigger network has more of both.
     """
-    configs = sweeps.grid(
-        "gradient_flow", "cpu", ratios=ratios, seeds=seeds, variant="jpeg75", **GRID
-    )
+    configs = grid("gradient_flow", "cpu", ratios=ratios, seeds=seeds, variant="jpeg75", **GRID)
     for config in configs:
         name = (config.model, config.ratio)
         if name in leave_out:
@@ -233,7 +231,7 @@ def test_gap_needs_a_dense_network_and_predictors_a_flat_phase(store):
 def test_curve_that_is_flat_at_once_has_its_initial_norm_up_to_there():
     history = {"gradient_norm_at_init": 1.1, "lr": [0.1] * 16}
     history["gradient_norm"] = {"epoch": EPOCHS, "norm": [1.0] * len(EPOCHS)}
-    config = sweeps.grid("gradient_flow", "cpu", variant="jpeg75")[0]
+    config = grid("gradient_flow", "cpu", variant="jpeg75")[0]
     record = made_up_record(config) | {"history": history}
     (row,) = gradient_flow.flow_table([record]).to_dict("records")
     assert (row["start"], row[gradient_flow.TO_FLAT]) == (0.0, 1.1)
@@ -251,7 +249,7 @@ def test_curve_that_is_flat_at_once_has_its_initial_norm_up_to_there():
     ],
 )
 def test_profile_records_leave_out_other_copies_methods_and_schedules(store, monkeypatch, change):
-    config = sweeps.grid("gradient_flow", "cpu", variant="jpeg75", seeds=[0])[-1]
+    config = grid("gradient_flow", "cpu", variant="jpeg75", seeds=[0])[-1]
     kept, other = made_up_record(config), made_up_record(config)
     store_record(kept)
     other["config"] |= change

@@ -14,7 +14,7 @@ from randprune_core.chapters import no_worse, ood, roc
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.presentation import plots
-from randprune_core.runs import records_to_frame
+from randprune_core.records.table import records_to_frame
 
 
 @pytest.fixture(autouse=True)

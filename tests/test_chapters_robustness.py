@@ -13,7 +13,7 @@ from randprune_core.chapters import attacked, robustness
 from randprune_core.chapters import robustness_figures as figures
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
-from randprune_core.runs import records_to_frame
+from randprune_core.records.table import records_to_frame
 
 
 @pytest.fixture(autouse=True)

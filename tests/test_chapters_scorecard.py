@@ -6,13 +6,15 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import claims, paths, sweeps
+from randprune_core import claims, paths
 from randprune_core.chapters import scorecard
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
 from randprune_core.gradient_claims import GRADIENT
 from randprune_core.presentation import plots
-from randprune_core.runs import records_to_frame
+from randprune_core.records.table import records_to_frame
+from randprune_core.sweeps import grids
+from randprune_core.sweeps import sweep as sweep_module
 
 CURVE = {"epoch": [1.0, 2.0, 3.0, 4.0], "norm": [1.0, 2.0, 1.5, 1.5]}
 
@@ -70,7 +72,7 @@ def test_grid_is_that_of_all_figures_without_repetition(store):
 
 
 def test_parameters_limit_the_grid_and_are_no_default(store, monkeypatch):
-    monkeypatch.setattr(sweeps, "collect", lambda configs, **how: records_to_frame([]))
+    monkeypatch.setattr(sweep_module, "collect", lambda configs, **how: records_to_frame([]))
     lists = {"models": "resnet-8", "ratios": ["dense", "erk"], "sparsities": 0.9, "seeds": [0]}
     records, _ = scorecard.collect(profile="cpu", train_missing=False, **lists)
     assert [config.ratio for config in records.configs] == ["dense", "erk"]
@@ -79,7 +81,7 @@ def test_parameters_limit_the_grid_and_are_no_default(store, monkeypatch):
 
 
 def test_own_masks_and_other_ratios_are_used_where_they_are_recorded(store):
-    grid = sweeps.grid("depth", "quick", models=["resnet-8"], ratios=["dense", "erk"])
+    grid = grids.grid("depth", "quick", models=["resnet-8"], ratios=["dense", "erk"])
     own = replace(grid[1], ratio="snip", mask_source="own")
     other = replace(grid[1], ratio="grasp")
     elsewhere = replace(grid[1], seed_mask=7)
@@ -92,7 +94,7 @@ def test_own_masks_and_other_ratios_are_used_where_they_are_recorded(store):
 
 
 def test_gradient_norms_of_the_histories_become_columns(store):
-    config = sweeps.grid("depth", "quick")[0]
+    config = grids.grid("depth", "quick")[0]
     store_run(config)
     runs = scorecard.all_runs([config], ())
     assert runs[list(GRADIENT)].notna().all(axis=None)

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import statistics, sweeps
+from randprune_core import statistics
 from randprune_core.chapters import common, when, when_figures
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, setting
 from randprune_core.presentation import plots
-from randprune_core.runs import records_to_frame
+from randprune_core.records.table import records_to_frame
+from randprune_core.sweeps import grids
 
 LEVELS = {"dense": 0.64, "erk": 0.58, "erk:during": 0.56, "erk:after": 0.40}
 LEVELS |= {"erk:set": 0.59, "erk:rigl": 0.60}
@@ -18,7 +19,7 @@ LEVELS |= {"erk:set": 0.59, "erk:rigl": 0.60}
 
 def made_up(seeds=1, models=("resnet-8", "resnet-20"), only=tuple(LEVELS), spread=0.002) -> Records:
     """Records of profile `cpu` whose accuracy depends on the setting and a little on the seed."""
-    grid = sweeps.grid("when", "cpu", models=models, seeds=range(seeds), variant="jpeg75")
+    grid = grids.grid("when", "cpu", models=models, seeds=range(seeds), variant="jpeg75")
     found = []
     for config in grid:
         if setting(config) in only:
@@ -36,8 +37,8 @@ def points(records: Records) -> pd.DataFrame:
 
 
 def test_the_grid_has_every_scenario_once_for_each_network_and_seed():
-    for profile in sweeps.PROFILES:
-        configs = sweeps.grid("when", profile, variant="original", seeds=[0])
+    for profile in grids.PROFILES:
+        configs = grids.grid("when", profile, variant="original", seeds=[0])
         for model in {config.model for config in configs}:
             own = [setting(config) for config in configs if config.model == model]
             assert sorted(own) == sorted(LEVELS)

@@ -10,7 +10,7 @@ from randprune_core import statistics
 from randprune_core.chapters import width
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, run_id
-from randprune_core.runs import records_to_frame
+from randprune_core.records.table import records_to_frame
 
 NARROW, USUAL = "resnet-20-8", "resnet-20"
 

@@ -12,9 +12,10 @@ from conftest import files_under, tiny
 
 from randprune_core import paths
 from randprune_core.config import run_id
-from randprune_core.engine import Run
-from randprune_core.runs import load_or_train
-from randprune_core.training import OutOfTime, train
+from randprune_core.sweeps.run import load_or_train
+from randprune_core.training.engine import Run
+from randprune_core.training.loop import OutOfTime
+from randprune_core.training.train import train
 
 
 def equal(first: dict, second: dict) -> bool:
@@ -75,7 +76,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_bit_identical_record(store):
     checkpoint = paths.checkpoint_path(run_id(config))
     code = (
         "from randprune_core.config import RunConfig\n"
-        "from randprune_core.runs import load_or_train\n"
+        "from randprune_core.records.store import load_or_train\n"
         f"load_or_train({config!r}, device='cpu', progress=False)"
     )
     environment = os.environ | {"RANDPRUNE_RESULTS": str(store), "OMP_NUM_THREADS": "1"}

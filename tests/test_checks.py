@@ -9,7 +9,7 @@ from test_book import PARAMETERS, code, project, stream, write  # noqa: F401 - a
 
 from randprune_core import notebooks, paths
 from randprune_core.checks import check, check_records
-from randprune_core.sweeps import grid
+from randprune_core.sweeps.grids import grid
 
 
 def test_check_records_finds_nothing_in_good_records(store, trained):

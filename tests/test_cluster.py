@@ -17,14 +17,15 @@ from types import SimpleNamespace
 import pytest
 from conftest import files_under, tiny
 
-from randprune_core import cluster, paths
+from randprune_core import paths
 from randprune_core.__main__ import main
-from randprune_core.cluster import _needs, _room, _train_in_worker, check_gpus_per_run
 from randprune_core.config import run_id
 from randprune_core.data.files import DataError
-from randprune_core.locks import try_lock
-from randprune_core.runs import load_or_train
-from randprune_core.sweeps import grid
+from randprune_core.records.locks import try_lock
+from randprune_core.sweeps import cluster
+from randprune_core.sweeps.cluster import _needs, _room, _train_in_worker, check_gpus_per_run
+from randprune_core.sweeps.grids import grid
+from randprune_core.sweeps.run import load_or_train
 
 MEASURED = ("config", "layers", "cost", "history", "test")
 

@@ -6,13 +6,15 @@ from datetime import date
 import numpy as np
 import pytest
 
-from randprune_core import decisions, sweeps
+from randprune_core import decisions
 from randprune_core.chapters import flat_phase
 from randprune_core.claims import STATEMENTS
 from randprune_core.config import setting
 from randprune_core.contrasts import cell, size
 from randprune_core.decisions import DECISIONS
 from randprune_core.statistics import MARGINS
+from randprune_core.sweeps import grids
+from randprune_core.sweeps.grids import grid
 
 MINI = [row for row in DECISIONS if row.profile == "mini"]
 T1 = {
@@ -42,7 +44,7 @@ def test_every_claim_has_its_rows_or_is_out_of_reach(profile):
 
 
 def test_profiles_without_rows_say_why():
-    others = set(sweeps.PROFILES) - set(decisions.LARGE)
+    others = set(grids.PROFILES) - set(decisions.LARGE)
     assert others == set(decisions.UNDECIDABLE)
 
 
@@ -91,7 +93,7 @@ def test_mini_needs_no_cell_that_its_tiers_lack():
 def test_paper_needs_no_cell_that_its_figures_lack():
     known = set()
     for figure in ("depth", "width", "methods"):
-        for config in sweeps.grid(figure, "paper", variant="original"):
+        for config in grid(figure, "paper", variant="original"):
             known.add((config.model, setting(config), config.sparsity))
     needed = {found for row in DECISIONS if row.profile == "paper" for found in row.cells()}
     assert needed <= known

@@ -13,11 +13,17 @@ from conftest import files_under, redirect_store
 from test_imagenet import small
 from two_processes import frozen, one_epoch
 
-from randprune_core import distributed, paths
+from randprune_core import paths
 from randprune_core.config import RunConfig, run_id
 from randprune_core.data import imagenet
-from randprune_core.distributed import JobEnded, check_same, mask_digest, others_may_end
-from randprune_core.runs import read_record
+from randprune_core.records.store import read_record
+from randprune_core.training import distributed
+from randprune_core.training.distributed import (
+    JobEnded,
+    check_same,
+    explain_lost_process,
+    mask_digest,
+)
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 RUN = {"model": "resnet-8-4", "ratio": "erk", "sparsity": 0.5, "epochs": 8, "batch_size": 16}
@@ -78,14 +84,14 @@ def test_a_mask_digest_changes_with_one_bit_and_with_a_name():
 )
 def test_a_lost_process_is_told_in_one_line(error):
     said = "another process .* goes on from the last full epoch"
-    with pytest.raises(JobEnded, match=said) as told, others_may_end():
+    with pytest.raises(JobEnded, match=said) as told, explain_lost_process():
         raise error
     assert "\n" not in str(told.value)
 
 
 def test_other_errors_stay_what_they_are():
     said = "3 pruned weights are not zero"
-    with pytest.raises(RuntimeError, match=f"^{said}$") as error, others_may_end():
+    with pytest.raises(RuntimeError, match=f"^{said}$") as error, explain_lost_process():
         raise RuntimeError(said)
     assert error.type is RuntimeError
 

@@ -7,17 +7,20 @@ import torch
 from conftest import files_under, tiny
 from test_engine import Rehearsal, finish
 
-from randprune_core import paths, side_by_side, training
+from randprune_core import paths
 from randprune_core.config import RunConfig, pruning_epoch, run_id, setting
-from randprune_core.engine import Run
-from randprune_core.gradients import dense_gradients
 from randprune_core.models import maskable_weights
-from randprune_core.protocol import draw_masks
 from randprune_core.pruning import dynamic
 from randprune_core.pruning.dynamic import drop_smallest, dropped_fraction, grow_highest
 from randprune_core.pruning.masks import mask_counts
 from randprune_core.seeds import generator
-from randprune_core.training import OutOfTime, train
+from randprune_core.sweeps import gpu
+from randprune_core.training.backward import dense_gradients
+from randprune_core.training.engine import Run
+from randprune_core.training.loop import OutOfTime
+from randprune_core.training.measure import kept_weights
+from randprune_core.training.protocol import draw_masks
+from randprune_core.training.train import train
 
 CPU = torch.device("cpu")
 SETTINGS = [{"method": "set"}, {"method": "rigl"}, {"when": "during"}, {"when": "after"}]
@@ -195,7 +198,7 @@ def test_every_epoch_has_its_masks_and_kept_counts_and_pruned_weights_without_mo
     assert moved == [bool(value) for value in expected[setting(config).partition(":")[2]]]
     if config.when != "before":
         assert equal(run.masks, drawn)
-    assert training.kept_weights(run) == wanted
+    assert kept_weights(run) == wanted
 
 
 def test_late_pruning_is_dense_training_up_to_the_mask_that_is_drawn_before_training(store):
@@ -247,11 +250,11 @@ def test_an_update_gives_new_places_neither_weight_nor_momentum_and_leaves_the_r
 
 def test_the_dense_gradient_reaches_pruned_weights_and_is_that_of_the_coming_epoch(store):
     run = Run(tiny(), CPU)
-    found = dense_gradients(run)
+    found = dense_gradients(run.model, run.batches.coming(0, 4))
     name = "stage2.0.conv1.weight"
     assert torch.count_nonzero(found[name][~run.masks[name]]) > 0
-    run.epoch = 1
-    assert not torch.equal(dense_gradients(run)[name], found[name])
+    later = dense_gradients(run.model, run.batches.coming(1, 4))
+    assert not torch.equal(later[name], found[name])
 
 
 @pytest.mark.parametrize(
@@ -292,9 +295,9 @@ def test_a_run_that_is_stopped_after_every_epoch_ends_bit_for_bit_the_same(unmea
 
 
 def test_side_by_side_equals_alone(unmeasured, monkeypatch, store):
-    monkeypatch.setattr(side_by_side, "measure", lambda run: run)
+    monkeypatch.setattr(gpu, "measure", lambda run: run)
     configs = [tiny(epochs=4, train_images=100, **changes) for changes in SETTINGS]
-    together = side_by_side.side_by_side(configs, "cpu", slots=4)
+    together = gpu.side_by_side(configs, "cpu", slots=4)
     outcomes = {outcome.config: outcome.result for outcome in together}
     for config in configs:
         alone = train(config, "cpu")

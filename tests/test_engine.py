@@ -8,10 +8,11 @@ import pytest
 import torch
 from conftest import tiny
 
-from randprune_core import devices, engine
+from randprune_core import devices
 from randprune_core.devices import keep_freed_memory, pick_device
-from randprune_core.engine import Run
 from randprune_core.models import build_model
+from randprune_core.training import engine
+from randprune_core.training.engine import Run
 
 CPU = torch.device("cpu")
 
@@ -163,6 +164,6 @@ def _written(state: dict, folder):
 def test_every_run_of_a_process_shares_one_copy_of_the_data(store):
     first, second = Run(tiny(), CPU), Run(tiny(seed_init=1), CPU)
     assert first.dataset is second.dataset
-    assert first._images.data_ptr() == second._images.data_ptr()
+    assert first.batches.images.data_ptr() == second.batches.images.data_ptr()
     other = Run(tiny(train_images=150), CPU)
-    assert other.dataset is first.dataset and len(other._images) == 150
+    assert other.dataset is first.dataset and len(other.batches.images) == 150

@@ -6,10 +6,13 @@ import time
 import pytest
 from conftest import files_under, made_up_record, store_record, tiny
 
-from randprune_core import executors, paths
+from randprune_core import paths
 from randprune_core.config import RunConfig, run_id
-from randprune_core.executors import Schedule, run_on_gpu, work
-from randprune_core.locks import try_lock
+from randprune_core.metrics.cost import work
+from randprune_core.records.locks import try_lock
+from randprune_core.sweeps import cores
+from randprune_core.sweeps.cores import Schedule
+from randprune_core.sweeps.gpu import run_on_gpu
 
 # --- the schedule ----------------------------------------------------------------------------
 
@@ -99,12 +102,12 @@ def test_failed_runs_are_noted_and_unfinished_ones_give_their_lock_back(store):
 
 
 def test_an_executor_that_is_interrupted_gives_every_lock_back(store, monkeypatch):
-    from randprune_core import side_by_side
+    from randprune_core.sweeps import gpu
 
     def interrupted(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(side_by_side, "measure", interrupted)
+    monkeypatch.setattr(gpu, "measure", interrupted)
     configs = [tiny(epochs=1, train_images=50), tiny(epochs=2)]
     with pytest.raises(KeyboardInterrupt):
         list(run_on_gpu(Schedule(configs), "cpu", slots=2))
@@ -118,15 +121,15 @@ def test_an_executor_that_is_interrupted_gives_every_lock_back(store, monkeypatc
 
 def test_one_run_that_cannot_be_trained_is_told_from_data_that_none_could_use(store, monkeypatch):
     from randprune_core.data.files import DataError
-    from randprune_core.engine import TrainingFailed
-    from randprune_core.training import OutOfTime
+    from randprune_core.training.engine import TrainingFailed
+    from randprune_core.training.loop import OutOfTime
 
     def train_one(error):
         def train_and_store(config, device, **options):
             raise error
 
-        monkeypatch.setattr(executors, "train_and_store", train_and_store)
-        return executors._train_one(tiny(), None)
+        monkeypatch.setattr(cores, "train_and_store", train_and_store)
+        return cores._train_one(tiny(), None)
 
     assert train_one(OutOfTime("after epoch 1 of 2")) == ("unfinished", "after epoch 1 of 2")
     assert train_one(TrainingFailed("nan")) == ("failed", "nan")
@@ -138,10 +141,10 @@ def test_one_run_that_cannot_be_trained_is_told_from_data_that_none_could_use(st
 
 def test_a_run_that_another_process_trains_is_busy_until_it_is_recorded_or_time_is_up(store):
     with try_lock(run_id(tiny())):
-        assert executors._train_one(tiny(), None, patient=False) == ("busy", "")
-        assert executors._train_one(tiny(), time.time())[0] == "unfinished"
+        assert cores._train_one(tiny(), None, patient=False) == ("busy", "")
+        assert cores._train_one(tiny(), time.time())[0] == "unfinished"
         store_record(made_up_record(tiny()))
-        assert executors._train_one(tiny(), None) == ("found", "")
+        assert cores._train_one(tiny(), None) == ("found", "")
 
 
 def test_a_run_whose_worker_is_killed_twice_fails_and_the_others_are_trained(monkeypatch):
@@ -151,8 +154,8 @@ def test_a_run_whose_worker_is_killed_twice_fails_and_the_others_are_trained(mon
         config = schedule.next()
         yield config, "killed" if config == greedy else "trained", "why"
 
-    monkeypatch.setattr(executors, "_in_one_pool", one_pool)
-    outcomes = list(executors.run_on_cores(Schedule([greedy, modest]), 1))
+    monkeypatch.setattr(cores, "_in_one_pool", one_pool)
+    outcomes = list(cores.run_on_cores(Schedule([greedy, modest]), 1))
     assert outcomes == [(greedy, "failed", "why"), (modest, "trained", "why")]
 
 
@@ -162,6 +165,6 @@ def test_a_run_that_is_still_busy_at_the_deadline_is_not_finished(monkeypatch):
         schedule.deadline = time.time()
         return iter(())
 
-    monkeypatch.setattr(executors, "_in_one_pool", one_pool)
-    ((config, outcome, _),) = executors.run_on_cores(Schedule([tiny()]), 1)
+    monkeypatch.setattr(cores, "_in_one_pool", one_pool)
+    ((config, outcome, _),) = cores.run_on_cores(Schedule([tiny()]), 1)
     assert (config, outcome) == (tiny(), "unfinished")

@@ -10,9 +10,9 @@ from conftest import made_up_record, store_record, tiny
 from randprune_core import book, explorer, paths
 from randprune_core.config import RunConfig
 from randprune_core.presentation.theme import COLOURS, LABELS, MARKERS
-from randprune_core.runs import load_runs, records_to_frame
+from randprune_core.records.table import load_runs, records_to_frame
 from randprune_core.statistics import mean_interval
-from randprune_core.sweeps import PROFILES
+from randprune_core.sweeps.grids import PROFILES
 
 
 def config(seed=0, **changes) -> RunConfig:

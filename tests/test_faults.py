@@ -37,8 +37,8 @@ from randprune_core import paths, provenance
 from randprune_core.config import run_id
 from randprune_core.data import torchvision_files
 from randprune_core.data.files import KNOWN_COPIES, DataError, _fingerprint, identify
-from randprune_core.failures import all_failures
-from randprune_core.runs import load_runs
+from randprune_core.records.failures import all_failures
+from randprune_core.records.table import load_runs
 
 # --- two at once -----------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ def test_a_disk_that_is_full_when_the_record_is_written_leaves_no_half_record(st
     before = earlier.read_bytes()
     code = (
         "from conftest import made_up_record, tiny\n"
-        "from randprune_core.runs import write_record\n"
+        "from randprune_core.records.store import write_record\n"
         "write_record(made_up_record(tiny()))"
     )
     done = run_code(store, code, preexec_fn=limited(700))
@@ -341,12 +341,13 @@ def test_a_network_that_vanishes_leaves_no_data_and_the_next_download_works(
 WITH_ONE_THAT_DIVERGES = """
 import sys
 from conftest import tiny
-from randprune_core import __main__, sweeps
+from randprune_core import __main__
+from randprune_core.sweeps import grids
 
 def grid(*arguments, **options):
     return [tiny(lr=1e30, seed_init=7), tiny(epochs=1), tiny(epochs=1, seed_init=1)]
 
-sweeps.grid = grid
+grids.grid = grid
 sys.exit(__main__.main(["sweep", "depth", "--device", "cpu", "--workers", "1"]))
 """
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from conftest import files_under
 
-from randprune_core import __main__, checks, datasets, models, paths, protocol, runs
+from randprune_core import __main__, checks, datasets, models, paths
 from randprune_core.config import RunConfig, run_id
 from randprune_core.data import imagenet
 from randprune_core.data.files import DataError
@@ -22,12 +22,15 @@ from randprune_core.data.imagenet import (
     make_pictures,
     plain,
 )
-from randprune_core.engine import TrainingFailed
-from randprune_core.imagenet_run import ImageNetRun, load_or_train
 from randprune_core.pruning import masks
 from randprune_core.pruning.ratios import layer_sparsities
+from randprune_core.records.store import read_record
 from randprune_core.seeds import generator
-from randprune_core.training import train
+from randprune_core.sweeps.run import load_or_train
+from randprune_core.training import protocol
+from randprune_core.training.engine import TrainingFailed
+from randprune_core.training.imagenet import ImageNetRun
+from randprune_core.training.train import train
 
 CPU = torch.device("cpu")
 
@@ -100,8 +103,8 @@ def test_a_folder_that_cannot_be_used_says_what_is_wrong(folder, spoil, said):
         ({"train_images": 40}, "trains on all 48 images"),
         ({"variant": "00000000"}, "variant '[0-9a-f]{8}', but '00000000' was asked for"),
         ({"batch_size": 64}, "batch_size 64 is more than the 48 images"),
-        ({"method": "rigl"}, "method 'rigl' is not there for imagenet"),
-        ({"when": "after", "epochs": 4}, "when 'after' is not there for imagenet"),
+        ({"method": "rigl"}, "method 'rigl' is not implemented for imagenet"),
+        ({"when": "after", "epochs": 4}, "when 'after' is not implemented for imagenet"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_before_it_trains(folder, store, changes, said):
@@ -195,9 +198,9 @@ def test_options_left_out_follow_the_recipe_and_given_ones_stay(folder):
 
 @pytest.fixture
 def unmeasured(monkeypatch, store):
-    from randprune_core import imagenet_run
+    from randprune_core.training import imagenet
 
-    monkeypatch.setattr(imagenet_run, "measure", lambda run: {"run": run, "data": {}})
+    monkeypatch.setattr(imagenet, "measure", lambda run: {"run": run, "data": {}})
 
 
 def test_an_epoch_equals_a_plain_loop(folder, unmeasured):
@@ -256,7 +259,7 @@ def test_a_run_stores_a_whole_record_and_is_found_again(folder, store, capsys):
     assert __main__.main(words) == 0
     path = paths.record_path("imagenet", run_id(config))
     assert capsys.readouterr().out.splitlines()[-1] == str(path)
-    record = runs.read_record(path)
+    record = read_record(path)
     history = record["history"]
     assert history["train_loss"][1] < history["train_loss"][0]
     assert len(history["validation_accuracy"]) == 2 and history["label_smoothing"] == 0.1

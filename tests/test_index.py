@@ -6,28 +6,30 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record, tiny
 
-from randprune_core import index, paths, runs
-from randprune_core.runs import load_runs
+from randprune_core import paths
+from randprune_core.records import table
+from randprune_core.records.store import all_records
+from randprune_core.records.table import load_runs, records_to_frame
 
 
 @pytest.fixture
 def indexed(store, monkeypatch):
     """A store of three records with an index, and the names of the files that are parsed."""
-    monkeypatch.setattr(index, "SMALLEST_STORE", 1)
+    monkeypatch.setattr(table, "SMALLEST_STORE", 1)
     stored = [store_record(made_up_record(tiny(seed_mask=seed))) for seed in range(3)]
     load_runs()
-    parsed, read_record = [], runs.read_record
+    parsed, read_record = [], table.read_record
 
     def noted(path):
         parsed.append(path.name)
         return read_record(path)
 
-    monkeypatch.setattr(runs, "read_record", noted)
+    monkeypatch.setattr(table, "read_record", noted)
     return sorted(stored), parsed
 
 
 def without_index() -> pd.DataFrame:
-    return runs.records_to_frame(runs.all_records())
+    return records_to_frame(all_records())
 
 
 def test_what_did_not_change_is_not_parsed_again_and_gives_the_same_rows(indexed):
@@ -69,7 +71,7 @@ def test_a_damaged_index_is_made_again(indexed, content):
 
 def test_rows_of_other_code_do_not_hold(indexed, monkeypatch):
     _, parsed = indexed
-    monkeypatch.setattr(index, "_CODE", "older")
+    monkeypatch.setattr(table, "_CODE", "older")
     assert len(load_runs()) == 3 and len(parsed) == 3
 
 

@@ -9,12 +9,13 @@ import warnings
 import pytest
 from conftest import TINY, files_under, made_up_record, store_record, tiny
 
-from randprune_core import paths, training
+from randprune_core import paths
 from randprune_core.__main__ import main
 from randprune_core.config import run_id
 from randprune_core.datasets import DATASETS
 from randprune_core.precision import native_precision
-from randprune_core.sweeps import FIGURES, PROFILES, grid
+from randprune_core.sweeps.grids import GRIDS, PROFILES, grid
+from randprune_core.training import train as train_module
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def no_training(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("nothing was to be trained")
 
-    monkeypatch.setattr(training, "train", refuse)
+    monkeypatch.setattr(train_module, "train", refuse)
 
 
 def options(**changes) -> list[str]:
@@ -130,7 +131,7 @@ def test_a_truncated_parquet_file_is_one_line_and_writes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["depht"], ["'depht'", *FIGURES]),
+        (["depht"], ["'depht'", *GRIDS]),
         (["depth", "--profile", "fast"], ["'fast'", *PROFILES]),
         (["depth", "--profile", "auto"], ["'auto'", *PROFILES]),
         (["depth", "--ratios", "erk", "erkk"], ["'erkk'", "erk_plus"]),
@@ -220,7 +221,7 @@ def test_train_prints_the_path_of_its_record_and_then_answers_from_it(call, stor
     assert out.splitlines()[-1] == str(path)
     record = json.loads(path.read_text())
     assert f"{record['test']['accuracy']:.2%}" in out and "n = 360" in out
-    monkeypatch.setattr(training, "train", None)
+    monkeypatch.setattr(train_module, "train", None)
     assert call("train", *arguments) == (0, out, "")
     assert files_under(store) == [str(path.relative_to(store))]
 
@@ -264,7 +265,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(call, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", interrupted)
+    monkeypatch.setattr(train_module, "train", interrupted)
     code, out, error = call("train", *options())
     assert (code, out) == (130, "")
     assert "goes on" in one_line(error)
@@ -288,16 +289,16 @@ def test_sweep_finds_what_is_recorded_and_reports_the_rest(call, no_training):
 
 
 def test_sweep_all_trains_shared_runs_once(call, no_training):
-    distinct = {run_id(config) for figure in FIGURES for config in grid(figure, "quick")}
+    distinct = {run_id(config) for figure in GRIDS for config in grid(figure, "quick")}
     out = call("sweep", "all", "--time-budget", "0")[1]
     assert f"{len(distinct)} not finished" in out
 
 
 def test_sweep_ends_with_status_1_when_a_run_failed(call, monkeypatch):
-    from randprune_core import sweeps
+    from randprune_core.sweeps import sweep as sweep_module
 
-    report = sweeps.SweepReport(trained=2, failed={"abc": "the loss became nan"})
-    monkeypatch.setattr(sweeps, "sweep", lambda *arguments, **options: report)
+    report = sweep_module.SweepReport(trained=2, failed={"abc": "the loss became nan"})
+    monkeypatch.setattr(sweep_module, "sweep", lambda *arguments, **options: report)
     code, out, error = call("sweep", "depth")
     assert code == 1 and out.startswith("2 trained, 0 were recorded before, 1 failed")
     assert one_line(error) == "failed abc: the loss became nan\n"
@@ -309,7 +310,7 @@ def test_status_json_has_a_row_for_every_figure_and_profile(call):
     assert (code, error) == (0, "")
     rows = json.loads(out)
     assert {(row["figure"], row["profile"]) for row in rows} == {
-        (figure, profile) for figure, grids in FIGURES.items() for profile in grids
+        (figure, profile) for figure, grids in GRIDS.items() for profile in grids
     }
     assert all(row["recorded"] + row["missing"] == row["total"] for row in rows)
     (depth,) = (r for r in rows if (r["figure"], r["profile"]) == ("depth", "quick"))
@@ -318,7 +319,7 @@ def test_status_json_has_a_row_for_every_figure_and_profile(call):
 
 def test_status_without_json_is_a_table(call):
     code, out, _ = call("status")
-    assert code == 0 and len(out.splitlines()) == 1 + sum(map(len, FIGURES.values()))
+    assert code == 0 and len(out.splitlines()) == 1 + sum(map(len, GRIDS.values()))
 
 
 def test_check_names_every_problem_and_ends_with_status_1(call, store):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from randprune_core.optimizer import SGD
+from randprune_core.training.optimizer import SGD
 
 RULES = [
     {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
@@ -90,7 +90,7 @@ def test_gradients_become_zero_where_they_are_to_stay():
 
 def test_training_does_not_import_the_compiler_of_torch():
     code = (
-        "import sys; from conftest import tiny; from randprune_core.training import fit; "
+        "import sys; from conftest import tiny; from randprune_core.training.train import fit; "
         "fit(tiny(epochs=1), device='cpu'); print('torch._dynamo' in sys.modules)"
     )
     command, here = [sys.executable, "-c", code], Path(__file__).parent

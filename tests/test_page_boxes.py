@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import expected_time, page_boxes, reference, sweeps
+from randprune_core import expected_time, page_boxes, reference
 from randprune_core.config import RunConfig, run_id
-from randprune_core.runs import load_runs, records_to_frame
-from randprune_core.sweeps import PROFILES
+from randprune_core.records.table import load_runs, records_to_frame
+from randprune_core.sweeps import grids
+from randprune_core.sweeps.grids import PROFILES
 
 CLAIMED = list(reference.constant("chapters.scorecard", "FIGURES"))
 
@@ -98,7 +99,7 @@ def test_box_has_command_number_of_runs_and_time_of_every_profile(store):
         SHOWS_CALIBRATION, "04_x", page_boxes.chapter_records(SHOWS_CALIBRATION), load_runs()
     )
     for profile in PROFILES:
-        grid = sweeps.grid("calibration", profile)
+        grid = grids.grid("calibration", profile)
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{profile}`")]
         assert f'`make notebook NAME=04_x ARGS="-p profile {profile}' in row
         assert f"{len(grid):,} runs" in row

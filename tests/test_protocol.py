@@ -8,15 +8,15 @@ from randprune_core.config import RunConfig
 from randprune_core.data import loading
 from randprune_core.datasets import DATASETS
 from randprune_core.models import build_model, maskable_weights
-from randprune_core.protocol import (
+from randprune_core.pruning import masks, saliency
+from randprune_core.training.protocol import (
     attack_images,
     draw_masks,
     epoch_plan,
     learning_rate,
     pgd_images,
 )
-from randprune_core.pruning import masks, saliency
-from randprune_core.training import train
+from randprune_core.training.train import train
 
 
 @pytest.fixture(scope="module")

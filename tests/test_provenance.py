@@ -4,7 +4,7 @@ import pytest
 from conftest import made_up_record, tiny
 
 from randprune_core import provenance
-from randprune_core.runs import records_to_frame
+from randprune_core.records.table import records_to_frame
 
 
 def run(seed=0, **changed):

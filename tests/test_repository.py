@@ -60,7 +60,7 @@ def test_without_a_repository_no_page_has_a_link_of_it():
 
 
 def test_every_link_of_a_chapter_leads_to_what_exists(tmp_path):
-    from randprune_core.runs import load_runs
+    from randprune_core.records.table import load_runs
 
     name = "04_calibration"
     notebook = notebooks.read_notebook(notebooks.chapter(name))
@@ -90,7 +90,7 @@ def test_every_link_of_a_chapter_leads_to_what_exists(tmp_path):
 
 
 def no_runs():
-    from randprune_core.runs import records_to_frame
+    from randprune_core.records.table import records_to_frame
 
     return records_to_frame([])
 

@@ -11,20 +11,16 @@ import pandas as pd
 import pytest
 from conftest import files_under, made_up_record, store_record, tiny
 
-from randprune_core import engine, paths, runs, training
+from randprune_core import paths
 from randprune_core.checks import check_records
 from randprune_core.config import RunConfig, config_to_dict, run_id
-from randprune_core.runs import (
-    BadRecord,
-    MissingRecord,
-    all_records,
-    find_record,
-    load_or_train,
-    load_runs,
-    read_record,
-    records_to_frame,
-    write_record,
-)
+from randprune_core.records.files import BadRecord
+from randprune_core.records.provenance import code_version
+from randprune_core.records.store import all_records, find_record, read_record, write_record
+from randprune_core.records.table import load_runs, records_to_frame
+from randprune_core.sweeps.run import MissingRecord, load_or_train
+from randprune_core.training import engine
+from randprune_core.training import train as train_module
 
 
 @pytest.fixture
@@ -32,7 +28,7 @@ def no_training(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("this run was to be found, not trained")
 
-    monkeypatch.setattr(training, "train", refuse)
+    monkeypatch.setattr(train_module, "train", refuse)
 
 
 @pytest.fixture
@@ -46,7 +42,7 @@ def pretend(monkeypatch):
         result = {name: made[name] for name in ("layers", "cost", "history", "test")}
         return result | {"data": {"source": "made up", "test": 360}}
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(train_module, "train", train)
     return trained
 
 
@@ -243,19 +239,19 @@ def test_a_made_up_record_has_the_form_of_a_real_one(trained):
 
 
 def test_a_failed_run_leaves_a_note_no_record_and_may_be_retried(store, monkeypatch, pretend):
-    succeed = training.train
+    succeed = train_module.train
 
     def fail(config, device, **options):
         raise engine.TrainingFailed("the loss became nan in epoch 1")
 
-    monkeypatch.setattr(training, "train", fail)
+    monkeypatch.setattr(train_module, "train", fail)
     with pytest.raises(engine.TrainingFailed):
         load_or_train(GOOD, device="cpu")
     note = json.loads(paths.failed_path(run_id(GOOD)).read_text())
     assert note["config"] == config_to_dict(GOOD) and note["run_id"] == run_id(GOOD)
     assert note["error"] == "the loss became nan in epoch 1"
     assert files_under(store) == [f"failed/{run_id(GOOD)}.json"]
-    monkeypatch.setattr(training, "train", succeed)
+    monkeypatch.setattr(train_module, "train", succeed)
     load_or_train(GOOD, device="cpu")
     assert files_under(store) == [f"runs/digits/{run_id(GOOD)}.json"]
 
@@ -280,15 +276,16 @@ CHILD = """
         made = made_up_record(config)
         return {k: made[k] for k in ("layers", "cost", "history", "test")} | {"data": {}}
 
-    stub = types.ModuleType("randprune_core.training")
-    stub.train, stub.TrainingFailed = train, RuntimeError
-    sys.modules[stub.__name__] = stub
-    from randprune_core import runs
-    runs._versions = dict
-    runs._threads = runs.device_name = lambda *a: 1
+    for name in ("train", "engine"):
+        stub = types.ModuleType(f"randprune_core.training.{name}")
+        stub.train, stub.TrainingFailed = train, RuntimeError
+        sys.modules[stub.__name__] = stub
+    from randprune_core.records import store
+    from randprune_core.sweeps.run import load_or_train
+    store.environment = lambda device: {}
     print("ready", flush=True)
     sys.stdin.readline()
-    print(runs.load_or_train(tiny())["run_id"])
+    print(load_or_train(tiny())["run_id"])
 """
 
 
@@ -396,9 +393,9 @@ def test_records_to_frame_keeps_the_order_given():
 def test_code_version_outside_a_checkout_is_none(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert runs.code_version() == {"commit": None, "dirty": None}
+    assert code_version() == {"commit": None, "dirty": None}
     monkeypatch.setenv("PATH", "")
-    assert runs.code_version() == {"commit": None, "dirty": None}
+    assert code_version() == {"commit": None, "dirty": None}
 
 
 def test_code_version_sees_changes_to_code_but_not_to_results(monkeypatch, tmp_path):
@@ -415,9 +412,9 @@ def test_code_version_sees_changes_to_code_but_not_to_results(monkeypatch, tmp_p
     git("commit", "-q", "-m", "first")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     clean = {"commit": git("rev-parse", "HEAD"), "dirty": False}
-    assert runs.code_version() == clean
+    assert code_version() == clean
     (tmp_path / "results" / "record.json").write_text("another")
     (tmp_path / "untracked").touch()
-    assert runs.code_version() == clean
+    assert code_version() == clean
     (tmp_path / "code.py").write_text("another")
-    assert runs.code_version() == clean | {"dirty": True}
+    assert code_version() == clean | {"dirty": True}

@@ -6,13 +6,15 @@ import pytest
 import torch
 from conftest import files_under, tiny
 
-from randprune_core import checkpoints, side_by_side
 from randprune_core.data.files import DataError
-from randprune_core.engine import TrainingFailed
-from randprune_core.side_by_side import Slots
-from randprune_core.training import OutOfTime, train
+from randprune_core.sweeps import gpu
+from randprune_core.sweeps.gpu import Slots
+from randprune_core.training import checkpoints
+from randprune_core.training.engine import TrainingFailed
+from randprune_core.training.loop import OutOfTime
+from randprune_core.training.train import measure, train
 
-together = side_by_side.side_by_side
+together = gpu.side_by_side
 
 
 def measured(config) -> dict:
@@ -54,11 +56,11 @@ def test_after_the_deadline_nothing_starts_and_what_runs_is_checkpointed(store):
 
 def test_a_run_that_was_stopped_while_it_was_measured_is_measured(store, monkeypatch):
     config = tiny(epochs=1)
-    real = side_by_side.measure
-    monkeypatch.setattr(side_by_side, "measure", None)
+    real = measure
+    monkeypatch.setattr(gpu, "measure", None)
     with pytest.raises(TypeError):
         list(together([config], "cpu"))
-    monkeypatch.setattr(side_by_side, "measure", real)
+    monkeypatch.setattr(gpu, "measure", real)
     (outcome,) = together([config], "cpu")
     assert outcome.result == measured(config)
 

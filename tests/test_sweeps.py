@@ -8,24 +8,22 @@ import sys
 import pytest
 from conftest import files_under, made_up_record, store_record, tiny
 
-from randprune_core import executors, paths, sweeps
+from randprune_core import paths
 from randprune_core.config import RATIOS, RunConfig, config_to_dict, run_id, setting
-from randprune_core.figures import PLAN, TIERS
-from randprune_core.sweeps import (
-    FIGURES,
+from randprune_core.sweeps import cores, coverage
+from randprune_core.sweeps import sweep as sweep_module
+from randprune_core.sweeps.coverage import recorded_variant, resolve_profile, shown_variant, status
+from randprune_core.sweeps.grids import (
+    GRIDS,
+    PLAN,
     PROFILES,
-    collect,
+    TIERS,
     dataset_of,
     figures_at,
     grid,
     in_profile,
-    missing,
-    plan,
-    recorded_variant,
-    resolve_profile,
-    status,
-    sweep,
 )
+from randprune_core.sweeps.sweep import collect, missing, plan, sweep
 
 
 def record(*configs) -> None:
@@ -36,7 +34,7 @@ def record(*configs) -> None:
 @pytest.fixture
 def no_pool(monkeypatch):
     """Nothing may start a worker."""
-    monkeypatch.setattr(executors, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(cores, "ProcessPoolExecutor", None)
 
 
 # --- what is refused -------------------------------------------------------------------------
@@ -45,7 +43,7 @@ def no_pool(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "options", "said"),
     [
-        (("depht", "quick"), {}, ["figure 'depht'", *FIGURES]),
+        (("depht", "quick"), {}, ["figure 'depht'", *GRIDS]),
         (("depth", "gpu"), {}, ["profile 'gpu'", *PROFILES]),
         (("depth", "quick"), {"models": ["resnet-21"]}, ["'resnet-21'", "6n+2"]),
         (("depth", "quick"), {"ratios": ["erkk"]}, ["'erkk'", *RATIOS]),
@@ -126,7 +124,7 @@ def test_another_data_set_has_a_variant_of_its_own(store):
     record(*grid("vgg", "paper", models=["resnet-20"], variant="jpeg75")[:2])
     record(grid("cifar100", "paper", models=["resnet-20"], variant="0123abcd")[0])
     assert recorded_variant("paper") == "jpeg75"
-    assert {c.variant for c in grid("cifar100", "paper")} == {"0123abcd"}
+    assert shown_variant("cifar100", "paper") == "0123abcd"
     rows = status(["paper"]).set_index("figure")
     assert rows.loc["cifar100", ["variant", "recorded"]].tolist() == ["0123abcd", 1]
     assert rows.loc["vgg", ["variant", "recorded"]].tolist() == ["jpeg75", 2]
@@ -141,7 +139,7 @@ def test_auto_shows_other_networks_and_data_at_cpu_until_paper_has_a_run_of_them
 
 
 def test_there_is_a_grid_for_every_figure_and_profile():
-    assert set(FIGURES) == {
+    assert set(GRIDS) == {
         "depth",
         "width",
         "calibration",
@@ -154,9 +152,9 @@ def test_there_is_a_grid_for_every_figure_and_profile():
         "vgg",
         "cifar100",
     }
-    without = {name for name, profiles in FIGURES.items() if set(profiles) != set(PROFILES)}
+    without = {name for name, profiles in GRIDS.items() if set(profiles) != set(PROFILES)}
     assert without == {"vgg", "cifar100"}  # which profile mini leaves to a GPU
-    assert figures_at("mini") == [name for name in FIGURES if name not in without]
+    assert figures_at("mini") == [name for name in GRIDS if name not in without]
 
 
 def test_a_figure_without_runs_at_a_profile_says_which_it_has():
@@ -260,27 +258,28 @@ def test_lists_replace_the_figures_own_and_dense_stands_once(store):
 
 def test_the_variant_is_the_one_most_records_have_or_original(store):
     cpu = {"epochs": 16, "train_images": 10_000}
-    assert {c.variant for c in grid("depth", "cpu")} == {"original"}
+    assert shown_variant("depth", "cpu") == "original"
     record(RunConfig(variant="0123abcd", **cpu), RunConfig(variant="jpeg75", **cpu))
     record(RunConfig(variant="jpeg75", seed_init=1, **cpu))
     record(*(RunConfig(seed_init=seed) for seed in range(5)))  # another profile
-    assert recorded_variant("cpu") == "jpeg75"
-    assert {c.variant for c in grid("depth", "cpu")} == {"jpeg75"}
-    assert {c.variant for c in grid("depth", "cpu", variant="original")} == {"original"}
+    assert recorded_variant("cpu") == shown_variant("depth", "cpu") == "jpeg75"
+    assert {c.variant for c in grid("depth", "cpu", variant="jpeg75")} == {"jpeg75"}
+    assert {c.variant for c in grid("depth", "cpu")} == {"original"}
+    assert shown_variant("depth", "quick") == "original"
     assert {c.variant for c in grid("depth", "quick", variant="jpeg75")} == {"original"}
 
 
 def test_the_variant_without_records_is_the_copy_at_hand(store, cifar_folder):
     with pytest.warns(UserWarning, match="no known copy"):
-        variant = sweeps.variant_at_hand("cifar10")
+        variant = coverage.variant_at_hand("cifar10")
     assert len(variant) == 8
-    assert {c.variant for c in grid("depth", "cpu")} == {variant}
+    assert shown_variant("depth", "cpu") == variant
 
 
 def test_no_copy_at_hand_is_no_error(monkeypatch, tmp_path):
     for folder in (tmp_path, tmp_path / "not there"):
         monkeypatch.setenv("RANDPRUNE_DATA", str(folder))
-        assert sweeps.variant_at_hand("cifar10") is None
+        assert coverage.variant_at_hand("cifar10") is None
 
 
 def test_in_profile_looks_at_the_schedule_and_not_at_the_variant():
@@ -320,9 +319,9 @@ def test_a_few_sparsities_of_every_model_come_before_all_sparsities_of_one(store
 
 def test_grids_plans_and_status_load_no_torch_and_look_at_no_data(store):
     code = (
-        "import sys; from randprune_core import sweeps as s;"
-        "s.plan(s.grid('depth', 'paper')); s.resolve_profile('auto');"
-        "assert 'torch' not in sys.modules and 'randprune_core.data' not in sys.modules"
+        "import sys; from randprune_core.sweeps import coverage, grids, run, sweep;"
+        "grids.plan(grids.grid('depth', 'paper')); coverage.resolve_profile('auto');"
+        "assert 'torch' not in sys.modules and 'randprune_core.data.loading' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, check=True)
 
@@ -331,7 +330,7 @@ def test_grids_plans_and_status_load_no_torch_and_look_at_no_data(store):
 
 
 def enough(profile, models=3, sparsities=2) -> list[RunConfig]:
-    default = FIGURES["depth"][profile]
+    default = GRIDS["depth"][profile]
     return grid(
         "depth",
         profile,
@@ -438,9 +437,9 @@ def test_collect_trains_what_is_missing_on_digits_and_names_what_failed(store, m
     def pretend(configs, device, progress):
         asked.append(missing(configs))
         record(asked[-1][0])
-        return sweeps.SweepReport(failed={run_id(asked[-1][1]): "the loss became nan"})
+        return sweep_module.SweepReport(failed={run_id(asked[-1][1]): "the loss became nan"})
 
-    monkeypatch.setattr(sweeps, "sweep", pretend)
+    monkeypatch.setattr(sweep_module, "sweep", pretend)
     with pytest.warns(UserWarning, match=f"{run_id(configs[2])} failed.*became nan"):
         frame = collect(configs)
     assert asked == [[configs[0], configs[2]]]
@@ -455,14 +454,14 @@ def test_collect_trains_what_is_missing_on_digits_and_names_what_failed(store, m
 def test_a_sweep_over_recorded_runs_starts_nothing(store, no_pool):
     configs = [tiny(seed_init=seed) for seed in range(3)]
     record(*configs)
-    assert sweep(iter(configs)) == sweeps.SweepReport(found=3)
-    assert sweep([]) == sweeps.SweepReport()
+    assert sweep(iter(configs)) == sweep_module.SweepReport(found=3)
+    assert sweep([]) == sweep_module.SweepReport()
 
 
 def test_a_sweep_without_time_starts_no_run(store):
     record(tiny())
     report = sweep([tiny(), tiny(seed_init=1), tiny(seed_init=2)], time_budget=0, progress=False)
-    assert report == sweeps.SweepReport(found=1, unfinished=2)
+    assert report == sweep_module.SweepReport(found=1, unfinished=2)
     assert missing([tiny(seed_init=1)])
 
 
@@ -505,7 +504,7 @@ def test_status_counts_recorded_and_missing_runs_of_every_figure_and_profile(sto
         "missing",
         "total",
     ]
-    assert len(table) == sum(len(profiles) for profiles in FIGURES.values())
+    assert len(table) == sum(len(profiles) for profiles in GRIDS.values())
     assert (table.recorded + table.missing == table.total).all()
     rows = table.set_index(["figure", "profile"])
     assert rows.loc[("gradient_flow", "cpu"), "recorded"] == 4
@@ -513,4 +512,4 @@ def test_status_counts_recorded_and_missing_runs_of_every_figure_and_profile(sto
     assert rows.loc[("width", "quick"), ["recorded", "missing"]].tolist() == [9, 0]
     assert rows.loc[("depth", "quick"), "recorded"] == 3  # resnet-20 stands in both grids
     assert rows.loc[("depth", "paper"), ["recorded", "total"]].tolist() == [0, 555]
-    assert len(status(["cpu"])) == len(FIGURES)
+    assert len(status(["cpu"])) == len(GRIDS)

@@ -7,16 +7,17 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY, files_under, tiny
 
-from randprune_core import engine, training
 from randprune_core.config import RunConfig
 from randprune_core.data import loading
 from randprune_core.datasets import DATASETS
-from randprune_core.engine import Run, TrainingFailed
 from randprune_core.metrics import predict
 from randprune_core.models import build_model, maskable_weights, with_normalization
-from randprune_core.protocol import draw_masks, epoch_plan
 from randprune_core.pruning import masks
-from randprune_core.training import train
+from randprune_core.training import engine, loop
+from randprune_core.training import train as train_module
+from randprune_core.training.engine import Run, TrainingFailed
+from randprune_core.training.protocol import draw_masks, epoch_plan
+from randprune_core.training.train import train
 
 CPU = torch.device("cpu")
 
@@ -211,7 +212,7 @@ def test_the_engine_equals_a_plain_pytorch_loop(unmeasured, digits, changes):
     # Three batches an epoch: every recorded norm is that of one batch, before its step. The plain
     # loop's gradients of pruned weights are zero, so these are norms over unpruned weights only.
     assert history["gradient_norm"]["norm"] == pytest.approx(expected["norm"], rel=2e-2)
-    held_out = digits.train_images[run.validation]
+    held_out = digits.train_images[run.batches.validation]
     model = with_normalization(run.model, "digits")
     logits = predict.predict_logits(model, held_out)
     torch.testing.assert_close(logits, expected["logits"], rtol=1e-3, atol=1e-3)
@@ -296,13 +297,13 @@ def test_a_narrow_network_trains(unmeasured, width):
 
 def test_a_bar_is_shown_on_request_only(unmeasured, capsys, monkeypatch):
     shown = []
-    real = training.tqdm
+    real = loop.tqdm
 
     def spy(**options):
         shown.append(options["disable"])
         return real(**options)
 
-    monkeypatch.setattr(training, "tqdm", spy)
+    monkeypatch.setattr(loop, "tqdm", spy)
     train(tiny(epochs=1, train_images=50), "cpu", progress=True)
     train(tiny(epochs=1, train_images=50), "cpu")
     assert shown == [None, True]
@@ -310,7 +311,7 @@ def test_a_bar_is_shown_on_request_only(unmeasured, capsys, monkeypatch):
 
 
 def test_fit_returns_the_trained_network_and_records_nothing(store, trained):
-    run = training.fit(tiny(), "cpu")
+    run = train_module.fit(tiny(), "cpu")
     assert run.history == trained.record["history"]
     masks.assert_masked(run.model, run.masks)
     assert files_under(store) == []

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from randprune_core.distributed import check_same, process_group, rank, world
-from randprune_core.imagenet_run import ImageNetRun
 from randprune_core.precision import arithmetic
 from randprune_core.pruning import masks
+from randprune_core.training.distributed import check_same, process_group, rank, world
+from randprune_core.training.imagenet import ImageNetRun
 
 
 def frozen(self, mode=True):

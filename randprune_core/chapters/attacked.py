@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .. import training
 from ..config import RunConfig
 from ..metrics.attacks import pgd
 from ..metrics.predict import predict_logits
 from ..models import maskable_weights, with_normalization
 from ..presentation.theme import LABELS
 from ..pruning.masks import mask_counts
-from ..sweeps import PROFILES
+from ..sweeps.grids import PROFILES
+from ..training import engine
+from ..training.train import fit
 
 EPSILON = 8 / 255
 STEPS = 10
@@ -53,17 +54,17 @@ class Attacked:
 
 def train_networks(
     device: str = "auto", sparsity: float = 0.9, train_images: int = 800
-) -> dict[str, training.Run]:
+) -> dict[str, engine.Run]:
     """ResNet-8 on digits, dense and with ERK, trained now and not recorded; a few seconds each."""
     common = PROFILES["quick"] | {"model": "resnet-8", "train_images": train_images}
     dense = RunConfig(**common)
     sparse = RunConfig(**common, ratio="erk", sparsity=sparsity)
     names = {"dense": dense, f"{LABELS['erk']} {sparsity:g}": sparse}
-    return {name: training.fit(config, device) for name, config in names.items()}
+    return {name: fit(config, device) for name, config in names.items()}
 
 
 def attack(
-    networks: Mapping[str, training.Run], epsilon: float = EPSILON, count: int = 100
+    networks: Mapping[str, engine.Run], epsilon: float = EPSILON, count: int = 100
 ) -> list[Attacked]:
     """The first test images under PGD (ten steps of epsilon / 4, random start), by network."""
     found = []
@@ -92,7 +93,7 @@ def choose(examples: Sequence[Attacked], count: int = 3) -> list[int]:
     return [*wanted, *np.flatnonzero(~(right & turned))][:count]
 
 
-def facts(networks: Mapping[str, training.Run], examples: Sequence[Attacked]) -> list[str]:
+def facts(networks: Mapping[str, engine.Run], examples: Sequence[Attacked]) -> list[str]:
     """What holds on every machine: weights kept, masked weights zero, images inside the ball."""
     lines = []
     for (name, run), example in zip(networks.items(), examples, strict=True):

@@ -13,20 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import paths, sweeps
+from .. import paths
 from ..config import RunConfig, run_id, setting
-from ..failures import all_failures
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..runs import MissingRecord, load_or_train
-
-PURPOSE = {
-    "quick": "there to show that the machinery runs, and says nothing else",
-    "mini": "the paper's experiment scaled down: its schedule, and about as many weights for each "
-    "training image, on smaller images",
-    "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
-    "paper": "the paper's own schedule",
-}
+from ..records.failures import all_failures
+from ..sweeps.coverage import resolve_profile, shown_variant
+from ..sweeps.grids import PURPOSE, grid
+from ..sweeps.run import MissingRecord, load_or_train
+from ..sweeps.sweep import collect
 
 
 @dataclass(frozen=True)
@@ -124,16 +119,16 @@ def collect_records(
     train_missing: bool | None = None,
     device: str = "auto",
 ) -> Records:
-    """The records behind a figure for the parameters of its chapter (see `sweeps.grid`).
+    """The records behind a figure for the parameters of its chapter (see `grids.grid`).
 
     A single value stands for a list of one. What is missing is trained where `train_missing` says
     so, None meaning on `digits` only. Raises ValueError for names and values that are not known.
     """
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
     lists, default = grid_parameters(lists, profile, train_missing, device)
-    profile = sweeps.resolve_profile(profile, figure)
-    configs = sweeps.grid(figure, profile, **lists)
-    runs = sweeps.collect(configs, train_missing=train_missing, device=device)
+    profile = resolve_profile(profile, figure)
+    configs = grid(figure, profile, variant=shown_variant(figure, profile), **lists)
+    runs = collect(configs, train_missing=train_missing, device=device)
     return Records(figure, profile, configs, runs, default)
 
 

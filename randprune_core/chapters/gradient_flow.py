@@ -13,9 +13,9 @@ import pandas as pd
 
 from ..evidence import rank_correlation
 from ..presentation.theme import LABELS
-from ..runs import all_records, find_record
+from ..records.store import all_records, find_record
 from ..statistics import CELL, Estimate, mean_interval
-from ..sweeps import in_profile
+from ..sweeps.grids import in_profile
 from .common import Records, as_list
 from .flat_phase import TOLERANCE, find_flat_phase, first_stage, mean_until, peak_until
 

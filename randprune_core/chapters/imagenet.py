@@ -14,12 +14,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .. import protocol
 from ..config import RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
-from ..runs import records_to_frame
+from ..records.table import records_to_frame
+from ..training import protocol
 from . import gradient_figures, gradient_flow
 from .common import Records, grid_parameters, one_record
 from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
@@ -94,7 +94,7 @@ def made_runs(epochs: int, device: str = "auto", **lists) -> tuple[list[RunConfi
     Returns the configs and what their records would hold.
     """
     from ..data.imagenet import load_folder, make_pictures
-    from ..training import train
+    from ..training.train import train
 
     with tempfile.TemporaryDirectory() as folder, _data_in(folder):
         make_pictures(Path(folder))

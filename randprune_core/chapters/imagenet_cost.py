@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from .. import protocol
 from ..config import RunConfig
 from ..datasets import DATASETS
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..pruning.ratios import SHAPE_RATIOS
+from ..training import protocol
 from . import layerwise
 
 MODEL = protocol.IMAGENET["model"]

@@ -14,7 +14,6 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from .. import protocol
 from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
 from ..data import loading
 from ..metrics.cost import layer_macs
@@ -23,6 +22,7 @@ from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.masks import mask_counts, random_masks
 from ..pruning.ratios import SHAPE_RATIOS, check_ratio, kept_counts, last_linear, refill_empty
+from ..training import protocol
 
 CRITERIA = ("snip", "grasp")
 _COLUMNS = ["model", "sparsity", "ratio", "position", "layer", "shape", "total", "kept", "macs"]

@@ -14,7 +14,7 @@ from ..config import run_id
 from ..metrics.classification import error_of_bins
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import data_label, model_label, plus_minus
-from ..runs import find_record
+from ..records.store import find_record
 from .common import Records
 
 _BINS = ["lower", "upper", "count", "confidence", "accuracy"]

@@ -20,7 +20,7 @@ from ..config import run_id
 from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
 from ..presentation.words import listing, model_label
-from ..runs import find_record
+from ..records.store import find_record
 from ..statistics import CELL
 from .common import Records
 

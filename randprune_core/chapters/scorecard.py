@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .. import sweeps
 from ..claim_tests import LARGE, SMALL_DEPTH
 from ..claims import together
 from ..config import RATIOS, RunConfig, run_id
@@ -21,8 +20,11 @@ from ..evidence import ENOUGH, VERDICTS
 from ..gradient_claims import GRADIENT, UNEXPLAINED
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..presentation.words import data_label
-from ..runs import find_record, records_to_frame
+from ..records.store import find_record
+from ..records.table import records_to_frame
 from ..statistics import MARGINS
+from ..sweeps import coverage, grids
+from ..sweeps import sweep as sweep_module
 from .common import Records, grid_parameters
 from .gradient_flow import flow_table
 
@@ -85,14 +87,14 @@ def collect(
     """
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
     lists, default = grid_parameters(lists, profile, train_missing, device)
-    profile = sweeps.resolve_profile(profile)
-    variant = sweeps.recorded_variant(profile)
+    profile = coverage.resolve_profile(profile)
+    variant = coverage.recorded_variant(profile)
     configs = {}
-    for figure in (name for name in FIGURES if profile in sweeps.FIGURES.get(name, ())):
-        for config in sweeps.grid(figure, profile, variant=variant, **lists):
+    for figure in (name for name in FIGURES if profile in grids.GRIDS.get(name, ())):
+        for config in grids.grid(figure, profile, variant=variant, **lists):
             configs[run_id(config)] = config
     configs = list(configs.values())
-    runs = sweeps.collect(configs, train_missing=train_missing, device=device)
+    runs = sweep_module.collect(configs, train_missing=train_missing, device=device)
     records = Records("scorecard", profile, configs, runs, default)
     return records, all_runs(configs, lists["ratios"] or RATIOS)
 
@@ -100,7 +102,7 @@ def collect(
 def all_runs(configs: Sequence[RunConfig], ratios: Sequence[str]) -> pd.DataFrame:
     """The recorded runs of the grid and of its networks with other ratios and own masks.
 
-    Columns as in `runs.load_runs`, and those that claims 9 and 10 need.
+    Columns as in `table.load_runs`, and those that claims 9 and 10 need.
     """
     wanted = {run_id(config): config for config in configs}
     sparse = [config for config in configs if config.sparsity > 0]

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from ..config import RATIOS, RunConfig, pruning_epoch, setting
-from ..gradients import RIGL_BATCHES
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..protocol import learning_rate
 from ..pruning.dynamic import dropped_fraction
-from ..runs import find_record
+from ..records.store import find_record
 from ..statistics import CELL, mean_interval, welch_difference
+from ..training.backward import RIGL_BATCHES
+from ..training.protocol import learning_rate
 from .common import Records, grid_table
 
 TIMES = ("during", "after")
@@ -212,8 +212,8 @@ def watch_masks(config: RunConfig) -> pd.DataFrame:
     """
     import torch
 
-    from ..engine import Run
     from ..precision import arithmetic
+    from ..training.engine import Run
 
     def flat(run: Run) -> torch.Tensor:
         return torch.cat([mask.flatten() for mask in run.masks.values()])

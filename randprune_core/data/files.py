@@ -6,9 +6,9 @@ Nothing here is a tensor, so that a run can be looked up by its data without loa
 import hashlib
 import io
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,14 +108,8 @@ def _read_memory() -> dict[str, str]:
 
 def _write_memory(known: dict[str, str]) -> None:
     """Remember which files are which copy; where that cannot be written, nothing is lost."""
-    path = paths.identified_path()
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(known), encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        return
+    with suppress(OSError):
+        paths.write_whole(paths.identified_path(), json.dumps(known).encode())
 
 
 def identify(name: str, download: bool = True) -> Identified:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from .. import paths, protocol
+from .. import paths
 from ..config import IMAGENET_MODELS
 from ..datasets import DATASETS
 from .files import DataError
@@ -78,21 +78,6 @@ def _folder(root: Path, side: int) -> Folder:
 def load_folder(model: str) -> Folder:
     """The folder in `data_root()` at the size of a model; read once a process."""
     return _folder(paths.data_root() / "imagenet", image_size(model))
-
-
-def complete(chosen: dict) -> dict:
-    """Options of `train` with what was left out: Table 1's recipe, number of images, variant.
-
-    Raises `DataError` where the folder is not there, or where another number of images is given
-    than it has: a run trains on all of them.
-    """
-    chosen = protocol.imagenet_recipe(chosen["ratio"]) | chosen
-    folder = load_folder(chosen["model"])
-    images = chosen.setdefault("train_images", len(folder.train))
-    check_images(folder, images)
-    if chosen.get("variant", "auto") == "auto":
-        chosen["variant"] = folder.variant
-    return chosen
 
 
 def check_images(folder: Folder, train_images: int) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from . import models
-from .config import RunConfig
-from .data import loading
-from .datasets import DATASETS, padding
-from .pruning import masks, ratios, saliency
-from .seeds import generator
+from .. import models
+from ..config import RunConfig
+from ..data import loading
+from ..datasets import DATASETS, padding
+from ..pruning import masks, ratios, saliency
+from ..seeds import generator
 
 _SALIENCY_CHUNK = 250  # bounds the memory of GraSP's second derivatives
 

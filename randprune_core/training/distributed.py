@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .devices import pick_device
+from ..devices import job_size, pick_device
 from .engine import TrainingFailed
 
 
@@ -38,7 +38,7 @@ def process_group(device: str = "auto") -> Iterator[str]:
     Processes talk through NCCL on GPUs, one each, and through gloo on a CPU. Raises `ValueError`
     for a device that is not there.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if job_size() == 1:
         yield device
         return
     picked = pick_device(device)
@@ -78,7 +78,7 @@ def _ended(reason: str) -> str:
 
 
 @contextmanager
-def others_may_end() -> Iterator[None]:
+def explain_lost_process() -> Iterator[None]:
     """Turn what torch says of a lost process into one line."""
     try:
         yield
@@ -119,8 +119,8 @@ def mask_digest(masks: Mapping[str, Tensor]) -> bytes:
     return digest.digest()
 
 
-def told(value: bool, device: str) -> bool:
-    """What the first process says."""
+def as_first_process(value: bool, device: str) -> bool:
+    """The value that the first process has, in every process."""
     said = torch.tensor(int(value), device=device)
     dist.broadcast(said, 0)
     return bool(said)

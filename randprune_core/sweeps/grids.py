@@ -1,12 +1,13 @@
 """What each figure is drawn from: models, ratios, sparsities and seeds for each profile.
 
-`sweeps.grid` turns an entry into runs. A new figure is one line in `FIGURES`. The runs of profile
+`grid` turns an entry into runs. A new figure is one line in `GRIDS`. The runs of profile
 `mini` are planned as a whole, in `TIERS`: its figures show what of the plan falls into their grid.
 """
 
+from collections.abc import Iterable, Sequence
 from itertools import count
 
-from .config import RATIOS
+from ..config import RATIOS, RunConfig, check_name, config_to_dict, image_side, run_id, setting
 
 PROFILES = {
     "quick": {
@@ -28,6 +29,15 @@ image as the paper's, and it keeps the paper's schedule, so that they fit what t
 The precision is fixed so that the records of one figure compare: `paper` trains in bfloat16, which
 every GPU of its class has, and the others in float32, which every processor has.
 """
+
+PURPOSE = {
+    "quick": "there to show that the machinery runs, and says nothing else",
+    "mini": "the paper's experiment scaled down: its schedule, and about as many weights for each "
+    "training image, on smaller images",
+    "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
+    "paper": "the paper's own schedule",
+}
+"""What a profile is good for, as the end of a sentence."""
 
 _DENSE, _HALF, _NINE = (
     {"ratio": "dense"},
@@ -157,7 +167,7 @@ def _beyond_accuracy() -> dict:
     return small | paper | _mini(_MINI_ALL, _PAIR)
 
 
-FIGURES = {
+GRIDS = {
     "depth": _small(_SMALL, _FOUR) | _paper(_DEPTHS, _FIVE) | _mini(_MINI_DEPTHS, _FIVE),
     "width": _small(_SMALL_WIDTHS, _PAIR) | _paper(_WIDTHS, _FIVE) | _mini(_MINI_WIDTHS, _FIVE),
     "calibration": _beyond_accuracy(),
@@ -181,3 +191,124 @@ FIGURES = {
 `dataset` stands where it is not that of the profile; `planned` where only the runs of `TIERS` are
 meant. A figure need not have a grid at every profile.
 """
+
+
+def check_grid(figure: str, profile: str) -> None:
+    """Raise `ValueError` unless both are known and the figure has a grid at the profile."""
+    check_name("figure", figure, GRIDS)
+    check_name("profile", profile, PROFILES)
+    if profile not in GRIDS[figure]:
+        raise ValueError(
+            f"figure {figure!r} has no runs at profile {profile!r}: it has "
+            f"{', '.join(GRIDS[figure])}"
+        )
+
+
+def grid(
+    figure: str,
+    profile: str,
+    *,
+    models: Sequence[str] | None = None,
+    ratios: Sequence[str] | None = None,
+    sparsities: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    variant: str = "original",
+) -> list[RunConfig]:
+    """The runs behind a figure at a profile, dense first; lists replace the figure's own.
+
+    `variant` is the copy of the data, where the profile does not fix it; `coverage.shown_variant`
+    gives the one that is recorded. A seed sets initialisation, mask and data order alike.
+    Raises `ValueError` for an unknown figure, profile or name, or a sparsity out of range.
+    """
+    check_grid(figure, profile)
+    default = GRIDS[figure][profile]
+    models = default["models"] if models is None else models
+    ratios = default["ratios"] if ratios is None else ratios
+    sparsities = default["sparsities"] if sparsities is None else sparsities
+    seeds = default["seeds"] if seeds is None else seeds
+    common = PROFILES[profile] | {"dataset": dataset_of(figure, profile)}
+    common.setdefault("variant", variant)
+    settings = [{"ratio": ratio} for ratio in ratios]
+    settings += [extra for extra in default.get("extra", ()) if extra["ratio"] in ratios]
+    configs = {}
+    for model in models:
+        for chosen in settings:
+            for sparsity in (0.0,) if chosen["ratio"] == "dense" else sparsities:
+                for seed in seeds:
+                    config = RunConfig(
+                        model=model,
+                        sparsity=sparsity,
+                        seed_init=seed,
+                        seed_mask=seed,
+                        seed_data=seed,
+                        **chosen,
+                        **common,
+                    )
+                    if not default.get("planned") or _wanted(config, default):
+                        configs[run_id(config)] = config
+    return list(configs.values())
+
+
+def _place(config: RunConfig) -> int | None:
+    """Place of a run of `mini` in the plan, None for one that is not planned."""
+    return PLAN.get((config.model, setting(config), config.sparsity, config.seed_init))
+
+
+def _wanted(config: RunConfig, default: dict) -> bool:
+    """Whether a run is planned, or was asked for with a value that its figure does not have."""
+    own = (
+        (config.model, default["models"]),
+        (config.ratio, default["ratios"]),
+        (config.sparsity, (0.0, *default["sparsities"])),
+        (config.seed_init, default["seeds"]),
+    )
+    return _place(config) is not None or any(value not in known for value, known in own)
+
+
+def figures_at(profile: str) -> list[str]:
+    """The figures that have a grid at a profile."""
+    return [name for name, grids in GRIDS.items() if profile in grids]
+
+
+def dataset_of(figure: str, profile: str) -> str:
+    """What a figure trains on at a profile: the profile's data set, unless its grid has another."""
+    check_grid(figure, profile)
+    return GRIDS[figure][profile].get("dataset", PROFILES[profile]["dataset"])
+
+
+def in_profile(config: dict | RunConfig, profile: str) -> bool:
+    """Whether a config (or a record's config) belongs to a profile, whatever its variant."""
+    values = config if isinstance(config, dict) else config_to_dict(config)
+    expected = {"precision": "float32", "train_images": 45_000, "epochs": 160, "batch_size": 128}
+    expected |= {"image_size": None} | PROFILES[profile]
+    expected.pop("variant", None)
+    expected["image_size"] = image_side(expected)
+    return all(
+        value == (image_side(values) if name == "image_size" else values[name])
+        for name, value in expected.items()
+    )
+
+
+_RATIO_RANK = {"dense": 0, "erk": 0, "uniform": 1, "snip": 1, "uniform_plus": 2}
+
+
+_SPARSITY_RANK = {0.0: 0, 0.9: 0, 0.8: 1, 0.5: 1, 0.7: 2}
+
+
+def plan(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    """Runs in the order to train them: first seeds first, dense and ERK before the other ratios,
+    few sparsities of every model before all sparsities of one, small models before large ones.
+
+    Runs of profile `mini` come first, in the order of `TIERS`.
+    """
+
+    def rank(config: RunConfig):
+        if in_profile(config, "mini") and (place := _place(config)) is not None:
+            return (-1, place)
+        return (
+            config.seed_init,
+            _RATIO_RANK.get(config.ratio, 3) + _SPARSITY_RANK.get(config.sparsity, 3),
+            _RATIO_RANK.get(config.ratio, 3),
+        )
+
+    return sorted(configs, key=rank)

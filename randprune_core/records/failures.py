@@ -6,9 +6,9 @@ A failed run has no record and may be tried again; its note goes when it is reco
 import warnings
 from pathlib import Path
 
-from . import paths
-from .config import RunConfig, config_from_dict, config_to_dict, run_id
-from .storage import SCHEMA, BadRecord, read_json, to_json, write_whole
+from .. import paths
+from ..config import RunConfig, config_from_dict, config_to_dict, run_id
+from .files import SCHEMA, BadRecord, read_json, to_json, write_whole
 
 
 def note_failure(config: RunConfig, error: Exception) -> None:

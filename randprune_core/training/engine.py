@@ -1,28 +1,27 @@
-"""The engine: one run's network, masks and optimiser on a device, its steps and its checkpoints.
+"""The engine: one run's network, masks and optimiser on a device, its steps and its state.
 
-A step works on tensors that stay where they are (the data set, the plan of the epoch, a cursor), so
-that it needs nothing from the host: on a CPU it is called, on a GPU it is captured once as a CUDA
+A step works on tensors that stay where they are (the batches, the log of the epoch), so that it
+needs nothing from the host: on a CPU it is called, on a GPU it is captured once as a CUDA
 graph and replayed. Nothing waits for the device between the first and the last step of an epoch.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import datasets, gradients, models
-from .config import RunConfig, pruning_epoch
-from .data import augment as augment_module
-from .data.loading import dataset_on
-from .devices import keep_freed_memory, memory_format
-from .metrics import classification, predict
+from .. import models
+from ..config import RunConfig, pruning_epoch
+from ..devices import keep_freed_memory, memory_format
+from ..pruning import dynamic, masks
+from . import backward
+from .batches import MemoryBatches
 from .optimizer import SGD
-from .protocol import draw_masks, epoch_plan, learning_rate
-from .pruning import dynamic, masks
+from .protocol import learning_rate
 
 GRADIENT_SLICES = 10
 FINE_EPOCHS = 5
@@ -37,16 +36,18 @@ class Run:
     """One run in training: network, masks, optimiser, history, best validation weights.
 
     An epoch is `start_epoch` (everything is handed to the device), `is_done` (whether the device
-    is through with it) and `finish_epoch` (history, validation; raises `TrainingFailed`).
+    is through with it) and `finish_epoch` (history, validation; raises `TrainingFailed`). Its
+    images come from `batches`, those in memory unless others are given.
     """
 
-    label_smoothing = 0.0
     writes = True  # checkpoints: of the processes that share a run only one does
 
-    def __init__(self, config: RunConfig, device: torch.device):
+    def __init__(self, config: RunConfig, device: torch.device, batches=None):
         self.config, self.device = config, device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._load_data()
+        self.batches = MemoryBatches(config, device) if batches is None else batches
+        self.dataset = self.batches.dataset
+        captured = device.type == "cuda" and self.batches.capturable
+        self._stream = torch.cuda.Stream(device) if captured else None
         if device.type == "cpu":
             keep_freed_memory()
         with self.on_stream():
@@ -61,15 +62,10 @@ class Run:
         """The CUDA stream on which everything of this run happens; nothing on a CPU."""
         return torch.cuda.stream(self._stream) if self._stream else nullcontext()
 
-    def _load_data(self) -> None:
-        config = self.config
-        self.dataset = dataset_on(config.dataset, config.variant, self.device, config.image_size)
-        self.training, self.validation = self.dataset.split(config.train_images)
-
     def _build(self) -> None:
         config, device = self.config, self.device
         model = models.build_model(config.model, self.dataset.num_classes, config.seed_init)
-        self._drawn = self._draw_masks(model)
+        self._drawn = self.batches.draw_masks(model)
         # Masks that keep everything until then: a captured step holds tensors, not their values.
         late = pruning_epoch(config) > 0
         self.masks = {n: torch.ones_like(m) if late else m for n, m in self._drawn.items()}
@@ -80,8 +76,10 @@ class Run:
         self.masks = {name: mask.to(device) for name, mask in self.masks.items()}
         self.optimizer = _optimizer(config, self.model, device)
 
-    def _draw_masks(self, model: nn.Module) -> dict[str, Tensor]:
-        return draw_masks(self.config, model, self.dataset)
+    @property
+    def sizes(self) -> list[int]:
+        """Images of each step of an epoch in this process."""
+        return self.batches.sizes
 
     @property
     def network(self) -> nn.Module:
@@ -90,18 +88,8 @@ class Run:
 
     # --- one step, and the tensors it works on ---
 
-    def _prepare_batches(self) -> None:
-        config, device = self.config, self.device
-        self.sizes = _batch_sizes(config)
-        self._images = self.dataset.train_images[self.training]
-        self.labels = self.dataset.train_labels[self.training]
-        self.normalize = models.Normalization(config.dataset, device)
-        self._plan = [part.to(device) for part in epoch_plan(config, 0)]
-        self._within = torch.arange(self.sizes[0], device=device)
-        self._cursor = torch.zeros(1, dtype=torch.long, device=device)
-
     def _prepare_steps(self) -> None:
-        self._prepare_batches()
+        self.batches.prepare(self.memory_format)
         device = self.device
         self._number = torch.zeros(1, dtype=torch.long, device=device)
         self._log = torch.zeros(3, len(self.sizes), device=device)
@@ -119,7 +107,7 @@ class Run:
         go into the log.
         """
         logits, labels = self.forward(size)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.batches.label_smoothing)
         loss.backward()
         if self._pruned:
             torch._foreach_mul_([weight.grad for weight in self._pruned], self._keep)
@@ -134,17 +122,10 @@ class Run:
 
     def forward(self, size: int) -> tuple[Tensor, Tensor]:
         """Logits and labels of the next `size` images of the epoch, augmented."""
-        place = self._cursor + self._within[:size]
-        index, offsets, mirrored = (part.index_select(0, place) for part in self._plan)
-        padding = datasets.padding(self.config.dataset, self.config.image_size)
-        images = augment_module.augment(self._images, index, offsets, mirrored, padding)
-        images = images.contiguous(memory_format=self.memory_format)  # most often it is already
-        labels = self.labels.index_select(0, index)
+        images, labels = self.batches.next(size)
         mixed = self.config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
-            logits = self.network(self.normalize(images))
-        self._cursor += size
-        return logits, labels
+            return self.network(images), labels
 
     def start_epoch(self, each_step: Callable[[], object] = lambda: None) -> None:
         """Hand a whole epoch to the device; `each_step` is called after each step of a CPU."""
@@ -167,12 +148,7 @@ class Run:
             self._done = self._stream.record_event()
 
     def _set_up_epoch(self, rate: float) -> None:
-        for held, part in zip(self._plan, epoch_plan(self.config, self.epoch), strict=True):
-            held.copy_(part)
-        self._cursor.zero_()
-        self._start_log(rate)
-
-    def _start_log(self, rate: float) -> None:
+        self.batches.start_epoch(self.epoch)
         self._number.zero_()
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # read by the captured step
@@ -190,7 +166,7 @@ class Run:
             before = {key: value.clone() for key, value in self._tensors().items()}
             for size in sorted(set(self.sizes), reverse=True):
                 for _ in range(WARM_UP_STEPS):
-                    self._cursor.zero_()
+                    self.batches.rewind()
                     self._number.zero_()
                     self.step(size)
         pool = None
@@ -242,7 +218,7 @@ class Run:
             renewed = self._drawn
             self.best = _nothing_yet()  # the network before was dense
         elif dynamic.dropped_fraction(self.config, self.epoch):
-            found = gradients.dense_gradients(self) if self.config.method == "rigl" else {}
+            found = self._dense_gradients() if self.config.method == "rigl" else {}
             renewed = dynamic.moved_masks(self.config, self.epoch, weights, self.masks, found)
         else:
             return
@@ -252,8 +228,12 @@ class Run:
             self.optimizer.state[weights[name]]["momentum_buffer"].masked_fill_(~mask, 0.0)
         masks.apply_masks(self.model, self.masks)
 
+    def _dense_gradients(self) -> dict[str, Tensor]:
+        batches = self.batches.coming(self.epoch, backward.RIGL_BATCHES)
+        return backward.dense_gradients(self.model, batches)
+
     def _note_epoch(self, rate: float) -> None:
-        losses, hits, norms = self._log.cpu().double()
+        losses, hits, norms = self.batches.average(self._log).cpu().double()
         count, history = sum(self.sizes), self.history
         loss = losses.sum().item() / count
         if not math.isfinite(loss):
@@ -268,37 +248,26 @@ class Run:
             history["gradient_norm"]["norm"].append(part.mean().item())
 
     def _validate(self) -> None:
-        """Loss and accuracy on the validation images, without augmentation, in float32."""
-        model = models.with_normalization(self.model, self.dataset.name)
-        logits = predict.predict_logits(model, self.dataset.train_images[self.validation])
-        labels = self.dataset.train_labels[self.validation]
-        accuracy, loss = (
-            classification.accuracy(logits, labels),
-            F.cross_entropy(logits, labels).item(),
-        )
+        """Note loss and accuracy on the validation images, and the weights where they are best."""
+        loss, accuracy = self.batches.validate(self.model)
         if not math.isfinite(loss):  # the last step of the epoch, whose loss nothing else would see
             raise TrainingFailed(f"the loss became {loss} at the end of epoch {self.epoch}")
         self.history["validation_loss"].append(loss)
         self.history["validation_accuracy"].append(accuracy)
-        if accuracy > self.best["validation_accuracy"]:
+        if self.batches.selects and accuracy > self.best["validation_accuracy"]:
             weights = {name: value.clone() for name, value in self.model.state_dict().items()}
             self.best = {"epoch": self.epoch, "validation_accuracy": accuracy, "weights": weights}
-
-    def first_batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first batches of the training file, as `batches_of` gives them."""
-        images = min(count * self.config.batch_size, self.config.train_images)
-        return self.batches_of(torch.arange(images))
-
-    def batches_of(self, places: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and labels at these places of the training file, batch by batch, as they are."""
-        images = self.dataset.train_images[self.training]
-        for batch in places.to(self.device).split(self.config.batch_size):
-            yield images[batch].contiguous(memory_format=self.memory_format), self.labels[batch]
 
     def note_initial_gradient_norm(self) -> None:
         """Mean gradient norm over the first 10 batches of training images, before any step."""
         with self.on_stream():
-            self.history["gradient_norm_at_init"] = gradients.initial_norm(self)
+            self.history["gradient_norm_at_init"] = backward.initial_norm(
+                self.model,
+                self.batches.first(backward.INITIAL_BATCHES),
+                self.masks,
+                network=self.network,
+                label_smoothing=self.batches.label_smoothing,
+            )
 
     # --- its state, for a checkpoint ---
 
@@ -321,11 +290,6 @@ class Run:
             self.masks = state["masks"]
             self._prepare_steps()
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
-
-
-def _batch_sizes(config: RunConfig) -> list[int]:
-    full, last = divmod(config.train_images, config.batch_size)
-    return [config.batch_size] * full + [last] * bool(last)
 
 
 def _rate(config: RunConfig, device: torch.device) -> float | Tensor:

@@ -4,7 +4,7 @@ The driver, which is the process of the `sweep` command, holds the lock of each 
 to a worker together with this package, and stores the record that comes back. A worker needs the
 libraries, and on its own node the data (`$RANDPRUNE_DATA`), but no disk that it shares with the
 driver. The task of a node that is lost starts again on another one. Outcomes are those of
-`executors`.
+`schedule`.
 """
 
 import os
@@ -17,13 +17,15 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from . import paths
-from .config import RunConfig, run_id
-from .devices import WORKER_ENVIRONMENT, one_thread
-from .executors import Result, Schedule
-from .failures import note_failure
-from .runs import Begun, claim, code_version, make_record, store_record
-from .storage import write_whole
+from .. import paths
+from ..config import RunConfig, run_id
+from ..data.files import DataError
+from ..devices import WORKER_ENVIRONMENT, environment, one_thread
+from ..records.failures import note_failure
+from ..records.files import write_whole
+from ..records.provenance import Begun, code_version
+from ..records.store import claim, make_record, store_record
+from .schedule import Result, Schedule
 
 GPUS_PER_RUN = 0.2
 """The share of a GPU that a run takes unless another is chosen: one ResNet-20 cannot fill one."""
@@ -60,7 +62,7 @@ def run_on_ray(
     `local` for one that lives as long as the sweep. A run takes one CPU and computes with one
     thread; on GPUs (`device` cuda, or auto where a node has one) also the share `gpus_per_run` of
     one. `workers` limits how many run at once. Raises `ValueError` for what Ray or the cluster does
-    not have, `ConnectionError` where no cluster answers, and `files.DataError` where a node
+    not have, `ConnectionError` where no cluster answers, and `DataError` where a node
     has no data.
     """
     check_gpus_per_run(gpus_per_run)
@@ -85,8 +87,15 @@ def run_on_ray(
 
 @contextmanager
 def _connected(address: str):
+    """Ray, connected to the cluster; it sends no statistics unless the user has it do so."""
+    statistics = os.environ.get("RAY_USAGE_STATS_ENABLED", "0")
+    with environment({"RAY_USAGE_STATS_ENABLED": statistics}), _joined(address) as ray:
+        yield ray
+
+
+@contextmanager
+def _joined(address: str):
     """Ray, connected to the cluster; the tasks of this driver end with the connection."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError as error:
@@ -102,7 +111,7 @@ def _connected(address: str):
     else:
         _check_address(os.environ.get("RAY_ADDRESS") or address if address == "auto" else address)
     package = {
-        "py_modules": [str(Path(__file__).parent)],
+        "py_modules": [str(paths.ROOT / "randprune_core")],
         "excludes": ["**/__pycache__/**"],
         "env_vars": WORKER_ENVIRONMENT,
     }
@@ -215,8 +224,6 @@ def _finished(ray, schedule: Schedule, running: dict) -> Iterator[Result]:
 
 def _take(ray, task, config: RunConfig) -> tuple[str, str | dict]:
     """Store what a task has brought: the outcome, and the record or what went wrong."""
-    from .data.files import DataError
-
     try:
         outcome, content = ray.get(task)
     except ray.exceptions.RayTaskError as error:
@@ -268,9 +275,9 @@ def _train_in_worker(
 
     `code` is the commit of the driver, whose package this is.
     """
-    from .data.files import DataError
-    from .engine import TrainingFailed
-    from .training import OutOfTime, train
+    from ..training.engine import TrainingFailed
+    from ..training.loop import OutOfTime
+    from ..training.train import train
 
     one_thread()
     saved = _checkpoint_here(config, checkpoint, results)
@@ -299,7 +306,7 @@ def _checkpoint_here(config: RunConfig, checkpoint: bytes | None, results: str) 
         folder = Path(results)
     else:
         folder = Path(tempfile.gettempdir()) / f"randprune-{os.getuid()}"
-    paths.CHECKPOINTS, paths.LOCAL = folder / "checkpoints", folder / "local"
+    paths.use_results(folder)
     path = paths.checkpoint_path(run_id(config))
     if checkpoint is not None and not path.exists():
         write_whole(path, checkpoint)

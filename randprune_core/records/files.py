@@ -1,10 +1,11 @@
 """The files of the results folder: written whole or not at all, and read with suspicion."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .. import paths
 
 SCHEMA = 1
 """The version of the form of records and notes."""
@@ -32,23 +33,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write to a temporary file, fsync, rename: at no moment is half a file under the name.
-
-    Raises `CannotWrite` where that is not possible, and then leaves nothing behind.
-    """
-    content = content.encode() if isinstance(content, str) else content
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """`paths.write_whole` for text too; raises `CannotWrite`, which says what to do about it."""
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        paths.write_whole(path, content.encode() if isinstance(content, str) else content)
 
 
 def remove_partials(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Many runs on one device at the same time, each on its own CUDA stream.
+"""A sweep on a GPU: many runs at the same time, each on its own CUDA stream.
 
 One small network leaves most of a GPU idle: its kernels are short and follow each other. Runs side
 by side fill the gaps; each trains as it would alone, and the data set is there once.
@@ -11,19 +11,64 @@ from dataclasses import dataclass
 
 import torch
 
-from . import checkpoints
-from .config import RunConfig
-from .data.files import DataError
-from .devices import pick_device
-from .engine import Run
-from .metrics.cost import work
-from .precision import arithmetic
-from .training import check_data, finish_epoch, measure
+from ..config import RunConfig
+from ..data.files import DataError
+from ..devices import pick_device
+from ..metrics.cost import work
+from ..precision import arithmetic
+from ..records.failures import note_failure
+from ..records.provenance import Begun
+from ..records.store import claim
+from ..training import checkpoints
+from ..training.engine import Run, TrainingFailed
+from ..training.loop import OutOfTime, finish_epoch
+from ..training.measure import measure
+from ..training.train import check_data
+from .run import store_result
+from .schedule import Result, Schedule
+
+
+def run_on_gpu(schedule: Schedule, device: str, slots: int | None = None) -> Iterator[Result]:
+    """Train runs side by side on one device; `slots` fixes how many at once."""
+    held, found = {}, []
+
+    def claimed() -> Iterator[RunConfig]:
+        while (config := schedule.next()) is not None:
+            lock = claim(config)
+            if lock is None:
+                found.append((config, "found", ""))
+                continue
+            held[config] = lock, Begun()
+            yield config
+
+    try:
+        for outcome in side_by_side(claimed(), device, slots=slots, deadline=schedule.deadline):
+            config, result = outcome.config, outcome.result
+            lock, begun = held.pop(config)
+            with lock:
+                if isinstance(result, dict):
+                    store_result(config, result, device, begun, outcome.at_once)
+                    schedule.ended(config, outcome.seconds)
+            yield (config, *_outcome(config, result))
+        yield from found
+    finally:
+        for lock, _ in held.values():
+            lock.close()
+
+
+def _outcome(config: RunConfig, result: dict | Exception) -> tuple[str, str]:
+    if isinstance(result, dict):
+        return "trained", ""
+    if isinstance(result, OutOfTime):
+        return "unfinished", str(result)
+    if isinstance(result, TrainingFailed):
+        note_failure(config, result)
+    return "failed", str(result)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: its measurements (see `training.train`), or the error that ended it.
+    """What came of a run: its measurements (see `train.train`), or the error that ended it.
 
     `seconds` is wall time from start to end; `at_once` the most runs that shared the device.
     """

@@ -10,10 +10,10 @@ from dataclasses import asdict
 
 import torch
 
-from . import paths
-from .config import RunConfig, config_from_dict, run_id
+from .. import paths
+from ..config import RunConfig, config_from_dict, run_id
+from ..records.files import write_whole
 from .engine import Run
-from .storage import write_whole
 
 SECONDS_BETWEEN = {"cpu": 0, "cuda": 30}
 """The least time between two checkpoints of a run: an epoch takes a GPU less than a second."""

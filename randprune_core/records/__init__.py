@@ -1,0 +1,1 @@
+"""One JSON file a run: written once, checked on reading, shown as a table."""

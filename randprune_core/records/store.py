@@ -1,0 +1,164 @@
+"""The record store: the form of a record, and where it is kept and found again.
+
+A record is `results/runs/<dataset>/<run_id>.json`, written once and never rewritten in place. A
+file that does not parse, has another schema, or whose name is not the hash of its config is named
+in a warning and not used; it is never deleted.
+"""
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from .. import paths
+from ..config import RunConfig, config_from_dict, config_to_dict, run_id
+from .files import SCHEMA, BadRecord, read_json, remove_partials, to_json, write_whole, writing
+from .locks import try_lock
+from .provenance import Begun, environment
+
+SECTIONS = ("schema", "run_id", "config", "provenance", "layers", "cost", "history", "test")
+
+
+def make_record(
+    config: RunConfig, result: dict, device: str, begun: Begun, at_once: int | None = None
+) -> dict:
+    """The record of what `train.train` returned; to be called in the process that trained.
+
+    `at_once` is the number of runs that shared the device, which its seconds depend on.
+    """
+    provenance = {
+        **begun.code,
+        **environment(device),
+        "data": result["data"],
+        "started": begun.started.isoformat(timespec="seconds"),
+        "seconds": begun.seconds(),
+    }
+    if at_once is not None:
+        provenance["at_once"] = at_once
+    if "processes" in result:  # that shared the run
+        provenance["processes"] = result["processes"]
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id(config),
+        "config": config_to_dict(config),
+        "provenance": provenance,
+        **{name: part for name, part in result.items() if name in SECTIONS},
+    }
+
+
+def store_record(record: dict) -> dict:
+    """Store a record, forget that the run failed before, and return the record."""
+    write_record(record)
+    paths.failed_path(record["run_id"]).unlink(missing_ok=True)
+    return record
+
+
+def find_record(config: RunConfig) -> dict | None:
+    """The record of a run, or None; a bad file counts as none and is named in a warning."""
+    path = paths.record_path(config.dataset, run_id(config))
+    if not path.exists():
+        return None
+    try:
+        return read_record(path)
+    except BadRecord as error:
+        warnings.warn(f"set aside: {error}", stacklevel=2)
+        return None
+
+
+def read_record(path: Path) -> dict:
+    """Read and check one record file; raises `BadRecord`, in one line, for any other content.
+
+    Its config has all fields of `RunConfig`, those that did not exist when it was written too.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
+        raise BadRecord(f"{path}: its schema is {found!r}, not {SCHEMA}")
+    if missing := [section for section in SECTIONS if section not in record]:
+        raise BadRecord(f"{path}: it has no {', '.join(missing)}")
+    for section in ("config", "provenance", "cost", "history", "test"):
+        if not isinstance(record[section], dict):
+            found = type(record[section]).__name__
+            raise BadRecord(f"{path}: its {section} is a {found}, not an object")
+    try:
+        config = config_from_dict(record["config"])
+        expected = run_id(config)
+    except (ValueError, TypeError) as error:
+        raise BadRecord(f"{path}: its config is not valid ({error})") from error
+    if not expected == record["run_id"] == path.stem:
+        raise BadRecord(
+            f"{path}: the run id {record['run_id']!r} and the file name must be the hash of the "
+            f"config, {expected}"
+        )
+    if problem := _wrong_type(record):
+        raise BadRecord(f"{path}: {problem}")
+    return record | {"config": config_to_dict(config)}
+
+
+def _wrong_type(record: dict) -> str:
+    """The first value that tables and figures could not do with; empty where there is none."""
+    if not isinstance(record["layers"], list):
+        return f"its layers are a {type(record['layers']).__name__}, not a list"
+    numbers = {f"test.{name}": value for name, value in flatten(record["test"]).items()}
+    numbers["provenance.seconds"] = record["provenance"].get("seconds", 0)
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"its {name} is {value!r}, not a number"
+    if not isinstance(started := record["provenance"].get("started", ""), str):
+        return f"its provenance.started is {started!r}, not a time"
+    return ""
+
+
+def write_record(record: dict) -> Path:
+    """Store a record atomically and return its path; a bad file in its place is moved aside."""
+    path = paths.record_path(record["config"]["dataset"], record["run_id"])
+    content = to_json(record)
+    if path.exists():
+        aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
+        with writing(path):
+            path.rename(aside)
+        warnings.warn(f"{path} was no record of this run; kept as {aside.name}", stacklevel=2)
+    write_whole(path, content)
+    return path
+
+
+def claim(config: RunConfig) -> ExitStack | None:
+    """The lock of a run that is to be trained, to be closed afterwards.
+
+    None where the run is recorded by now, or another process is training it.
+    """
+    held = try_lock(run_id(config))
+    if held is not None and find_record(config) is not None:
+        held.close()
+        return None
+    if held is not None:
+        tidy(config)
+    return held
+
+
+def tidy(config: RunConfig) -> None:
+    """Remove what a killed process left half written of a run whose lock is held."""
+    name = run_id(config)
+    remove_partials(paths.record_path(config.dataset, name))
+    remove_partials(paths.checkpoint_path(name))
+
+
+def all_records(dataset: str = "*") -> Iterator[dict]:
+    """Every good record of the store, by data set and run id; bad ones are named in a warning."""
+    for path in sorted(paths.RUNS.glob(f"{dataset}/*.json")):
+        try:
+            yield read_record(path)
+        except BadRecord as error:
+            warnings.warn(f"set aside: {error}", stacklevel=2)
+
+
+def flatten(values: dict, prefix: str = "") -> dict:
+    """Nested keys joined by dots; lists are left out."""
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Which runs a figure needs, and who trains them."""

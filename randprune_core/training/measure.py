@@ -1,0 +1,61 @@
+"""All that a record says of a trained network: kept weights, cost, and every metric."""
+
+from torch import Tensor
+
+from .. import models
+from ..data import loading
+from ..metrics.classification import accuracy
+from ..metrics.cost import cost
+from ..metrics.evaluation import evaluate
+from ..metrics.predict import predict_logits
+from ..pruning import masks
+from .engine import Run
+from .protocol import attack_images, pgd_images
+
+
+def kept_weights(run: Run) -> dict[str, int]:
+    """Kept weights of every maskable layer, all of them where there is no mask."""
+    weights = models.maskable_weights(run.model)
+    return {name: w.numel() for name, w in weights.items()} | masks.mask_counts(run.masks)
+
+
+def measure(run: Run) -> dict:
+    """All that a record says of the network after its last epoch."""
+    dataset = run.dataset
+    model = models.with_normalization(run.model, dataset.name)
+    ood: dict[str, Tensor] = loading.load_ood_images(dataset.name, run.config.image_size)
+    count = len(dataset.test_labels)
+    test = evaluate(
+        model,
+        dataset.test_images,
+        dataset.test_labels,
+        ood,
+        attack_images=attack_images(run.config, count),
+        pgd_images=pgd_images(run.config, count),
+    )
+    if run.best["epoch"]:  # validation images were held out, and chose an epoch
+        run.model.load_state_dict(run.best["weights"])
+        logits = predict_logits(model, dataset.test_images)
+        best = accuracy(logits, dataset.test_labels)
+        test["best_validation"] = {"epoch": run.best["epoch"], "accuracy": best}
+    kept = kept_weights(run)
+    layers = [
+        {"name": name, "shape": list(w.shape), "kept": kept[name], "total": w.numel()}
+        for name, w in models.maskable_weights(run.model).items()
+    ]
+    shape = tuple(dataset.test_images.shape[1:])
+    return {
+        "layers": layers,
+        "cost": cost(run.model, kept, shape),
+        "history": run.history,
+        "test": test,
+        "data": {
+            "source": dataset.source,
+            "variant": dataset.variant,
+            "fingerprint": dataset.fingerprint,
+            "train": run.config.train_images,
+            "validation": len(dataset.train_labels[run.batches.validation]),
+            "test": len(dataset.test_labels),
+            "ood": {name: len(images) for name, images in ood.items()},
+        },
+    }

@@ -1,0 +1,58 @@
+"""Training: one run to its last epoch, and its measurements.
+
+`train(config)` returns the measured part of a record (layers, cost, history, test). It keeps the
+paper's protocol (Table 1), can be stopped at any epoch and goes on from its checkpoint with the
+same result to the last bit on a CPU.
+"""
+
+from ..config import RunConfig, run_id
+from ..data import loading
+from ..precision import arithmetic
+from ..records.locks import lock
+from . import checkpoints
+from .engine import Run
+from .loop import train_to_the_end
+from .measure import measure
+
+
+def train(
+    config: RunConfig,
+    device: str = "auto",
+    *,
+    progress: bool = False,
+    deadline: float | None = None,
+) -> dict | None:
+    """Train one run to its last epoch and measure it; the network itself is not kept.
+
+    `deadline` is a `time.time()`: the first full epoch that ends after it is checkpointed and
+    `OutOfTime` raised. Returns {layers, cost, history, test, data}. Raises `TrainingFailed` when
+    the loss is not finite and `DataError` when the data is not there. A run on ImageNet may be
+    shared by a job of several processes: None in all of them but the first.
+    """
+    if config.dataset == "imagenet":
+        from . import imagenet  # torchvision, which it needs, takes seconds to import
+
+        return imagenet.train(config, device, progress=progress)
+    check_data(config)
+    run = train_to_the_end(config, device, progress, deadline)
+    with arithmetic(), run.on_stream():
+        result = measure(run)
+    checkpoints.remove(config)
+    return result
+
+
+def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> Run:
+    """Train one run to its last epoch and return it, not measured: `model`, `masks`, `history`.
+
+    For a study of the network itself; nothing is recorded. Raises what `train` raises.
+    """
+    with lock(run_id(config)):  # for its checkpoint, which is that of a recorded run too
+        run = train_to_the_end(config, device, progress, None)
+        checkpoints.remove(config)
+    return run
+
+
+def check_data(config: RunConfig) -> None:
+    """Load all that the run and its measurements need, before training: nothing is lost later."""
+    loading.load_dataset(config.dataset, config.variant, config.image_size)
+    loading.load_ood_images(config.dataset, config.image_size)
