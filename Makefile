@@ -21,7 +21,7 @@ CLUSTER := $(wildcard requirements-cluster.txt)
 CLUSTER_LOCK := $(shell cat requirements.txt constraints.txt $(CLUSTER) | cksum | tr ' ' -)
 CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
 # The file that takes longest is begun first.
-LONGEST := tests/test_kills.py
+LONGEST := tests/whole/test_kills.py
 
 # One thread a process: two processes run side by side, and results depend on the thread count.
 OMP_NUM_THREADS ?= 1
@@ -52,7 +52,7 @@ test: $(STAMP) ## run the tests, then every notebook against its stored outputs
 
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
 	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
-		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
+		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py))
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core import book; book.run_quick()'

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import os
+import pickle
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -222,6 +223,35 @@ def cifar_folder(tmp_path, monkeypatch) -> SimpleNamespace:
             write_parquet(made.path[key], made.encoded[key], made.labels[key], column)
     monkeypatch.setenv("RANDPRUNE_DATA", str(made.root))
     return made
+
+
+def write_torchvision(made, root: Path) -> Path:
+    """CIFAR-10 in torchvision's pickled batches, with the pixels of the made-up folder."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+
+    def rows(split, place):
+        pixels = made.pixels["cifar10", split][place].transpose(0, 3, 1, 2)
+        labels = made.labels["cifar10", split][place].tolist()
+        return {"data": pixels.reshape(len(pixels), -1), "labels": labels}
+
+    for number in range(5):
+        batch = rows("train", slice(40 * number, 40 * (number + 1)))
+        (folder / f"data_batch_{number + 1}").write_bytes(pickle.dumps(batch))
+    (folder / "test_batch").write_bytes(pickle.dumps(rows("test", slice(None))))
+    meta = {"label_names": [str(number) for number in range(10)]}
+    (folder / "batches.meta").write_bytes(pickle.dumps(meta))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A small ImageNet in the data folder: 48 training and 18 validation images."""
+    from randprune_core.data import imagenet
+
+    monkeypatch.setenv("RANDPRUNE_DATA", str(tmp_path / "data"))
+    imagenet._folder.cache_clear()
+    return imagenet.make_pictures(tmp_path / "data", train=16, val=6, classes=3)
 
 
 COUNTED = ("faults injected", "faults survived", "inputs tried")

@@ -1,4 +1,4 @@
-"""What each of the two processes does that `torchrun` starts for tests/test_distributed.py.
+"""What each of the two processes of tests/training/test_distributed.py does, which `torchrun` starts.
 
 Leaves `<rank>.pt` in the folder that it is given: weights and masks after one epoch, and what
 `check_same` said of values that differ.
@@ -9,10 +9,20 @@ from pathlib import Path
 
 import torch
 
+from randprune_core.config import RunConfig
+from randprune_core.data.imagenet import load_folder
 from randprune_core.precision import arithmetic
 from randprune_core.pruning import masks
 from randprune_core.training.distributed import check_same, process_group, rank, world
 from randprune_core.training.imagenet import ImageNetRun
+
+
+def small(**changes) -> RunConfig:
+    """A run on the small folder."""
+    found = load_folder("resnet-8")
+    values = {"dataset": "imagenet", "variant": found.variant, "model": "resnet-8-4"}
+    values |= {"ratio": "erk", "sparsity": 0.5, "epochs": 2, "batch_size": 16, "lr": 0.05}
+    return RunConfig(**values | {"train_images": len(found.train)} | changes)
 
 
 def frozen(self, mode=True):
@@ -31,8 +41,6 @@ def one_epoch(config) -> ImageNetRun:
 
 def main(folder: Path) -> None:
     torch.nn.BatchNorm2d.train = frozen
-    from test_imagenet import small
-
     with process_group("cpu"):
         assert world() == 2
         left = {"rank": rank()}

@@ -1,18 +1,80 @@
-"""Side by side: every run as it would be alone, failures apart, and a number of slots that pays."""
+"""Runs side by side: each as it would be alone, and as many as pay."""
 
+import json
 import time
 
 import pytest
 import torch
-from conftest import files_under, tiny
+from conftest import files_under, made_up_record, store_record, tiny
 
+from randprune_core import paths
+from randprune_core.config import run_id
 from randprune_core.data.files import DataError
+from randprune_core.records.locks import try_lock
 from randprune_core.sweeps import gpu
-from randprune_core.sweeps.gpu import Slots
+from randprune_core.sweeps.cores import Schedule
+from randprune_core.sweeps.gpu import Slots, run_on_gpu
 from randprune_core.training import checkpoints
 from randprune_core.training.engine import TrainingFailed
 from randprune_core.training.loop import OutOfTime
 from randprune_core.training.train import measure, train
+
+
+def test_side_by_side_makes_the_records_that_single_runs_make(store, trained):
+    configs = [trained.config, tiny(seed_init=1, epochs=1, train_images=50)]
+    outcomes = list(run_on_gpu(Schedule(configs), "cpu", slots=2))
+    assert sorted(outcome for _, outcome, _ in outcomes) == ["trained", "trained"]
+    record = json.loads(paths.record_path("digits", run_id(trained.config)).read_text())
+    for section in ("config", "layers", "cost", "history", "test"):
+        assert record[section] == trained.record[section], section
+    assert set(record["provenance"]) == set(trained.record["provenance"]) | {"at_once"}
+    assert record["provenance"]["at_once"] == 2
+    assert len(files_under(store)) == 2  # no lock and no checkpoint is left
+
+
+def test_a_run_that_another_process_trains_or_has_recorded_is_passed_over(store):
+    busy, recorded, free = (tiny(seed_init=s, epochs=1, train_images=50) for s in range(3))
+    store_record(made_up_record(recorded))
+    with try_lock(run_id(busy)):
+        outcomes = dict(
+            (config, outcome)
+            for config, outcome, _ in run_on_gpu(Schedule([busy, recorded, free]), "cpu")
+        )
+    assert outcomes == {busy: "found", recorded: "found", free: "trained"}
+
+
+def test_failed_runs_are_noted_and_unfinished_ones_give_their_lock_back(store):
+    diverging = tiny(lr=1e30, epochs=1, train_images=50)
+    infeasible = tiny(ratio="erk_plus", sparsity=0.998)
+    outcomes = {
+        config: (outcome, message)
+        for config, outcome, message in run_on_gpu(Schedule([diverging, infeasible]), "cpu", 2)
+    }
+    assert outcomes[diverging][0] == outcomes[infeasible][0] == "failed"
+    assert "the loss became" in outcomes[diverging][1] and "erk_plus" in outcomes[infeasible][1]
+    assert files_under(store) == [f"failed/{run_id(diverging)}.json"]
+    stopped = tiny(epochs=3)
+    schedule = Schedule([stopped], time.time() + 0.05)
+    ((_, outcome, message),) = run_on_gpu(schedule, "cpu")
+    assert outcome == "unfinished" and "of 3" in message
+    with try_lock(run_id(stopped)):  # it would be None if it were still held
+        pass
+
+
+def test_an_executor_that_is_interrupted_gives_every_lock_back(store, monkeypatch):
+    from randprune_core.sweeps import gpu
+
+    def interrupted(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpu, "measure", interrupted)
+    configs = [tiny(epochs=1, train_images=50), tiny(epochs=2)]
+    with pytest.raises(KeyboardInterrupt):
+        list(run_on_gpu(Schedule(configs), "cpu", slots=2))
+    for config in configs:
+        with try_lock(run_id(config)):
+            pass
+
 
 together = gpu.side_by_side
 

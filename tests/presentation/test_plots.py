@@ -1,10 +1,9 @@
+"""Tests."""
+
 import io
 import math
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from randprune_core.config import RATIOS
-from randprune_core.presentation import plots, theme, words
+from randprune_core.presentation import plots, theme
+
+matplotlib.use("Agg")
 
 
 @pytest.fixture(autouse=True)
@@ -74,20 +75,6 @@ def test_colours_differ_in_lightness_or_hue_on_white():
     distance = np.linalg.norm(rgb[:, None] - rgb, axis=-1)[np.triu_indices(len(rgb), 1)]
     assert distance.min() > 0.25
     assert np.linalg.norm(1 - rgb, axis=1).min() > 0.5
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("resnet-20", "ResNet-20"),
-        ("resnet-20-8", "ResNet-20-8"),
-        ("vgg-16", "VGG-16"),
-        ("resnet50", "ResNet-50"),
-        ("wide_resnet50_2", "Wide ResNet-50-2"),
-    ],
-)
-def test_model_names_are_written_as_in_the_text(name, label):
-    assert words.model_label(name) == label
 
 
 def test_no_record_gives_a_figure_that_says_so():

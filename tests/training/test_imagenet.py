@@ -1,25 +1,20 @@
 """ImageNet: the folder and its pictures, Table 1's recipe, and a run in one process."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import files_under
+from two_processes import small
 
 from randprune_core import __main__, checks, datasets, models, paths
 from randprune_core.config import RunConfig, run_id
-from randprune_core.data import imagenet
-from randprune_core.data.files import DataError
 from randprune_core.data.imagenet import (
     Folder,
     Pictures,
     augmented,
     batches,
     load_folder,
-    make_pictures,
     plain,
 )
 from randprune_core.pruning import masks
@@ -35,66 +30,12 @@ from randprune_core.training.train import train
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """A small ImageNet in the data folder: 48 training and 18 validation images."""
-    monkeypatch.setenv("RANDPRUNE_DATA", str(tmp_path / "data"))
-    imagenet._folder.cache_clear()
-    return make_pictures(tmp_path / "data", train=16, val=6, classes=3)
-
-
-def small(**changes) -> RunConfig:
-    """A run on the small folder."""
-    found = load_folder("resnet-8")
-    values = {"dataset": "imagenet", "variant": found.variant, "model": "resnet-8-4"}
-    values |= {"ratio": "erk", "sparsity": 0.5, "epochs": 2, "batch_size": 16, "lr": 0.05}
-    return RunConfig(**values | {"train_images": len(found.train)} | changes)
-
-
 def chosen(*options: str) -> RunConfig:
     """The config of these options of `train --dataset imagenet`."""
     words = ["train", "--dataset", "imagenet", "--precision", "float32", *options]
     parsed = vars(__main__._parser().parse_args(words))
     values = {name: parsed[name] for name in RunConfig.__dataclass_fields__}
     return __main__._config(values, "cpu")
-
-
-# --- what is not there, or does not fit ------------------------------------------------------
-
-
-def test_a_missing_folder_is_one_line_that_says_where_it_looked(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("RANDPRUNE_DATA", str(tmp_path))
-    assert __main__.main(["train", "--dataset", "imagenet"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "RANDPRUNE_DATA" in error
-    for part in ("train", "val"):
-        assert str(tmp_path / "imagenet" / part) in error
-    assert files_under(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda root: shutil.rmtree(root / "val"), "val, each with a folder of pictures"),
-        (lambda root: shutil.rmtree(root / "val" / "class1"), "only one of them has class1"),
-        (
-            lambda root: [p.unlink() for p in (root / "val/class2").iterdir()],
-            "at least one picture",
-        ),
-        (
-            lambda root: (
-                [p.rename(root / "val" / p.name) for p in (root / "val").glob("*/*")]
-                and [p.rmdir() for p in (root / "val").glob("class*")]
-            ),
-            "val needs one folder for each class",
-        ),
-    ],
-    ids=["no val", "a class missing", "an empty class", "no class folders"],
-)
-def test_a_folder_that_cannot_be_used_says_what_is_wrong(folder, spoil, said):
-    spoil(folder)
-    with pytest.raises(DataError, match=said):
-        Folder(folder, 32)
 
 
 @pytest.mark.parametrize(
@@ -111,62 +52,6 @@ def test_a_run_that_cannot_be_is_refused_before_it_trains(folder, store, changes
     with pytest.raises(ValueError, match=said):
         train(small(**changes), "cpu")
     assert files_under(store) == []
-
-
-@pytest.mark.parametrize("decoders", [False, True], ids=["in this process", "in another"])
-@pytest.mark.parametrize("content", [b"", b"no picture", "half"])
-def test_a_damaged_picture_is_named_in_one_line(folder, monkeypatch, content, decoders):
-    path = folder / "train" / "class1" / "3.JPEG"
-    path.write_bytes(path.read_bytes()[:400] if content == "half" else content)
-    if decoders:
-        monkeypatch.setattr(imagenet, "_IN_THIS_PROCESS", 0)
-    found = Folder(folder, 32)
-    with pytest.raises(DataError) as error:
-        list(batches(Pictures(found.train, plain(32)), [[0, 1], list(range(2, 48))]))
-    assert str(error.value).startswith(f"imagenet: {path} is damaged")
-    assert "\n" not in str(error.value)
-
-
-# --- the folder ------------------------------------------------------------------------------
-
-
-def test_the_variant_follows_names_and_sizes_and_only_the_right_counts_are_the_original(
-    folder, monkeypatch
-):
-    first = Folder(folder, 32)
-    assert (first.num_classes, len(first.train), len(first.val)) == (3, 48, 18)
-    assert first.variant == first.fingerprint[:8]
-    (folder / "val" / "class0" / "0.JPEG").write_bytes(b"longer" * 1_000)
-    assert Folder(folder, 32).variant != first.variant
-    monkeypatch.setattr(imagenet, "ILSVRC_2012", {"classes": 3, "train": 48, "val": 18})
-    assert Folder(folder, 32).variant == "original"
-
-
-@pytest.mark.parametrize(("model", "side"), [("resnet-20", 32), ("wide_resnet50_2", 224)])
-def test_networks_see_images_of_their_size(folder, model, side):
-    found = load_folder(model)
-    assert found.test_images.shape == (18, 3, side, side)
-    assert found.test_images.dtype == torch.uint8
-    assert torch.equal(found.test_labels, torch.arange(3).repeat_interleave(6))
-
-
-def test_augmentation_follows_the_seeds_alone_and_leaves_the_global_generator(folder, monkeypatch):
-    found = Folder(folder, 32)
-    seeds = torch.arange(48)
-    pictures = Pictures(found.train, augmented(32), seeds)
-    before = torch.get_rng_state()
-    images, labels = next(batches(pictures, [[5, 20, 40]]))
-    assert torch.equal(torch.get_rng_state(), before)
-    assert images.shape == (3, 3, 32, 32) and labels.tolist() == [0, 1, 2]
-    torch.manual_seed(9)
-    monkeypatch.setattr(imagenet, "_IN_THIS_PROCESS", 0)  # decoded elsewhere, in another order
-    again = torch.cat([batch for batch, _ in batches(pictures, [[40], [20], [5]])])
-    assert torch.equal(again.flip(0), images)
-    other = Pictures(found.train, augmented(32), seeds + 1)
-    assert not torch.equal(next(batches(other, [[5, 20, 40]]))[0], images)
-
-
-# --- the recipe ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -191,9 +76,6 @@ def test_options_left_out_follow_the_recipe_and_given_ones_stay(folder):
     assert {name: getattr(sparse, name) for name in wanted} == wanted
     dense = chosen("--model", "resnet50", "--lr", "0.1")
     assert (dense.epochs, dense.lr, dense.batch_size) == (90, 0.1, 768)
-
-
-# --- a run in one process --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -270,7 +152,7 @@ def test_a_run_stores_a_whole_record_and_is_found_again(folder, store, capsys):
     assert (record["test"]["n"], record["test"]["ood"]) == (18, {})
     assert "best_validation" not in record["test"]  # nothing may be selected on these images
     assert checks.check_records() == []
-    assert load_or_train(config, "cpu") == record
+    assert load_or_train(config, device="cpu") == record
     assert [name for name in files_under(store) if name.startswith("checkpoints")] == []
 
 

@@ -297,11 +297,12 @@ def wait_for_checkpoints(number: int, process: subprocess.Popen) -> None:
 def sweep_script(two_nodes, configs: str, **options) -> dict:
     """The report of a sweep over configs that are written as Python, from a process of its own."""
     code = (
-        "import dataclasses, json; from conftest import tiny; from randprune_core.sweeps import "
-        f"sweep; report = sweep({configs}, 'ray', ray_address={two_nodes.address!r}, "
+        "import dataclasses, json; from conftest import tiny; "
+        "from randprune_core.sweeps.sweep import sweep; "
+        f"report = sweep({configs}, 'ray', ray_address={two_nodes.address!r}, "
         f"**{options!r}); print(json.dumps(dataclasses.asdict(report)))"
     )
-    variables = os.environ | {"PYTHONPATH": os.path.dirname(__file__)}
+    variables = os.environ | {"PYTHONPATH": str(paths.ROOT / "tests")}
     done = subprocess.run(
         [sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=900
     )

@@ -22,7 +22,7 @@ from randprune_core import book, paths
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
+AXE = (paths.ROOT / "tests" / "axe" / "axe.min.js").read_text(encoding="utf-8")
 
 
 def pages() -> list[str]:

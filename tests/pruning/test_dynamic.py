@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 from conftest import files_under, tiny
-from test_engine import Rehearsal, finish
+from rehearsal import Rehearsal, finish
 
 from randprune_core import paths
 from randprune_core.config import RunConfig, pruning_epoch, run_id, setting

@@ -284,7 +284,7 @@ class Vanishing(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch, cifar_folder, tmp_path):
     """A web server that torchvision takes for CIFAR's own, with a small archive."""
-    from test_data import write_torchvision
+    from conftest import write_torchvision
     from torchvision.datasets import CIFAR10
 
     folder = write_torchvision(cifar_folder, tmp_path / "made")

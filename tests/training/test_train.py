@@ -1,4 +1,4 @@
-"""The engine: masks hold, seeds do what they say, an independent loop agrees, and it can resume."""
+"""Training: masks hold, seeds do what they say, an independent loop agrees."""
 
 import math
 
@@ -13,7 +13,7 @@ from randprune_core.datasets import DATASETS
 from randprune_core.metrics import predict
 from randprune_core.models import build_model, maskable_weights, with_normalization
 from randprune_core.pruning import masks
-from randprune_core.training import engine, loop
+from randprune_core.training import engine
 from randprune_core.training import train as train_module
 from randprune_core.training.engine import Run, TrainingFailed
 from randprune_core.training.protocol import draw_masks, epoch_plan
@@ -35,9 +35,6 @@ def equal(first: dict, second: dict) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first | second)
 
 
-# --- what is refused -------------------------------------------------------------------------
-
-
 def test_more_images_than_there_are_is_refused_before_training(store):
     with pytest.raises(ValueError, match=r"train_images 1400: digits has 1294 \(1437 less 143"):
         train(tiny(train_images=1_400), "cpu")
@@ -53,9 +50,6 @@ def test_weights_that_the_very_last_step_ruins_fail_the_run(unmeasured, store):
     with pytest.raises(TrainingFailed, match=r"the loss became (nan|inf) at the end of epoch 1"):
         train(tiny(lr=1e30, epochs=1, train_images=50), "cpu")
     assert files_under(store) == []
-
-
-# --- masks -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -93,9 +87,6 @@ def test_a_pruned_weight_that_is_not_zero_stops_the_run(unmeasured, monkeypatch)
     assert seen == [1]
 
 
-# --- seeds -----------------------------------------------------------------------------------
-
-
 def test_each_seed_changes_its_own_part_and_nothing_else(digits):
     def parts(**seeds):
         config = tiny(**seeds)
@@ -130,9 +121,6 @@ def test_training_leaves_the_global_generator_alone(unmeasured):
     state = torch.get_rng_state()
     train(tiny(epochs=1), "cpu")
     assert torch.equal(torch.get_rng_state(), state)
-
-
-# --- the protocol ----------------------------------------------------------------------------
 
 
 def plain_loop(config: RunConfig, digits) -> dict:
@@ -292,60 +280,11 @@ def test_a_narrow_network_trains(unmeasured, width):
     assert math.isfinite(run.history["train_loss"][0])
 
 
-# --- what is shown and kept ---------------------------------------------------------------------
-
-
-def test_a_bar_is_shown_on_request_only(unmeasured, capsys, monkeypatch):
-    shown = []
-    real = loop.tqdm
-
-    def spy(**options):
-        shown.append(options["disable"])
-        return real(**options)
-
-    monkeypatch.setattr(loop, "tqdm", spy)
-    train(tiny(epochs=1, train_images=50), "cpu", progress=True)
-    train(tiny(epochs=1, train_images=50), "cpu")
-    assert shown == [None, True]
-    assert capsys.readouterr() == ("", "")  # no terminal here, so no bar at all
-
-
 def test_fit_returns_the_trained_network_and_records_nothing(store, trained):
     run = train_module.fit(tiny(), "cpu")
     assert run.history == trained.record["history"]
     masks.assert_masked(run.model, run.masks)
     assert files_under(store) == []
-
-
-# --- what is measured ------------------------------------------------------------------------
-
-
-def test_a_record_says_what_was_kept_and_on_how_many_images_it_was_measured(trained):
-    record = trained.record
-    counts = {layer["name"]: (layer["kept"], layer["total"]) for layer in record["layers"]}
-    names = list(maskable_weights(build_model("resnet-8")))
-    assert list(counts) == names
-    kept, total = (sum(column) for column in zip(*counts.values(), strict=True))
-    assert total == record["cost"]["dense_weights"] and kept == record["cost"]["kept_weights"]
-    assert abs(kept - 0.1 * total) <= len(names)
-    test = record["test"]
-    assert test["n"] == 360 == sum(row["count"] for row in test["bins"])
-    assert set(test["fgsm"]) == {"1", "2", "4", "8"}
-    assert set(test["pgd"]) == {"0.5", "1", "2", "8"}
-    assert set(test["noise"]) == {"0.04", "0.08", "0.12"}
-    attacks = [*test["fgsm"].values(), *test["pgd"].values(), *test["noise"].values()]
-    assert {entry["n"] for entry in attacks} == {100}
-    assert test["ood"]["photos"]["n"] == 400
-    assert 1 <= test["best_validation"]["epoch"] <= 2
-    assert record["provenance"]["data"] == {
-        "source": "scikit-learn",
-        "variant": "original",
-        "fingerprint": loading.load_dataset("digits").fingerprint,
-        "train": 200,
-        "validation": 22,
-        "test": 360,
-        "ood": {"photos": 400},
-    }
 
 
 def test_training_again_gives_the_same_record_to_the_last_bit(trained, store):

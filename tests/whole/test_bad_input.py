@@ -452,7 +452,7 @@ def test_a_hostile_torchvision_file_is_not_executed(
     cifar_folder, monkeypatch, tmp_path, protocol, counted
 ):
     """Not even where someone found a file with the right MD5 sum."""
-    from test_data import write_torchvision
+    from conftest import write_torchvision
     from torchvision.datasets import cifar
 
     counted()
@@ -523,7 +523,7 @@ def peak():
 
 def in_a_process(code: str) -> str:
     """What the code prints, in a process that gets 6 GB of addresses and no more."""
-    search = os.pathsep.join((str(paths.ROOT), str(Path(__file__).parent)))
+    search = os.pathsep.join((str(paths.ROOT), str(paths.ROOT / "tests")))
     done = subprocess.run(
         [sys.executable, "-c", _LIMITED + code],
         env=os.environ | {"PYTHONPATH": search},

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import files_under, redirect_store
-from test_imagenet import small
-from two_processes import frozen, one_epoch
+from two_processes import frozen, one_epoch, small
 
 from randprune_core import paths
 from randprune_core.config import RunConfig, run_id
@@ -28,7 +27,7 @@ from randprune_core.training.distributed import (
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 RUN = {"model": "resnet-8-4", "ratio": "erk", "sparsity": 0.5, "epochs": 8, "batch_size": 16}
 RUN |= {"lr": 0.05, "weight_decay": 1e-4, "precision": "float32"}
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 
 
 def start(*words: str, data: Path, results: Path) -> subprocess.Popen:

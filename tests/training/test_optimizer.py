@@ -93,6 +93,6 @@ def test_training_does_not_import_the_compiler_of_torch():
         "import sys; from conftest import tiny; from randprune_core.training.train import fit; "
         "fit(tiny(epochs=1), device='cpu'); print('torch._dynamo' in sys.modules)"
     )
-    command, here = [sys.executable, "-c", code], Path(__file__).parent
+    command, here = [sys.executable, "-c", code], Path(__file__).parent.parent
     done = subprocess.run(command, cwd=here, capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

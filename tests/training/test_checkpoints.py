@@ -76,7 +76,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_bit_identical_record(store):
     checkpoint = paths.checkpoint_path(run_id(config))
     code = (
         "from randprune_core.config import RunConfig\n"
-        "from randprune_core.records.store import load_or_train\n"
+        "from randprune_core.sweeps.run import load_or_train\n"
         f"load_or_train({config!r}, device='cpu', progress=False)"
     )
     environment = os.environ | {"RANDPRUNE_RESULTS": str(store), "OMP_NUM_THREADS": "1"}

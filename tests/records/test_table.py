@@ -1,4 +1,4 @@
-"""The index of a large record store: the rows are those of the records, always."""
+"""Records as rows: filters, columns, order; the index gives the same rows, always."""
 
 import os
 
@@ -7,9 +7,70 @@ import pytest
 from conftest import made_up_record, store_record, tiny
 
 from randprune_core import paths
+from randprune_core.config import RunConfig
 from randprune_core.records import table
 from randprune_core.records.store import all_records
 from randprune_core.records.table import load_runs, records_to_frame
+
+
+def stored(*configs, accuracy=0.5) -> list[str]:
+    return [store_record(made_up_record(config, accuracy)).stem for config in configs]
+
+
+def test_an_empty_store_gives_an_empty_frame_with_the_config_columns(store):
+    frame = load_runs(dataset="cifar10")
+    assert len(frame) == 0 and {"run_id", "model", "sparsity"} <= set(frame.columns)
+    assert list(all_records()) == []
+
+
+def test_load_runs_gives_one_row_a_run_in_the_order_of_the_ids(store):
+    ids = stored(tiny(), tiny(seed_mask=1), tiny(ratio="dense", sparsity=0.0))
+    assert list(load_runs().run_id) == sorted(ids)
+
+
+def test_load_runs_filters_by_a_value_a_collection_and_several_fields(store):
+    erk, dense, cifar = stored(
+        tiny(), tiny(ratio="dense", sparsity=0.0), RunConfig(ratio="erk", sparsity=0.9)
+    )
+    assert set(load_runs(ratio="erk").run_id) == {erk, cifar}
+    assert set(load_runs(ratio=("erk", "dense"), dataset="digits").run_id) == {erk, dense}
+    assert set(load_runs(sparsity=[0.9], epochs=range(100, 200)).run_id) == {cifar}
+    assert set(load_runs(sparsity=0).run_id) == {dense}
+    assert len(load_runs(ratio=())) == 0
+
+
+@pytest.mark.parametrize("filters", [{"accuracy": 0.5}, {"colour": "red"}, {"run_id": "abc"}])
+def test_load_runs_refuses_a_filter_that_is_no_config_field(store, filters):
+    with pytest.raises(ValueError, match=f"{next(iter(filters))!r}.*filter by dataset, variant"):
+        load_runs(**filters)
+
+
+def test_test_cost_and_provenance_are_flattened_and_the_bins_left_out(store):
+    stored(tiny(), accuracy=0.75)
+    row = load_runs().iloc[0]
+    assert row["accuracy"] == 0.75 and row["n"] == 360
+    assert row["ood.photos.auroc"] == 0.75 and row["ood.photos.auroc_se"] == 0.01
+    assert row["fgsm.1.accuracy"] == 0.25 and row["pgd.0.5.accuracy"] == 0.125
+    assert row["fgsm.1.n"] == 100
+    assert row["cost.kept_weights"] == 100
+    assert row["provenance.commit"] == "abc" and row["provenance.data.test"] == 360
+    assert not [name for name in row.index if name.startswith("bins")]
+
+
+def test_a_real_record_has_every_column_that_the_figures_use(trained):
+    row = records_to_frame([trained.record]).iloc[0]
+    expected = {"nll", "ece", "ood.photos.auroc_energy", "ood.photos.fpr95"}
+    expected |= {f"fgsm.{epsilon}.accuracy" for epsilon in (1, 2, 4, 8)}
+    expected |= {f"pgd.{epsilon}.accuracy" for epsilon in (0.5, 1, 2, 8)}
+    expected |= {f"noise.{sigma}.accuracy" for sigma in ("0.04", "0.08", "0.12")}
+    expected |= {"provenance.device", "provenance.seconds", "provenance.versions.torch"}
+    assert expected <= set(row.index)
+    assert not row[sorted(expected)].isna().any()
+
+
+def test_records_to_frame_keeps_the_order_given():
+    records = [made_up_record(tiny(seed_init=seed)) for seed in (2, 0, 1)]
+    assert list(records_to_frame(records).seed_init) == [2, 0, 1]
 
 
 @pytest.fixture
