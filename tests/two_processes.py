@@ -1,4 +1,4 @@
-"""What each of the two processes of tests/training/test_distributed.py does, which `torchrun` starts.
+"""What each of the two processes of tests/training/test_distributed.py does.
 
 Leaves `<rank>.pt` in the folder that it is given: weights and masks after one epoch, and what
 `check_same` said of values that differ.

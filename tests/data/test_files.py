@@ -1,4 +1,4 @@
-"""CIFAR on disk: what is missing or damaged is named, and a download arrives whole or not at all."""
+"""CIFAR on disk: what is missing or damaged is named, and a download arrives whole."""
 
 import hashlib
 from pathlib import Path
