@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .config import parse_model_name
+from .config import IMAGENET_MODELS, parse_model_name
 from .datasets import DATASETS
 
 _VGG_LAYERS = {
@@ -121,6 +121,13 @@ def build_model(name: str, num_classes: int = 10, seed: int = 0) -> nn.Module:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model
+
+
+def meta_model(model: str, num_classes: int | None = None) -> nn.Module:
+    """A network without weights; None gives ImageNet models 1,000 classes and others 10."""
+    dataset = "imagenet" if model in IMAGENET_MODELS else "cifar10"
+    with torch.device("meta"):
+        return build_model(model, num_classes or DATASETS[dataset].classes)
 
 
 def maskable_weights(model: nn.Module) -> dict[str, nn.Parameter]:

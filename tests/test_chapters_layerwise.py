@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from conftest import tiny
 
+from randprune_core import models
 from randprune_core.chapters import layerwise
 from randprune_core.models import build_model, maskable_weights
 from randprune_core.pruning.masks import random_masks
@@ -57,7 +58,7 @@ def test_budget_of_resnet_20_is_met_and_its_macs_are_those_known():
 
 
 def test_imagenet_networks_have_a_thousand_classes_and_no_weights_in_memory():
-    model = layerwise.meta_model("wide_resnet50_2")
+    model = models.meta_model("wide_resnet50_2")
     assert model.fc.weight.shape == (1_000, 2_048)
     assert all(weight.device.type == "meta" for weight in maskable_weights(model).values())
 

@@ -13,14 +13,13 @@ from matplotlib.figure import Figure
 
 from ..config import check_sparsity
 from ..metrics.cost import cost
-from ..models import maskable_weights
+from ..models import maskable_weights, meta_model
 from ..presentation.plots import plot_heatmap
 from ..presentation.theme import LABELS
 from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
 from ..statistics import gap_to_dense, summarise
 from .common import Records, by_setting, collect_records
-from .layerwise import meta_model
 
 NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
 """The networks whose size is counted: those of the grid at profile `paper`."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..config import RunConfig
 from ..datasets import DATASETS
+from ..models import meta_model
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..pruning.ratios import SHAPE_RATIOS
@@ -69,7 +70,7 @@ def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for row in layerwise.budget_table(layers).itertuples():
-        network = layerwise.meta_model(row.model)
+        network = meta_model(row.model)
         others = sum(parameter.numel() for parameter in network.parameters()) - row.total
         part = layers[(layers.model == row.model) & (layers.ratio == row.ratio)]
         dense = int(part[part.sparsity == row.sparsity].macs.sum())

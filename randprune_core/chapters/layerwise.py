@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
-import torch
 
 from ..config import IMAGENET_MODELS, RunConfig, check_sparsity
 from ..data import loading
 from ..metrics.cost import layer_macs
-from ..models import build_model, maskable_weights
+from ..models import build_model, maskable_weights, meta_model
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.masks import mask_counts, random_masks
@@ -38,12 +37,6 @@ def split_ratios(ratios: Sequence[str] | None) -> tuple[list[str], list[str]]:
     for ratio in ratios or ():
         check_ratio(ratio)
     return tuple([ratio for ratio in ratios or () if ratio in kind] or kind for kind in kinds)
-
-
-def meta_model(model: str, num_classes: int | None = None) -> torch.nn.Module:
-    """A network without weights; None gives ImageNet models 1,000 classes and others 10."""
-    with torch.device("meta"):
-        return build_model(model, num_classes or (1_000 if model in IMAGENET_MODELS else 10))
 
 
 def layer_table(

@@ -11,14 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config import RunConfig, parse_model_name
-from ..models import maskable_weights
+from ..models import maskable_weights, meta_model
 from ..presentation.plots import plot_gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
 from ..statistics import CELL, welch_difference
 from . import gap
 from .common import Records
-from .layerwise import meta_model
 
 _PAIRS = [*CELL, "kept", "mean", "dense_model", "dense_weights", "dense_mean"]
 _PAIRS += ["n", "difference", "low", "high"]

@@ -1,6 +1,7 @@
 """SGD is that of torch.optim, bit for bit, and costs no compiler."""
 
 import copy
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,8 @@ def test_training_does_not_import_the_compiler_of_torch():
         "import sys; from conftest import tiny; from randprune_core.training.train import fit; "
         "fit(tiny(epochs=1), device='cpu'); print('torch._dynamo' in sys.modules)"
     )
-    command, here = [sys.executable, "-c", code], Path(__file__).parent.parent
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True)
+    here = Path(__file__).parent.parent
+    search = {"PYTHONPATH": f"{here.parent}{os.pathsep}{here}"}
+    options = {"env": os.environ | search, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", code], **options)
     assert done.stdout.strip() == "False", done.stderr
