@@ -2,12 +2,13 @@
 
 import os
 import platform
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from randprune_core import devices
+from randprune_core import devices, paths
 from randprune_core.devices import keep_freed_memory, pick_device
 from randprune_core.models import build_model
 
@@ -54,3 +55,24 @@ def test_memory_that_is_freed_stays_with_the_process():
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_variables_are_set_for_a_while_and_then_are_what_they_were(monkeypatch):
+    monkeypatch.setenv("KNOWN", "before")
+    monkeypatch.delenv("UNKNOWN", raising=False)
+    with pytest.raises(ZeroDivisionError), devices.environment({"KNOWN": "1", "UNKNOWN": "2"}):
+        assert (os.environ["KNOWN"], os.environ["UNKNOWN"]) == ("1", "2")
+        raise ZeroDivisionError
+    assert os.environ["KNOWN"] == "before" and "UNKNOWN" not in os.environ
+
+
+def test_no_other_module_of_the_lower_wings_writes_to_the_environment():
+    package = paths.ROOT / "randprune_core"
+    upper = {"chapters", "notebooks.py"}
+    writers = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if re.search(r"os\.environ(\[[^]]+\] = |\.(update|setdefault|pop)\()", path.read_text())
+        and not upper & set(path.relative_to(package).parts)
+    }
+    assert writers == {"devices.py"}

@@ -55,7 +55,7 @@ def download(name: str, root: Path) -> None:
 
     known = _known(name)
     try:
-        with tempfile.TemporaryDirectory(prefix="randprune-") as scratch, _impatient():
+        with tempfile.TemporaryDirectory(prefix="randprune-") as scratch, _limited_silence():
             cifar.download_and_extract_archive(
                 known.url, scratch, filename=known.filename, md5=known.tgz_md5
             )
@@ -74,7 +74,7 @@ def _known(name: str):
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def _limited_silence() -> Iterator[None]:
     """Give up on a network that has vanished, for which torchvision would wait for ever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE)

@@ -40,6 +40,8 @@ def layer_macs(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
 
         return hook
 
+    # `torch.utils.flop_counter` gives the same sum for ResNet-20, in 10 ms instead of 3, and loads
+    # PyTorch's compiler, which nothing here needs.
     handles = [
         model.get_submodule(name.rpartition(".")[0]).register_forward_hook(count(name, weight))
         for name, weight in weights.items()
