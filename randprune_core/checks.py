@@ -101,10 +101,10 @@ def _train_again(path: Path) -> str:
 def check_notebooks() -> list[str]:
     """Chapters whose stored outputs were made from other cells, code or records than there are."""
     problems = []
-    common, stored = notebooks.surroundings(), notebooks.stored_fingerprints()
+    stored = notebooks.stored_fingerprints()
     for name, source in notebooks.chapters().items():
         try:
-            key = notebooks.fingerprint(source, {}, common)
+            key = notebooks.fingerprint(source, {}, notebooks.surroundings(name))
         except (ValueError, LookupError, TypeError) as error:
             problems.append(f"{source}: not readable as a notebook ({error!r}); restore it")
             continue

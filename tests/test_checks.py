@@ -120,9 +120,7 @@ def test_stored_outputs_that_are_out_of_step_are_named_with_what_refreshes_them(
         content["cells"][1]["source"] = ["other()"]
         chapter.write_text(json.dumps(content))
     elif change == "a record":
-        path = paths.RUNS / "cifar10" / "README"
-        path.parent.mkdir(parents=True)
-        path.write_text("new")
+        store_record(made_up_record(grid("depth", "mini", variant="original")[0]))
     elif change == "the core":
         (paths.ROOT / "randprune_core" / "new.py").write_text("")
     else:
