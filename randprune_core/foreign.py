@@ -62,9 +62,11 @@ def code(value: object) -> str:
 
 def link(words: object, address: str) -> str:
     """A link in MyST to an address that begins with https://; without one, the words alone."""
+    words = text(words)
     if not address.startswith("https://"):
-        return text(words)
-    return f"[{text(words)}]({quote(address, safe=':/?=%~+,@#-._')})"
+        return words
+    label = words.replace("[", "&#91;").replace("]", "&#93;")
+    return f"[{label}]({quote(address, safe=':/?=%~+,@#-._')})"
 
 
 def table(frame: pd.DataFrame, name: str, caption: str) -> str:
