@@ -78,15 +78,13 @@ def stage(executed: Mapping[str, Path]) -> Path:
     cells that a spreadsheet takes for formulas. Raises ValueError for a link that leads outside.
     """
     wanted = {Path("notebooks", path.name): path for path in executed.values()}
-    files = [paths.ROOT / name for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff")]
+    for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff"):
+        if (paths.ROOT / name).is_file():
+            wanted[Path(name)] = _inside(paths.ROOT / name, paths.ROOT)
     for folder in (paths.BOOK, paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
-        files.extend(folder.rglob("*"))
-    for file in files:
-        if file.is_file():
-            home = paths.RESULTS.parent if file.is_relative_to(paths.RESULTS) else paths.ROOT
-            if not file.resolve().is_relative_to(home.resolve()):
-                raise ValueError(f"{file} leads out of {home}: what it leads to is not published")
-            wanted[file.relative_to(home)] = file
+        home = paths.RESULTS.parent if folder.is_relative_to(paths.RESULTS) else paths.ROOT
+        for file in filter(Path.is_file, folder.rglob("*")):
+            wanted[file.relative_to(home)] = _inside(file, folder)
 
     staging = paths.BUILD / "staging"
     for old in [path for path in staging.rglob("*") if path.is_file()]:
@@ -100,6 +98,13 @@ def stage(executed: Mapping[str, Path]) -> Path:
         else:
             shutil.copyfile(file, copy)
     return staging
+
+
+def _inside(file: Path, folder: Path) -> Path:
+    """The file; ValueError where it is a link that leads out of the folder."""
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{file} leads out of {folder}: what it leads to is not published")
+    return file
 
 
 def _defused(file: Path) -> bytes:
