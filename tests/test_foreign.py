@@ -1,5 +1,6 @@
 """What others wrote is text wherever it gets to: in MyST, a table, a figure, a script, a CSV."""
 
+import ast
 import csv
 import html
 import io
@@ -10,6 +11,7 @@ from pathlib import Path
 import hostile
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,3 +152,34 @@ def test_tables_of_the_committed_chapters_need_no_escape():
                         cells += 1
                         assert foreign.text(found) == found or found.startswith("["), path
     assert cells > 500
+
+
+# --- and nothing else does ---------------------------------------------------------------------
+
+WRITES = {"to_markdown", "to_html", "to_csv", "to_latex", "HTML", "Javascript", "Latex", "Template"}
+EVALUATES = {"eval", "exec", "compile", "system", "popen", "__import__", "unsafe_load"}
+
+
+def called(source: Path) -> set[str]:
+    """The names of the functions that a module calls, without the `eval()` of a network."""
+    nodes = [n for n in ast.walk(ast.parse(source.read_text())) if isinstance(n, ast.Call)]
+    names = {node.func.id for node in nodes if isinstance(node.func, ast.Name)}
+    methods = {node.func.attr for node in nodes if isinstance(node.func, ast.Attribute)}
+    return names | methods - {"eval", "compile"}
+
+
+def test_no_other_module_writes_tables_or_html_and_none_evaluates():
+    core = paths.ROOT / "randprune_core"
+    sources = [*core.rglob("*.py"), *(paths.ROOT / "benchmarks").glob("*.py")]
+    writers = {source.stem for source in sources if called(source) & WRITES}
+    assert len(sources) > 50 and writers == {"foreign"}
+    assert [source for source in sources if called(source) & EVALUATES] == []
+
+
+def test_the_book_reads_markdown_without_extensions_that_evaluate_or_make_links_of_text():
+    config = yaml.safe_load((paths.ROOT / "_config.yml").read_text())
+    enabled = set(config["parse"]["myst_enable_extensions"])
+    assert enabled <= {"amsmath", "colon_fence", "dollarmath"}
+    assert config["execute"]["execute_notebooks"] == "off"
+    running = {"matplotlib.sphinxext.plot_directive", "sphinx.ext.ifconfig", "jupyter_sphinx"}
+    assert not running & set(config["sphinx"]["config"]["extensions"])
