@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from randprune_core import paths
+from randprune_core import foreign, paths
 from randprune_core.data_files import available_variant
 from randprune_core.runs import code_version, device_name
 
@@ -75,7 +75,7 @@ def save_rows(name: str, rows: list[dict], device: str) -> Path:
     if path.exists():
         old = pd.read_csv(path)
         table = pd.concat([old[old.device != device], table], ignore_index=True)
-    table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    path.write_text(foreign.csv_text(table, float_format="%.6g"), encoding="utf-8")
     return path
 
 

@@ -11,7 +11,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from . import config, paths, runs
+from . import config, forms, paths, runs
 
 SMALLEST_STORE = 300
 """Records from which on an index pays; fewer are parsed faster than pandas reads a Parquet file."""
@@ -87,7 +87,7 @@ def _write(rows) -> None:
 
 def _code() -> str:
     """Digest of the modules that turn a record to a row: the rows of other code do not hold."""
-    sources = (config.__file__, runs.__file__, __file__)
+    sources = (config.__file__, forms.__file__, runs.__file__, __file__)
     return hashlib.sha256(b"".join(Path(name).read_bytes() for name in sources)).hexdigest()[:12]
 
 

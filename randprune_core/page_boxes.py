@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import citation, expected_time, reference, sweeps
+from . import citation, expected_time, foreign, reference, sweeps
 from .chapters.common import Records, collect_records, listing
 from .config import RunConfig, config_to_dict, run_id
 from .repository import Repository, badges
@@ -179,7 +179,8 @@ def _unit(runs: pd.DataFrame, device: str) -> str:
     """Whose time it is: one core of a processor; runs on a GPU note how many shared it."""
     part = runs[runs["provenance.device"] == device]
     at_once = part["provenance.at_once"] if "provenance.at_once" in part else pd.Series(dtype=float)
-    return device if at_once.notna().any() else f"one core ({device})"
+    name = foreign.text(device)
+    return name if at_once.notna().any() else f"one core ({name})"
 
 
 def grid_of(records: Sequence[Records], profile: str) -> list[RunConfig]:
@@ -200,7 +201,7 @@ def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]
 def behind(name: str, profile: str, runs: pd.DataFrame, home: Repository | None) -> str:
     """One paragraph: runs, seeds, test images, devices, seconds and commits, read from records."""
     images = listing(f"{int(n):,}" for n in sorted(runs["n"].unique()))
-    devices = listing(sorted(runs["provenance.device"].dropna().unique()))
+    devices = listing(map(foreign.text, sorted(runs["provenance.device"].dropna().unique())))
     seeds = sorted(int(seed) for seed in runs.seed_init.unique())
     count = "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
     where = "{ref}`in the records <provenance>`"
@@ -219,7 +220,7 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> str:
     commits = runs.sort_values("provenance.started")["provenance.commit"].dropna().unique()
     if len(commits) > _FEW:
         return f"{len(commits)} commits ({{numref}}`tab-provenance-commits`)"
-    words = [f"`{commit[:7]}`" for commit in commits]
+    words = [foreign.code(commit[:7]) for commit in commits]
     if home:
         words = [f"[{word}]({home.commit(c)})" for word, c in zip(words, commits, strict=True)]
     noun = "commit" if len(words) == 1 else "commits"
@@ -240,4 +241,4 @@ def save_runs(runs: pd.DataFrame, home: Repository | None, target: Path) -> None
     for key in ("commit", "device", "started", "seconds"):
         columns[key] = runs[f"provenance.{key}"]
     target.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(columns).to_csv(target, index=False, lineterminator="\n")
+    target.write_text(foreign.csv_text(pd.DataFrame(columns)), encoding="utf-8")

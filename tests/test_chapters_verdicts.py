@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import claims, front_page, paths, sweeps
+from randprune_core import claims, front_page, notebooks, paths, sweeps
 from randprune_core.chapters import scorecard, verdicts
 from randprune_core.chapters.common import Records, save_figure_data
+from randprune_core.config import run_id
 from randprune_core.decisions import DATE, DECISIONS
 from randprune_core.parts import Part
 from randprune_core.statistics import Estimate
@@ -93,6 +94,18 @@ def test_chapters_ask_for_their_claims_and_for_no_other_verdict():
         (asked,) = re.findall(r"verdicts\.of\(records, ([\d, ]+)\)", source)
         assert tuple(int(claim) for claim in asked.split(", ")) == mine
         assert "verdicts.line(parts)" in source and "verdicts.show(" in source
+
+
+@pytest.mark.parametrize("profile", ["mini", "paper"])
+def test_a_chapter_depends_on_every_run_that_its_verdicts_read(profile):
+    """Else a batch of records would change a verdict and leave its chapter as it was."""
+    variant = sweeps.recorded_variant(profile)
+    for name, mine in CHAPTERS.items():
+        read = notebooks.records_read(name)
+        configs = verdicts.configs(profile, variant, mine)
+        seeds = {seed for seed in range(5) if profile == "mini" or seed < 3}
+        needed = {run_id(config) for config in configs if config.seed_init in seeds}
+        assert read is None or needed <= read
 
 
 def test_nothing_else_decides():

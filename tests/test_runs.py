@@ -285,7 +285,7 @@ CHILD = """
     sys.modules[stub.__name__] = stub
     from randprune_core import runs
     runs._versions = dict
-    runs._threads = runs.device_name = lambda *a: 1
+    runs._threads, runs.device_name = lambda: 1, lambda *a: "a CPU"
     print("ready", flush=True)
     sys.stdin.readline()
     print(runs.load_or_train(tiny())["run_id"])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import paths, sweeps
+from .. import foreign, paths, sweeps
 from ..config import RunConfig, run_id, setting
 from ..failures import all_failures
 from ..runs import MissingRecord, load_or_train
@@ -107,7 +107,7 @@ class Records:
         for config in self.configs:
             if (name := run_id(config)) in notes and name not in recorded:
                 cell = f"{LABELS[setting(config)]} {config.sparsity:g}, seed {config.seed_init}"
-                parts.append(f"{model_label(config.model)} {cell} ({notes[name][1]})")
+                parts.append(f"{model_label(config.model)} {cell} ({foreign.text(notes[name][1])})")
         return f"{len(parts)} of {len(self.configs)} runs failed: {'; '.join(parts)}" * bool(parts)
 
     def summary(self):
@@ -228,14 +228,14 @@ def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame
 def show_table(table: pd.DataFrame, name: str, caption: str):
     """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`.
 
-    A table without rows becomes a sentence: the book cannot number what is not there.
+    Cells and headings are text (`foreign.table`); the caption is MyST. A table without rows
+    becomes a sentence: the book cannot number what is not there.
     """
     from IPython.display import Markdown
 
     if table.empty:
         return Markdown(f"Nothing is recorded for this table: {caption}")
-    body = table.to_markdown(index=False, disable_numparse=True)
-    return Markdown(f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::")
+    return Markdown(foreign.table(table, name, caption))
 
 
 def show_text(*sentences: str):
@@ -265,7 +265,7 @@ def save_figure_data(table: pd.DataFrame, name: str, *, default: bool) -> Path:
     `results/local/`. Equal numbers give equal files on every machine.
     """
     folder = paths.FIGURES if default else paths.LOCAL
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    text = foreign.csv_text(table, float_format="%.6g")
     path = folder / f"{name}.csv"
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from .. import paths
+from .. import foreign, forms, paths
 from ..compact import compact
 from ..cost import cost, layer_macs
 from ..masks import apply_masks, random_masks
@@ -131,7 +131,11 @@ def largest_difference(name: str, sparsity: float = 0.5, images: int = 2) -> flo
 def times() -> pd.DataFrame:
     """What `benchmarks/granularity.py` measured, a row a device, network and case; may be empty."""
     path = paths.BENCHMARKS / "granularity.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["device", "model", "case"])
+    if not path.exists():
+        return pd.DataFrame(columns=["device", "model", "case"])
+    measured = pd.read_csv(path)
+    forms.check_benchmark(measured, path)
+    return measured
 
 
 def times_table(measured: pd.DataFrame) -> pd.DataFrame:
@@ -200,17 +204,24 @@ def _dense_macs(measured: pd.DataFrame) -> pd.Series:
 
 def machine_text(name: str = "granularity") -> str:
     """Where and when the times were measured, from `results/benchmarks/machines.json`."""
-    return " ".join(
-        f"Measured on {facts['date']} on {facts['device']} with PyTorch {facts['torch']}, commit "
-        f"{(facts['commit'] or 'unknown')[:12]}{'+' if facts['dirty'] else ''}, median of "
-        f"{facts['repetitions']} repetitions."
-        for facts in _machines(name).values()
-    )
+    sentences = []
+    for facts in _machines(name).values():
+        commit = (facts["commit"] or "unknown")[:12] + ("+" if facts["dirty"] else "")
+        date, device, torch_version, commit = (
+            foreign.text(word) for word in (facts["date"], facts["device"], facts["torch"], commit)
+        )
+        sentences.append(
+            f"Measured on {date} on {device} with PyTorch {torch_version}, commit {commit}, median "
+            f"of {facts['repetitions']} repetitions."
+        )
+    return " ".join(sentences)
 
 
 def _machines(name: str) -> Mapping:
     path = paths.BENCHMARKS / "machines.json"
-    return json.loads(path.read_text()).get(name, {}) if path.exists() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    forms.check_benchmark(known, path)
+    return known.get(name, {})
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:

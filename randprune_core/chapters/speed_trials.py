@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from .. import foreign
 from ..statistics import Estimate, mean_interval
 from ..theme import LABELS, model_label, number
 from .common import listing, plus_minus
@@ -85,7 +86,7 @@ def precision_sentence(trained: pd.DataFrame) -> str:
     for (device, model, ratio, sparsity), pairs, change in precision_cells(trained):
         network = f"{model_label(model)}, {LABELS[ratio]}"
         network += f" at {sparsity:g}" if sparsity else ""
-        text = f"{network} ({device}): {number(change.value, 2)} points"
+        text = f"{network} ({foreign.text(device)}): {number(change.value, 2)} points"
         if change.n == 1:
             parts.append(f"{text} (one seed)")
             continue
