@@ -92,7 +92,7 @@ def table(parts: Sequence[Part]) -> pd.DataFrame:
             {
                 "claim": part.claim,
                 "part": part.part or "all",
-                "effect": f"{_number(part, part.estimate.value)} {part.unit}".strip(),
+                "effect": _effect(part),
                 "threshold": number(part.threshold, 3).rstrip("0").rstrip(".") or "0",
                 "interval": _interval(part, *part.estimate[1:3]),
                 "of its own cells": _interval(part, *own[1:3]),
@@ -103,6 +103,11 @@ def table(parts: Sequence[Part]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _effect(part: Part) -> str:
+    value = part.estimate.value
+    return "–" if pd.isna(value) else f"{number(value, part.digits)} {part.unit}"
 
 
 def _number(part: Part, value: float) -> str:
@@ -139,7 +144,6 @@ def decision_table(profile: str) -> pd.DataFrame:
                 "what is taken": _taken(row),
                 "threshold": number(row.threshold, 3).rstrip("0").rstrip(".") or "0",
                 "looks (seeds)": ", ".join(str(look) for look in row.looks),
-                "note": row.note,
             }
         )
     return pd.DataFrame(rows)
@@ -154,11 +158,21 @@ def _taken(row: Decision) -> str:
 
 
 def show_decisions(profile: str):
-    """The table `tab-scorecard-decisions`, with its date; of `mini` where the profile has none."""
+    """The table `tab-scorecard-decisions` with its date, of `mini` where the profile has none.
+
+    Below it stands what the notes of the rows say.
+    """
+    from IPython.display import Markdown
+
     profile = profile if any(row.profile == profile for row in DECISIONS) else "mini"
-    return show_table(
+    shown = show_table(
         decision_table(profile),
         "tab-scorecard-decisions",
         f"What decides in profile {profile}, as it was fixed on {DATE}, before the first run of "
         "profile mini: every part of every claim, at 97.5 % for each look.",
     )
+    notes: dict[str, list[str]] = {}
+    for row in (row for row in DECISIONS if row.profile == profile and row.note):
+        notes.setdefault(row.note, []).append(f"{row.claim} ({row.part})")
+    lines = [f"- Claim {listing(parts)}: {note}." for note, parts in notes.items()]
+    return Markdown("\n".join([shown.data, "", *lines]))
