@@ -132,6 +132,13 @@ def test_line_names_each_part_of_a_claim():
     assert text.endswith("as SNIP and GraSP) is supported.")
 
 
+def test_line_gives_the_reason_that_all_parts_share(store):
+    text = verdicts.line(verdicts.of(records_of("cpu"), 2))
+    assert "is undecided. Profile cpu is too short to decide: its networks do not" in text
+        "their training images."
+    )
+
+
 def test_table_shows_both_intervals_and_what_would_decide():
     estimate, own = Estimate(0.25, -0.1, 0.6, 3), Estimate(0.25, -0.5, 1.0, 3)
     part = Part(3, "deepest", "points", "x", estimate, own, -0.3, frozenset("abcdef"), 3, 7)

@@ -79,7 +79,9 @@ def line(parts: Sequence[Part]) -> str:
         text += together(part.verdict for part in mine)
         if len(mine) > 1:
             text += f" ({listing(f'{part.verdict} for {part.part}' for part in mine)})"
-        sentences.append(f"{text}.")
+        reasons = {part.why for part in mine if pd.isna(part.estimate.value)}
+        alike = len(reasons) == 1 and all(pd.isna(part.estimate.value) for part in mine)
+        sentences.append(f"{text}. {reasons.pop()}" if alike else f"{text}.")
     return " ".join(sentences)
 
 
@@ -93,7 +95,7 @@ def table(parts: Sequence[Part]) -> pd.DataFrame:
                 "claim": part.claim,
                 "part": part.part or "all",
                 "effect": _effect(part),
-                "threshold": number(part.threshold, 3).rstrip("0").rstrip(".") or "0",
+                "threshold": _threshold(part.threshold) if part.unit else "–",
                 "interval": _interval(part, *part.estimate[1:3]),
                 "of its own cells": _interval(part, *own[1:3]),
                 "runs": len(part.runs),
@@ -108,6 +110,10 @@ def table(parts: Sequence[Part]) -> pd.DataFrame:
 def _effect(part: Part) -> str:
     value = part.estimate.value
     return "–" if pd.isna(value) else f"{number(value, part.digits)} {part.unit}"
+
+
+def _threshold(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
 
 
 def _number(part: Part, value: float) -> str:
@@ -142,7 +148,7 @@ def decision_table(profile: str) -> pd.DataFrame:
                 "networks": ", ".join(model_label(network) for network in row.networks),
                 "sparsity": "0.5, 0.9" if row.sparsity is None else f"{row.sparsity:g}",
                 "what is taken": _taken(row),
-                "threshold": number(row.threshold, 3).rstrip("0").rstrip(".") or "0",
+                "threshold": _threshold(row.threshold),
                 "looks (seeds)": ", ".join(str(look) for look in row.looks),
             }
         )
