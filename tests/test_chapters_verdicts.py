@@ -135,8 +135,6 @@ def test_line_names_each_part_of_a_claim():
 def test_line_gives_the_reason_that_all_parts_share(store):
     text = verdicts.line(verdicts.of(records_of("cpu"), 2))
     assert "is undecided. Profile cpu is too short to decide: its networks do not" in text
-        "their training images."
-    )
 
 
 def test_table_shows_both_intervals_and_what_would_decide():
