@@ -28,6 +28,7 @@ from collections.abc import Sequence
 
 from .contrasts import Cell, Decision, cell
 from .statistics import MARGINS
+from .theme import LABELS
 
 DATE = "2026-11-25"
 """When the rows were fixed: before the first run of profile `mini`."""
@@ -150,7 +151,7 @@ def _ratios(profile: str) -> list[Decision]:
                 Decision(
                     **points,
                     claim=5,
-                    part=f"{other}, {sparsity:g}",
+                    part=f"{LABELS[other]}, {sparsity:g}",
                     unit="points",
                     networks=networks,
                     sparsity=sparsity,

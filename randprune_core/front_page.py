@@ -9,6 +9,7 @@ from .reference import constant
 
 _SCORECARD = "chapters.scorecard"
 _BADGES = {"supported": "success", "contradicted": "danger", "undecided": "muted"}
+_BADGES["out of reach"] = "muted"
 
 
 def scorecard() -> str:

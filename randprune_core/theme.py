@@ -1,4 +1,6 @@
-"""How every figure looks: the colour, marker and name of each ratio, sizes, background."""
+"""How figures and text look: colours, markers and names of the ratios, sizes, numbers in words."""
+
+from collections.abc import Iterable
 
 WIDTH = 6.6
 """Inches; at a text column of 620 to 740 pixels a text of 9 points is 12 to 14 pixels high."""
@@ -77,3 +79,16 @@ def model_label(name: str) -> str:
     """A model's name as the text writes it: `resnet-20-8` becomes ResNet-20-8."""
     known = {"resnet50": "ResNet-50", "wide_resnet50_2": "Wide ResNet-50-2"}
     return known.get(name) or name.replace("resnet", "ResNet").replace("vgg", "VGG")
+
+
+def listing(words: Iterable[object]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    words = [str(word) for word in words]
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def number(value: float, digits: int) -> str:
+    """A number with a true minus sign, and none before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")

@@ -18,7 +18,7 @@ from .. import foreign, paths, sweeps
 from ..config import RunConfig, run_id, setting
 from ..failures import all_failures
 from ..runs import MissingRecord, load_or_train
-from ..theme import LABELS, model_label
+from ..theme import LABELS, listing, model_label
 
 DATASETS = {
     "digits": "digits",
@@ -194,14 +194,6 @@ def _cell_labels(cells: pd.DataFrame) -> list[str]:
         levels = listing(f"{sparsity:g}" for sparsity in part.sparsity)
         labels.append(LABELS[ratio] if ratio == "dense" else f"{LABELS[ratio]} {levels}")
     return labels
-
-
-def listing(words: Iterable[object]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    words = [str(word) for word in words]
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def plus_minus(value: float, low: float = nan, high: float = nan, digits: int = 1) -> str:

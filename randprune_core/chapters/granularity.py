@@ -21,7 +21,6 @@ from ..cost import cost, layer_macs
 from ..masks import apply_masks, random_masks
 from ..models import build_model, maskable_weights
 from ..ratios import layer_sparsities
-from ..statistics import MARGINS
 from ..theme import COLOURS, LABELS, MARKERS, WIDTH, model_label, use_theme
 from .common import Records, listing, plus_minus
 from .settings import count_of, differences, settings_of
@@ -70,7 +69,7 @@ def finding(records: Records, others: pd.DataFrame) -> str:
         )
         sentences.append(f"Unstructured minus {NAMED[name]}, in points, is {values}.")
     words = ("The unstructured network", "that of the other pattern")
-    return " ".join([*sentences, count_of(others, MARGINS["points"], words)])
+    return " ".join([*sentences, count_of(others, words)])
 
 
 # --- sizes, counted ------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from ..masks import random_masks
 from ..models import build_model
 from ..ratios import SHAPE_RATIOS, layer_sparsities
 from ..saliency import GRASP_PER_CLASS, SCORES
-from ..statistics import MARGINS
 from ..theme import LABELS, model_label
 from .common import Records, listing, plus_minus
 from .settings import count_of, differences, settings_of
@@ -52,7 +51,7 @@ def own_minus_redrawn(runs: pd.DataFrame) -> pd.DataFrame:
 def finding(records: Records, others: pd.DataFrame, own: pd.DataFrame) -> str:
     """ERK against the criteria, and own masks against redrawn ones, in counts."""
     criteria = others[others.ratio.str.split(":").str[0].isin(list(SCORES))]
-    text = count_of(criteria, MARGINS["points"], ("ERK", "SNIP or GraSP, ratio or own mask,"))
+    text = count_of(criteria, ("ERK", "SNIP or GraSP, ratio or own mask,"))
     if not text:
         return (
             f"The records allow no statement yet: profile {records.profile} has no network with "

@@ -8,9 +8,8 @@ from __future__ import annotations
 import pandas as pd
 
 from .. import foreign
-from ..comparisons import number
 from ..statistics import Estimate, mean_interval
-from ..theme import LABELS, model_label
+from ..theme import LABELS, model_label, number
 from .common import listing, plus_minus
 
 _WHERE = {"cpu": "the CPU", "cuda": "the GPU"}
