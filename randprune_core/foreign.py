@@ -42,9 +42,8 @@ def plain(value: object, longest: int = LONGEST) -> str:
     read mathematics even where the page has them escaped.
     """
     letters = (c if c.isprintable() or c == _NO_BREAK else " " for c in str(value)[: 4 * longest])
-    words = re.sub("  +", " ", "".join(_LOOKALIKES.get(c, c) for c in letters)).strip(
-        f" {_NO_BREAK}"
-    )
+    words = re.sub("  +", " ", "".join(_LOOKALIKES.get(c, c) for c in letters))
+    words = words.strip(f" {_NO_BREAK}")
     return words if len(words) <= longest else f"{words[: longest - 1]}…"
 
 
