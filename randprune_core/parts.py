@@ -78,7 +78,13 @@ class Part:
             return f"{text}, but {self.lacking}."
         if math.isnan(self.estimate.low):
             return f"{text}, but so little decides nothing."
-        return f"{text}; {self._reading()}."
+        return f"{text}; {self._reading()}.{self._images()}"
+
+    def _images(self) -> str:
+        if math.isnan(self.images_error):
+            return ""
+        error = number(self.images_error, self.digits)
+        return f" Beside the intervals stands a standard error of {error} at most from the images."
 
     def _intervals(self) -> str:
         pooled, *own = (" to ".join(number(x, self.digits) for x in y) for y in self._limits())

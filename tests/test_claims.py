@@ -421,6 +421,7 @@ def test_sampling_errors_of_the_images_stand_beside_and_not_inside():
     assert first.estimate == second.estimate and second.verdict == "supported"
     assert first.images_error == pytest.approx(0.005 * math.sqrt(2))
     assert second.images_error == pytest.approx(0.05 * math.sqrt(2))
+    assert "a standard error of 0.0707 at most from the images" in second.why
     attacked = part(runs, 8, "sparsity 0.5")
     errors = [100 * math.sqrt(p * (1 - p) / 10_000) for p in (0.3, 0.4)]
     assert attacked.images_error == pytest.approx(math.hypot(*errors), rel=1e-3)
