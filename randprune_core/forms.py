@@ -22,7 +22,7 @@ LONGEST = {"text": 200, "error": 500}
 """Characters of a text in a record, and of the error in a note."""
 
 _REFUSED = frozenset("<>{}[]$\\`|")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}|[0-9]{1,3}:[0-9]{1,3}")  # 2:4 is one
 _NUMBERS = {int, float}
 _LISTED = {int, float, type(None)}
 _COUNT = "a whole number", lambda value: type(value) is int and 0 <= value < 2**63
