@@ -8,11 +8,28 @@
 .SHELLFLAGS := -eu -c
 .PHONY: help setup book test test-faults test-notebooks notebook serve lint clean
 
+# Paths are relative to this folder: its own path may hold spaces, quotes and dollar signs, since no
+# rule and no command has it. What Python's tools cannot work with is refused before anything else.
+define NEWLINE
+
+
+endef
+REFUSED := $(foreach mark,: { },$(findstring $(mark),$(CURDIR)))
+REFUSED += $(if $(findstring $(NEWLINE),$(CURDIR)),line end)
+ifneq ($(strip $(REFUSED)),)
+$(error Python's tools cannot work in a path with a colon, a brace or a line end: move this folder)
+endif
+
+# A variable as one word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(value $(1)))'
+
 # Candidates, the first one that is 3.11 or later is taken.
 PYTHON ?= python3 python3.12 python3.11 python3.13
 PORT ?= 8000
+# They get to the shell as `quoted` gives them, and in no other way; ARGS is words of the shell.
+unexport NAME ARGS PORT PYTHON
 
-VENV := $(CURDIR)/.venv
+VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := $(shell cat requirements.txt constraints.txt | cksum | tr ' ' -)
 STAMP := $(VENV)/.installed-$(LOCK)
@@ -30,14 +47,16 @@ export OMP_NUM_THREADS
 NOTEBOOK_ENV := TQDM_DISABLE=1 MPLBACKEND=module://matplotlib_inline.backend_inline
 # Figures do not depend on the user's own settings, and the font cache is built during set-up:
 # building it later would leave a message in the outputs of the first notebook.
-export MPLCONFIGDIR := $(VENV)/matplotlib
-# nbval runs a notebook in the notebook's own folder.
-ifdef RANDPRUNE_DATA
-export RANDPRUNE_DATA := $(abspath $(RANDPRUNE_DATA))
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/matplotlib
+# nbval runs a notebook in the notebook's own folder: a relative path would mean another one there.
+DATA := $(value RANDPRUNE_DATA)
+ifneq ($(DATA),)
+override RANDPRUNE_DATA := $(if $(filter /% ~%,$(firstword $(DATA))),,$(CURDIR)/)$(DATA)
+export RANDPRUNE_DATA
 endif
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | \
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1|/' | \
 		awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## create .venv with everything that the other targets need
@@ -58,14 +77,16 @@ test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core import book; book.run_quick()'
 
 notebook: $(STAMP) ## re-run one chapter: make notebook NAME=02_depth ARGS="-p profile quick"
-	@if [ -z "$(NAME)" ]; then
+	@name=$(call quoted,NAME)
+	if [ -z "$$name" ]; then
 		echo 'name a chapter: make notebook NAME=02_depth ARGS="-p profile quick"' >&2; exit 2
 	fi
-	$(PY) -m randprune_core notebook $(NAME) $(ARGS)
+	$(PY) -m randprune_core notebook "$$name" $(ARGS)
 
 serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000)
-	@echo "http://127.0.0.1:$(PORT)"
-	$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+	@port=$(call quoted,PORT)
+	echo "http://127.0.0.1:$$port"
+	$(PY) -m http.server "$$port" --bind 127.0.0.1 --directory _build/html
 
 lint: $(STAMP) ## check style, formatting and what may import what
 	@$(PY) -m ruff check .
@@ -99,13 +120,14 @@ $(STAMP):
 	@echo "setting up .venv (about 6 GB; a minute with uv, several with pip)"
 	if ! $(PY) -c '' 2>/dev/null; then
 		python=
-		for candidate in $(PYTHON); do
+		candidates=$(call quoted,PYTHON)
+		for candidate in "$$candidates" $$candidates; do
 			if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
 				python=$$("$$candidate" -c 'import sys; print(sys.executable)'); break
 			fi
 		done
 		if [ -z "$$python" ]; then
-			echo "no Python 3.11 or later among: $(PYTHON); name one with make PYTHON=..." >&2; exit 2
+			echo "no Python 3.11 or later among: $$candidates; name one with make PYTHON=..." >&2; exit 2
 		fi
 		rm -rf $(VENV)
 		"$$python" -m venv $(VENV) >/dev/null 2>&1 || uv venv -q --clear --seed -p "$$python" $(VENV) || {

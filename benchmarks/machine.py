@@ -19,6 +19,7 @@ import torch
 from randprune_core import paths
 from randprune_core.data.files import available_variant
 from randprune_core.devices import device_name
+from randprune_core.presentation import foreign
 from randprune_core.records.provenance import code_version
 
 
@@ -76,7 +77,7 @@ def save_rows(name: str, rows: list[dict], device: str) -> Path:
     if path.exists():
         old = pd.read_csv(path)
         table = pd.concat([old[old.device != device], table], ignore_index=True)
-    table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    path.write_text(foreign.csv_text(table, float_format="%.6g"), encoding="utf-8")
     return path
 
 

@@ -148,7 +148,7 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 
 def _sweep(options) -> int:
     from .config import check_name
-    from .sweeps.coverage import variant_at_hand
+    from .sweeps.coverage import shown_variant, variant_at_hand
     from .sweeps.grids import PROFILES, dataset_of, figures_at, grid
     from .sweeps.sweep import sweep
 
@@ -162,7 +162,8 @@ def _sweep(options) -> int:
             for name in figures_at(options.profile)
             if dataset_of(name, options.profile) == usual
         ]
-    variant = variant_at_hand(dataset_of(figures[0], options.profile))
+    at_hand = variant_at_hand(dataset_of(figures[0], options.profile))
+    variant = at_hand or shown_variant(figures[0], options.profile)
     configs = {}
     for figure in figures:
         for config in grid(

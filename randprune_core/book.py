@@ -6,6 +6,7 @@ The committed notebooks are written by `refresh` alone.
 """
 
 import base64
+import csv
 import fcntl
 import os
 import re
@@ -37,6 +38,7 @@ from .notebooks import (
     write_notebook,
     write_text,
 )
+from .presentation import foreign
 
 __all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_quick"]
 
@@ -73,16 +75,17 @@ def stage(executed: Mapping[str, Path]) -> Path:
     """Make the staging folder a mirror of what the book is made of, and return it.
 
     Pages keep their relative paths, so that `_toc.yml`, links and repository buttons mean the same
-    here and in the repository. `executed` gives the executed notebook of each chapter.
+    here and in the repository. `executed` gives the executed notebook of each chapter. No CSV has
+    cells that a spreadsheet takes for formulas. Raises ValueError for a link that leads outside.
     """
     wanted = {Path("notebooks", path.name): path for path in executed.values()}
-    files = [paths.ROOT / name for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff")]
+    for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff"):
+        if (paths.ROOT / name).is_file():
+            wanted[Path(name)] = _inside(paths.ROOT / name, paths.ROOT)
     for folder in (paths.BOOK, paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
-        files.extend(folder.rglob("*"))
-    for file in files:
-        if file.is_file():
-            home = paths.RESULTS.parent if file.is_relative_to(paths.RESULTS) else paths.ROOT
-            wanted[file.relative_to(home)] = file
+        home = paths.RESULTS.parent if folder.is_relative_to(paths.RESULTS) else paths.ROOT
+        for file in filter(Path.is_file, folder.rglob("*")):
+            wanted[file.relative_to(home)] = _inside(file, folder)
 
     staging = paths.BUILD / "staging"
     for old in [path for path in staging.rglob("*") if path.is_file()]:
@@ -91,8 +94,27 @@ def stage(executed: Mapping[str, Path]) -> Path:
     for name, file in wanted.items():
         copy = staging / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+        if name.suffix == ".csv":
+            copy.write_bytes(_defused(file))
+        else:
+            shutil.copyfile(file, copy)
     return staging
+
+
+def _inside(file: Path, folder: Path) -> Path:
+    """The file; ValueError where it is a link that leads out of the folder."""
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{file} leads out of {folder}: what it leads to is not published")
+    return file
+
+
+def _defused(file: Path) -> bytes:
+    """A CSV without formulas; ValueError for a file that is none."""
+    try:
+        with file.open(encoding="utf-8", newline="") as content:
+            return foreign.defused(content.read()).encode()
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{file}: not readable as CSV ({error}); restore it") from error
 
 
 def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:

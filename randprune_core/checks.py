@@ -4,6 +4,7 @@ Records are compared with their own configs and numbers, the stored outputs of t
 what they were made from, and each figure's CSV with the digest that its chapter printed.
 """
 
+import csv
 import hashlib
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from . import notebooks, paths
 from .config import run_id
+from .presentation import foreign
 from .records.failures import read_failure
 from .records.files import BadRecord
 from .records.store import flatten, read_record
@@ -102,10 +104,10 @@ def _train_again(path: Path) -> str:
 def check_notebooks() -> list[str]:
     """Chapters whose stored outputs were made from other cells, code or records than there are."""
     problems = []
-    common, stored = notebooks.surroundings(), notebooks.stored_fingerprints()
+    stored = notebooks.stored_fingerprints()
     for name, source in notebooks.chapters().items():
         try:
-            key = notebooks.fingerprint(source, {}, common)
+            key = notebooks.fingerprint(source, {}, notebooks.surroundings(name))
         except (ValueError, LookupError, TypeError) as error:
             problems.append(f"{source}: not readable as a notebook ({error!r}); restore it")
             continue
@@ -116,7 +118,10 @@ def check_notebooks() -> list[str]:
 
 
 def check_figures() -> list[str]:
-    """Files in `results/figures/` that are not what the stored outputs of a chapter say of them."""
+    """Files in `results/figures/` that are not what the stored outputs of a chapter say of them.
+
+    Any CSV below `results/` with a cell that a spreadsheet would take for a formula is named too.
+    """
     problems, named = [], set()
     for chapter, source in notebooks.chapters().items():
         again = f"run `python -m randprune_core notebook {chapter}`, which writes it again"
@@ -130,6 +135,18 @@ def check_figures() -> list[str]:
     for path in sorted(paths.FIGURES.glob("*.csv")):
         if path.name not in named:
             problems.append(f"{path}: no chapter's stored outputs name it; {_REFRESH} or delete it")
+    for folder in (paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
+        for path in sorted(folder.glob("*.csv")):
+            try:
+                with path.open(encoding="utf-8", newline="") as file:
+                    found = foreign.formulas(file.read())
+            except (ValueError, csv.Error) as error:
+                problems.append(f"{path}: not readable as CSV ({error}); restore it")
+                continue
+            if found:
+                problems.append(
+                    f"{path}: a spreadsheet takes its cell {found[0]!r} for a formula; restore it"
+                )
     return problems
 
 

@@ -1,247 +1,216 @@
-"""How each claim of the paper is tested: which runs are compared, and against what threshold.
+"""How a row of the table of decisions becomes a `Part`: which runs enter, and what they give.
 
-A test takes the runs of one profile and yields the `Part`s of its claims, numbered as in `claims`.
-What is not recorded is a part too, undecided, that says what is lacking.
+A look takes the seeds 0 to n − 1 of every cell, so that no part rests on more runs of one cell than
+of another, and a run that comes later changes nothing before the next look.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from .comparisons import (
-    Cell,
-    Cells,
-    Part,
-    at,
-    cells,
-    difference,
-    levels,
-    select,
-    several,
-    shrinking,
-    sizes,
-)
-from .gradient_claims import gradient_flow
+from . import gradient_claims
+from .contrasts import Cell, Decision
+from .decisions import CONFIDENCE, pool
+from .evidence import decide
+from .parts import Part
 from .presentation.theme import LABELS
-from .presentation.words import model_label
-from .statistics import MARGINS, chance_limit
+from .presentation.words import listing, model_label
+from .statistics import Cells, chance_limit, contrast, pooled_spread
 
-LARGE = {"depth": 56, "width": 24}
-"""From this size on a network is one of the larger ones that claims 3, 6, 7 and 8 are about."""
-SMALL_DEPTH = 32
-"""Up to this depth a network is one of the small ones of claim 4."""
 CLASSES = 10
 """Of CIFAR-10, which the claims are about."""
-_BETTER, _WORSE = ("erk", "snip"), ("uniform", "uniform_plus")
-
-
-# ---------------------------------------------------------------- 1 and 2: depth and width
-
-
-def _gap_with_size(runs: pd.DataFrame) -> Iterator[Part]:
-    values = select(runs, "accuracy", 100)
-    for claim, family in ((1, "depth"), (2, "width")):
-        for level in (0.5, 0.9):
-            yield shrinking(
-                Part(claim, f"sparsity {level:g}", f"points per doubling of the {family}"),
-                _paired_gaps(values, level),
-                family,
-                f"the gap between dense and ERK at sparsity {level:g} shrinks by",
-                f"no two {family}s have dense and ERK runs at sparsity {level:g}",
-            )
-
-
-def _paired_gaps(values: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Dense minus ERK for every model and seed that has both: `model, seed, value, ids`."""
-    random = values[values.source == "random"]
-    sparse = random[(random.ratio == "erk") & np.isclose(random.sparsity.astype(float), level)]
-    dense = random[random.ratio == "dense"]
-    pairs = dense.merge(sparse, on=["model", "seed"], suffixes=("", "_sparse"))
-    ids = list(zip(pairs.id, pairs.id_sparse, strict=True))
-    return pairs.assign(value=pairs.value - pairs.value_sparse, ids=ids)
-
-
-# ---------------------------------------------------------------- 3, 6, 7, 8: large networks
-
-
-def _matches_dense(runs: pd.DataFrame) -> Iterator[Part]:
-    values = select(runs, "accuracy", 100)
-    sparse = at(cells(values, "erk"), 0.5)  # the hardest of the sparsities of the claim
-    part = Part(3, "", "points", threshold=-MARGINS["points"])
-    yield from _against_dense(part, cells(values, "dense"), sparse, "accuracy at sparsity 0.5")
-
-
-def _no_worse(runs: pd.DataFrame) -> Iterator[Part]:
-    ood, pgd = "ood.cifar100.auroc", "pgd.1.accuracy"
-    delong = runs.get(f"{ood}_se", math.nan)
-    share = runs.get(pgd, pd.Series(dtype=float))
-    binomial = np.sqrt(share * (1 - share) / runs.get("pgd.1.n", math.nan))
-    for claim, unit, what, values in (
-        (6, "ECE", "calibration error", select(runs, "ece")),
-        (7, "AUROC", "out-of-distribution AUROC", select(runs, ood, 1, delong)),
-        (8, "points", "accuracy under PGD at 1/255", select(runs, pgd, 100, binomial)),
-    ):
-        part = Part(claim, "", unit, threshold=-MARGINS[unit])
-        floor = chance_limit(runs["pgd.1.n"].min(), CLASSES) if claim == 8 and len(values) else 0.0
-        yield from _against_dense(part, cells(values, "dense"), cells(values, "erk"), what, floor)
-
-
-def _against_dense(
-    part: Part, dense: Cells, sparse: Cells, what: str, floor: float = 0.0
-) -> Iterator[Part]:
-    """ERK against dense in the deepest and in the widest network, over all their sparsities.
-
-    Nothing is compared where no network is above the `floor`.
-    """
-    done = set()
-    for family, name in (("depth", "deepest"), ("width", "widest")):
-        found = sizes({model for model, _ in sparse if (model, 0.0) in dense}, family)
-        if len(found) < 2:
-            lacking = f"no two {family}s have dense and ERK runs with {what}"
-            yield replace(part, part=name, lacking=lacking)
-            continue
-        model = _largest(dense, sparse, found, LARGE[family])
-        if model in done:
-            continue
-        done.add(model)
-        mine = {key: cell for key, cell in sparse.items() if key[0] == model}
-        keys = several(mine)
-        sides = {"ERK": [mine[key] for key in keys], "dense": [dense[model, 0.0]]}
-        lacking = _too_small(model, found[model], family)
-        if not lacking:
-            lacking = _on_the_floor(sides, floor)
-        if part.claim == 6:  # of the error less is better
-            sides = dict(reversed(sides.items()))
-        label, place = model_label(model), levels(level for _, level in keys)
-        compared = f"In {label} ({place}) {' minus '.join(sides)} in {what} is"
-        part_of = replace(part, part=f"{name}, {label}", lacking=lacking)
-        yield difference(part_of, *sides.values(), compared)
-
-
-def _largest(dense: Cells, sparse: Cells, found: dict[str, int], least: int) -> str:
-    """The largest model; a smaller one that is large enough, where only that has several seeds."""
-
-    def seeds(model: str) -> int:
-        most = max(len(cell) for (name, _), cell in sparse.items() if name == model)
-        return min(most, len(dense[model, 0.0]))
-
-    decisive = [model for model in found if found[model] >= least and seeds(model) > 1]
-    return max(decisive or found, key=found.get)
-
-
-def _too_small(model: str, size: int, family: str) -> str:
-    if size >= LARGE[family]:
-        return ""
-    return (
-        f"{model_label(model)} is the largest recorded, and the claim is about larger networks "
-        f"({family} {LARGE[family]} and more)"
-    )
-
-
-def _on_the_floor(sides: dict[str, list[Cell]], floor: float) -> str:
-    means = [np.mean(cell.values) for side in sides.values() for cell in side]
-    if max(means) > floor:
-        return ""
-    return f"no network keeps more than {floor:.1f} % of its images, which guessing might keep too"
-
-
-# ---------------------------------------------------------------- 4 and 5: ratios
-
-
-def _ratio_matters(runs: pd.DataFrame) -> Iterator[Part]:
-    values = select(runs, "accuracy", 100)
-    values = values[values.sparsity >= 0.7]
-    yield from _order(values)
-    yield from _spread(values)
-
-
-def _order(values: pd.DataFrame) -> Iterator[Part]:
-    """Claim 4, first half: which ratio is better in the smallest network."""
-    for better in _BETTER:
-        for worse in _WORSE:
-            names = [LABELS[better], LABELS[worse]]
-            part = Part(4, " over ".join(names), "points")
-            first, second = cells(values, better), cells(values, worse)
-            both = {key: first[key] for key in first if key in second}
-            found = sizes({model for model, _ in both}, "depth")
-            if not found or min(found.values()) > SMALL_DEPTH:
-                lacking = f"no network up to depth {SMALL_DEPTH} has {' and '.join(names)} runs"
-                yield replace(part, lacking=f"{lacking} at one sparsity from 0.7 on")
-                continue
-            model = min(found, key=found.get)
-            keys = several({key: cell for key, cell in both.items() if key[0] == model}, second)
-            label, place = model_label(model), levels(level for _, level in keys)
-            compared = f"In {label} ({place}) {' minus '.join(names)} in accuracy is"
-            yield difference(part, [first[k] for k in keys], [second[k] for k in keys], compared)
-
-
-def _spread(values: pd.DataFrame) -> Iterator[Part]:
-    """Claim 4, second half: best minus worst ratio of a seed, against size."""
-    values = values[values.ratio.isin(_BETTER + _WORSE) & (values.source == "random")]
-    for family in ("depth", "width"):
-        table, ratios, place = _spreads(values, family)
-        yield shrinking(
-            Part(4, f"spread with {family}", f"points per doubling of the {family}"),
-            table,
-            family,
-            f"the spread between {ratios} ({place}) shrinks by",
-            f"no two {family}s have ERK and Uniform runs at one sparsity from 0.7 on",
-        )
-
-
-def _spreads(values: pd.DataFrame, family: str) -> tuple[pd.DataFrame, str, str]:
-    """Best minus worst ratio by model and seed: `model, value, ids`; the ratios, the sparsities.
-
-    A model counts if it has ERK and Uniform, a ratio and a sparsity if every such model has them.
-    """
-    has = {model: set(part.ratio) for model, part in values.groupby("model")}
-    models = set(sizes([m for m in has if {"erk", "uniform"} <= has[m]], family))
-    values = values[values.model.isin(models)]
-    ratios = set.intersection(*(has[model] for model in models)) if models else set()
-    values = values[values.ratio.isin(ratios)]
-    shared = [set(part.sparsity) for _, part in values.groupby(["model", "ratio"])]
-    shown = set.intersection(*shared) if shared else set()
-    rows, complete = [], len(ratios) * len(shown)
-    for (model, _), seed in values[values.sparsity.isin(shown)].groupby(["model", "seed"]):
-        if len(seed) == complete:
-            by_level = seed.groupby("sparsity").value
-            width = (by_level.max() - by_level.min()).mean()
-            rows.append([model, width, tuple(seed.id)])
-    names = " and ".join(LABELS[ratio] for ratio in LABELS if ratio in ratios)
-    table = pd.DataFrame(rows, columns=["model", "value", "ids"])
-    return table, names.replace(" and ", ", ", max(len(ratios) - 2, 0)), levels(shown)
-
-
-def _as_good(runs: pd.DataFrame) -> Iterator[Part]:
-    """Claim 5 on CIFAR-10: ERK against what SNIP and GraSP give, over all networks."""
-    values = select(runs, "accuracy", 100)
-    first = cells(values, "erk")
-    for source, kind in (("random", "ratio"), ("own", "mask")):
-        for ratio in ("snip", "grasp"):
-            name = f"{LABELS[ratio].removesuffix(' ratio')} {kind}"
-            part = Part(5, f"ERK and {name}", "points", threshold=-MARGINS["points"])
-            second = cells(values, ratio, source)
-            if not (keys := several(first, second)):
-                lacking = f"no network has ERK and {name} runs at one sparsity"
-                yield replace(part, lacking=lacking)
-                continue
-            models, place = {model for model, _ in keys}, levels(level for _, level in keys)
-            count = f"{len(models)} network{'s' * (len(models) > 1)}"
-            compared = f"Over {count} ({place}) ERK minus {name} in accuracy is"
-            yield difference(part, [first[k] for k in keys], [second[k] for k in keys], compared)
-
-
-TESTS = {
-    (1, 2): _gap_with_size,
-    (3,): _matches_dense,
-    (4,): _ratio_matters,
-    (5,): _as_good,
-    (6, 7, 8): _no_worse,
-    (9, 10): gradient_flow,
+MOST_SEEDS = 100
+"""Up to so many seeds a cell is said how many would decide."""
+METRICS = {
+    "accuracy": "accuracy",
+    "ece": "calibration error",
+    "ood.cifar100.auroc": "out-of-distribution AUROC",
+    "pgd.1.accuracy": "accuracy under PGD at 1/255",
 }
-"""What tests which claims; claim 11 has no records that could test it."""
+"""Metrics of the contrasts in words."""
+_SEEDS = ["seed_init", "seed_mask", "seed_data"]
+_COLUMNS = ["id", "model", "setting", "sparsity", "seed"]
+
+
+def part_of(row: Decision, runs: pd.DataFrame) -> Part:
+    """What the runs of one profile say of one row of the table."""
+    part = Part(row.claim, row.part, row.unit, threshold=row.threshold)
+    table = sample(runs, row)
+    look = complete_look(table, row)
+    seen = table[table.seed < (look or row.looks[0])]
+    part = replace(part, runs=frozenset(seen.id[_among(seen, row.cells())]), seeds=look)
+    if not look:
+        first = row.looks[0]
+        wanted = f"of the {first * len(row.cells())} runs of the look at {first} seeds"
+        gives = "are recorded with a flat phase" if _needs_flat(row) else "are recorded"
+        counted = f"only {len(part.runs)} {wanted} {gives}"
+        part = replace(part, lacking=counted if len(part.runs) else f"none {wanted} is recorded")
+    if row.listed:
+        return gradient_claims.correlate(part, row, seen, runs)
+    if set(row.cells()) - set(cells(seen)):
+        return part
+    part = measure(part, row, seen)
+    if row.metric == "gradient.rise":
+        part = _with_slices(part, row, seen, runs)
+    return _with_images(part, row, seen, runs)
+
+
+def sample(runs: pd.DataFrame, row: Decision) -> pd.DataFrame:
+    """The runs of the cells of a row and of the pool in which its metric is a number.
+
+    Columns `id, model, setting, sparsity, seed, value`, by run id. A run counts if its three seeds
+    are one number. Raises ValueError for two runs of one cell and seed.
+    """
+    if row.metric not in runs or runs.empty:
+        return pd.DataFrame(columns=[*_COLUMNS, "value"])
+    table = runs.rename(columns={"run_id": "id", "seed_init": "seed"})[_COLUMNS]
+    value = row.scale * runs[row.metric].astype(float)
+    if row.listed:  # of the dense networks a rank correlation takes the accuracy only
+        value = value.where(runs.setting != "dense", runs.accuracy)
+    table = table.assign(value=value)
+    same = pd.Series(True, index=runs.index)
+    for name in _SEEDS:
+        same &= runs[name] == runs.seed_init if name in runs else True
+    table = table[same & np.isfinite(table.value) & _among(table, (*row.cells(), *_pool(row)))]
+    twice = table[table.duplicated(_COLUMNS[1:])]
+    if len(twice):
+        raise ValueError(f"runs {', '.join(twice.id)} repeat a cell and seed: give one of each")
+    return table.sort_values("id", ignore_index=True)
+
+
+def cells(table: pd.DataFrame) -> dict[Cell, list[float]]:
+    """What `sample` gives, by cell."""
+    found: dict[Cell, list[float]] = {}
+    for *key, value in table[["model", "setting", "sparsity", "value"]].itertuples(index=False):
+        found.setdefault(tuple(key), []).append(value)
+    return found
+
+
+def complete_look(table: pd.DataFrame, row: Decision) -> int:
+    """The last look for which every cell of the row has all seeds; 0 for none."""
+    mine = table[_among(table, row.cells())]
+    found = 0
+    for look in row.looks:
+        if (mine.seed < look).sum() == look * len(row.cells()):
+            found = look
+    return found
+
+
+def measure(part: Part, row: Decision, seen: pd.DataFrame) -> Part:
+    """The part with its contrast, both intervals, and how many seeds would decide."""
+    found, weights = cells(seen), row.weights()
+    fewest = part.seeds or min(len(found[key]) for key in weights)
+    pooled = {key: group for key, group in found.items() if len(group) >= fewest}
+    table = Cells(found, pooled_spread(pooled.values()))
+    part = replace(
+        part,
+        compared=compared(row),
+        estimate=table.contrast(weights, CONFIDENCE),
+        own=table.own_spread(weights, CONFIDENCE),
+    )
+    if part.seeds and part.verdict == "undecided":
+        part = replace(part, needed=seeds_needed(table, len(pooled), row, part.seeds))
+    return part
+
+
+def seeds_needed(table: Cells, groups: int, row: Decision, seeds: int) -> int | None:
+    """How many seeds a cell decide, if effect and spread stay what they are; None over 100.
+
+    The least n at which both intervals, with n runs in each of the `groups` that are pooled and in
+    each cell of the contrast, lie on one side of the threshold.
+    """
+    weights = row.weights()
+    own = table.own_spread(weights)
+    if math.isnan(own.low):
+        return None
+    variance = {key: np.var(table.values[key], ddof=1) for key in weights}
+    for n in range(seeds + 1, MOST_SEEDS + 1):
+        # Groups of n values with the mean and the variance of those recorded.
+        pattern = np.linspace(-1, 1, n)
+        pattern /= pattern.std(ddof=1)
+        made = [np.mean(table.values[k]) + math.sqrt(v) * pattern for k, v in variance.items()]
+        spread = table.spread._replace(freedom=groups * (n - 1))
+        found = [contrast(made, list(weights.values()), s, CONFIDENCE) for s in (spread, None)]
+        words = {decide(each.low, each.high, row.threshold) for each in found}
+        if len(words) == 1 and "undecided" not in words:
+            return n
+    return None
+
+
+def compared(row: Decision) -> str:
+    """The beginning of the sentence that the effect ends."""
+    if row.metric.startswith("gradient."):
+        what = {
+            "gradient.rise": "from its start to its highest epoch the gradient norm changes by",
+            "gradient.fall": "from its highest epoch to the flat phase the gradient norm falls by",
+        }[row.metric]
+        return f"{_place(row)} with {_names(row.first)} at sparsity {row.sparsity:g} {what}"
+    sides = " minus ".join(_names(side) for side in (row.first, row.second))
+    what = f"{sides} in {METRICS[row.metric]} at sparsity {row.sparsity:g}"
+    if row.take == "mean":
+        return f"{_place(row)} {what} is"
+    ends = [model_label(row.networks[place]) for place in (0, -1)]
+    return f"From {ends[0]} to {ends[1]} {what} falls by"
+
+
+def _place(row: Decision) -> str:
+    over = "In" if len(row.networks) == 1 else "Over"
+    return f"{over} {listing(model_label(network) for network in row.networks)}"
+
+
+def _names(side: Sequence[str]) -> str:
+    names = listing(LABELS[name] for name in side)
+    return names if len(side) == 1 else f"the mean of {names}"
+
+
+def _with_slices(part: Part, row: Decision, seen: pd.DataFrame, runs: pd.DataFrame) -> Part:
+    """A rise is not contradicted by the means of epochs where a single slice shows one."""
+    if part.verdict != "contradicted" or "gradient.rise_slices" not in runs:
+        return part
+    finer = runs.set_index("run_id")["gradient.rise_slices"]
+    other = measure(replace(part), row, seen.assign(value=seen.id.map(finer).astype(float)))
+    if other.verdict == "contradicted":
+        return part
+    lacking = "single slices of an epoch do show a rise, which epochs are too long to show"
+    return replace(part, lacking=lacking)
+
+
+def _with_images(part: Part, row: Decision, seen: pd.DataFrame, runs: pd.DataFrame) -> Part:
+    """The error from the finite test set beside a part of claims 7 and 8, and the floor of 8.
+
+    It is an upper limit: the errors of two networks on the same images are taken as independent,
+    and those of different networks as equal.
+    """
+    by_id, mine = runs.set_index("run_id"), seen[_among(seen, row.cells())]
+    if row.metric == "ood.cifar100.auroc" and f"{row.metric}_se" in runs:
+        errors = mine.id.map(by_id[f"{row.metric}_se"]).astype(float)
+    elif row.metric == "pgd.1.accuracy" and "pgd.1.n" in runs:
+        images = mine.id.map(by_id["pgd.1.n"]).astype(float)
+        errors = np.sqrt(mine.value * (100 - mine.value) / images)
+        floor = chance_limit(images.min(), CLASSES)
+        if max(np.mean(group) for group in cells(mine).values()) <= floor:
+            lacking = f"no network keeps more than {floor:.1f} % of its images, as guessing might"
+            part = replace(part, lacking=lacking)
+    else:
+        return part
+    means = errors.groupby([mine.model, mine.setting]).mean().unstack()
+    return replace(part, images_error=float(np.hypot(*(means[name] for name in means)).mean()))
+
+
+def _needs_flat(row: Decision) -> bool:
+    return row.metric.startswith("gradient.") and row.metric != "gradient.initial"
+
+
+def _pool(row: Decision) -> tuple[Cell, ...]:
+    return () if row.listed else pool(row.profile)
+
+
+def _among(table: pd.DataFrame, wanted: Collection[Cell]) -> pd.Series:
+    wanted = set(wanted)
+    keys = zip(table.model, table.setting, table.sparsity, strict=True)
+    return pd.Series([key in wanted for key in keys], index=table.index, dtype=bool)

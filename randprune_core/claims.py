@@ -1,21 +1,24 @@
-"""The paper's eleven claims, and what records say of them: supported, contradicted or undecided.
+"""The paper's eleven claims, and what records say of them.
 
-`parts(runs)` tests each claim in its parts (see `claim_tests`), `verdicts(runs)` joins the parts:
-a claim is supported if all its measured parts are, contradicted if one of them is, else undecided.
-Every effect is oriented so that a positive value speaks for the claim. Pure functions of one
-DataFrame, whose runs are of one profile and one copy of the data.
+`judge(runs, profile)` makes one `Part` for each row of the table of `decisions`; nothing else in
+the project computes a verdict. `parts` and `verdicts` are tables of these objects: a claim is
+supported if all its measured parts are, contradicted if one of them is, else undecided, and out of
+reach where it has no part that can be measured. Every effect is oriented so that a positive value
+speaks for the claim. Pure functions of one DataFrame, whose runs are of one profile and one copy of
+the data.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
-from .claim_tests import TESTS
-from .comparisons import Part
+from .claim_tests import part_of
+from .decisions import DECISIONS, LARGE, OUT_OF_REACH, UNDECIDABLE
+from .parts import COLUMNS as PART_COLUMNS
+from .parts import Part
 
 STATEMENTS = {
     1: "The gap between dense and ERK shrinks with depth, at sparsity 0.5 and at 0.9",
@@ -30,74 +33,67 @@ STATEMENTS = {
     10: "The gradient norm at the start alone does not explain accuracy",
     11: "A randomly pruned Wide ResNet-50-2 reaches the dense one on ImageNet",
 }
-CITED = {
-    5: "that SNIP's ratio is better than ERK on ImageNet is cited only, as no run on ImageNet is "
-    "recorded",
-    11: "the paper's abstract says that it outperforms the dense one [T], the README of its code "
-    "that it matches it [R]; both are cited only, as no run on ImageNet is recorded",
-}
-"""What is said of ImageNet, which no record can test."""
-PART_COLUMNS = ["claim", "part", "verdict", "effect", "low", "high", "runs"]
-PART_COLUMNS += ["threshold", "unit", "kind", "why"]
 COLUMNS = ["claim", "statement", *PART_COLUMNS[2:], "part"]
-_PROTOCOL = ("dataset", "variant", "epochs", "train_images", "batch_size", "precision")
-_STATIC = {"granularity": "unstructured", "method": "static", "when": "before"}
+_PROTOCOL = ("dataset", "variant", "image_size", "epochs", "train_images", "batch_size")
+_PROTOCOL += ("precision",)
 
 
-def verdicts(runs: pd.DataFrame, only: Collection[int] = tuple(STATEMENTS)) -> pd.DataFrame:
-    """One row a claim: what the records say of it.
-
-    Columns `claim` (1 to 11), `statement`, `verdict`; `effect`, `low`, `high` and `threshold` (in
-    `unit`) of the part that decides, which is named in `part` and put in words in `why`; `runs`,
-    the number of runs behind all its parts; `kind`, `measured` or `cited`. The deciding part is
-    the one of that verdict whose estimate is lowest against its threshold, in half-widths. `only`
-    names the claims to test. `runs` is as for `parts`, and so are the errors.
-    """
-    rows, tested = [], _test(runs, only)
-    for claim in sorted(only):
-        mine = [part for part in tested if part.claim == claim]
-        measured = [part for part in mine if part.kind == "measured"] or mine
-        verdict = together(part.verdict for part in measured)
-        deciding = min((part for part in measured if part.verdict == verdict), key=_standing)
-        count = len(frozenset().union(*(part.runs for part in mine)))
-        rows.append(deciding.row() | {"statement": STATEMENTS[claim], "runs": count})
-    return pd.DataFrame(rows)[COLUMNS]
-
-
-def parts(runs: pd.DataFrame, only: Collection[int] = tuple(STATEMENTS)) -> pd.DataFrame:
-    """One row a comparison, one or more a claim; columns as in `verdicts`.
+def judge(
+    runs: pd.DataFrame, profile: str, only: Collection[int] = tuple(STATEMENTS)
+) -> tuple[Part, ...]:
+    """Every part of the claims `only`, in the order of the table.
 
     `runs` is as `table.load_runs` gives it, of one profile and variant, in any order; claims 9 and
-    10 also need the columns `gradient_claims.GRADIENT`. What is absent is undecided, and `why` says
-    what it is. Networks pruned otherwise than in the paper (filters, SET, after training, ...) are
-    left out. `only` names the claims to test. Raises ValueError where the runs are of several
-    profiles or copies of the data.
+    10 also need the columns `gradient_claims.GRADIENT`. What is absent is undecided, and the part
+    says what it is. Raises ValueError where the runs are of several profiles or copies of the data,
+    or one cell and seed has two.
     """
-    return pd.DataFrame([part.row() for part in _test(runs, only)])[PART_COLUMNS]
-
-
-def together(found: Iterable[str]) -> str:
-    """The verdict on a claim from those on its parts."""
-    found = set(found)
-    if "contradicted" in found:
-        return "contradicted"
-    return "supported" if found == {"supported"} else "undecided"
-
-
-def _test(runs: pd.DataFrame, only: Collection[int]) -> list[Part]:
     for name in _PROTOCOL:
         if name in runs and runs[name].nunique(dropna=False) > 1:
             found = " and ".join(sorted(str(value) for value in runs[name].unique()))
             raise ValueError(f"the runs mix {name} {found}: give those of one profile and variant")
-    for name, value in _STATIC.items():
-        runs = runs[runs[name] == value] if name in runs else runs
-    tests = [test for claims, test in TESTS.items() if not set(only).isdisjoint(claims)]
-    found = [part for test in tests for part in test(runs)]
-    if "dataset" in runs and (runs.dataset == "digits").any():
-        reason = "a run on digits says nothing about the claim"
-        found = [part if part.lacking else replace(part, lacking=reason) for part in found]
-    found += [Part(claim, "ImageNet", kind="cited", lacking=why) for claim, why in CITED.items()]
-    return sorted((part for part in found if part.claim in only), key=lambda part: part.claim)
+    rows = [row for row in DECISIONS if row.profile == profile and row.claim in only]
+    found = [part_of(row, runs) for row in rows]
+    if profile not in LARGE:
+        why = UNDECIDABLE.get(profile, f"profile {profile} has no table of decisions")
+        found = [Part(claim, "", lacking=why) for claim in STATEMENTS if claim != 11]
+    found += [
+        Part(claim, "ImageNet", kind="cited", lacking=why) for claim, why in OUT_OF_REACH.items()
+    ]
+    return tuple(sorted((p for p in found if p.claim in only), key=lambda part: part.claim))
+
+
+def parts(found: Sequence[Part]) -> pd.DataFrame:
+    """The parts as a table, a row each, with the columns `PART_COLUMNS`."""
+    return pd.DataFrame([part.row() for part in found], columns=PART_COLUMNS)
+
+
+def verdicts(found: Sequence[Part]) -> pd.DataFrame:
+    """One row a claim: its verdict, and the numbers of the part that decides.
+
+    Columns `claim` (1 to 11), `statement`, `verdict`, `runs` (the number behind all its parts), the
+    other columns of `parts` from the deciding part, and its name in `part`. The deciding part is
+    the one of that verdict whose estimate is lowest against its threshold, in half-widths.
+    """
+    rows = []
+    for claim in dict.fromkeys(part.claim for part in found):
+        mine = [part for part in found if part.claim == claim]
+        verdict = together(part.verdict for part in mine)
+        measured = [part for part in mine if part.kind == "measured"] or mine
+        deciding = min((part for part in measured if part.verdict == verdict), key=_standing)
+        count = len(frozenset().union(*(part.runs for part in mine)))
+        rows.append(deciding.row() | {"statement": STATEMENTS[claim], "runs": count})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def together(found: Iterable[str]) -> str:
+    """The verdict on a claim from those of its parts; one out of reach holds nothing back."""
+    words = set(found) - {"out of reach"}
+    if not words:
+        return "out of reach"
+    if "contradicted" in words:
+        return "contradicted"
+    return "supported" if words == {"supported"} else "undecided"
 
 
 def _standing(part: Part) -> float:

@@ -27,6 +27,7 @@ import math
 from collections.abc import Sequence
 
 from .contrasts import Cell, Decision, cell
+from .presentation.theme import LABELS
 from .statistics import MARGINS
 
 DATE = "2026-11-25"
@@ -150,7 +151,7 @@ def _ratios(profile: str) -> list[Decision]:
                 Decision(
                     **points,
                     claim=5,
-                    part=f"{other}, {sparsity:g}",
+                    part=f"{LABELS[other]}, {sparsity:g}",
                     unit="points",
                     networks=networks,
                     sparsity=sparsity,

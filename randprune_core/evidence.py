@@ -1,4 +1,4 @@
-"""From runs to a verdict: a difference of groups, a trend, a rank correlation, and a threshold.
+"""From an estimate to a verdict, and rank correlations over cells.
 
 An estimate here is oriented: a positive value speaks for the claim. Its interval is NaN where a
 group behind it is one run, and whatever has no interval is undecided.
@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
-from .statistics import CONFIDENCE, Estimate, contrast
+from .statistics import CONFIDENCE, Estimate
 
-VERDICTS = ("supported", "contradicted", "undecided")
+VERDICTS = ("supported", "contradicted", "undecided", "out of reach")
 ENOUGH = 10
 """Fewest pairs, after one is taken off for each further group, that give a correlation an interval.
 """
@@ -29,52 +29,6 @@ def decide(low: float, high: float, threshold: float = 0.0) -> str:
     if low > threshold:
         return "supported"
     return "contradicted" if high < threshold else "undecided"
-
-
-def mean_difference(
-    first: Sequence[Sequence[float]],
-    second: Sequence[Sequence[float]] = (),
-    sampling: float = 0.0,
-    confidence: float = CONFIDENCE,
-) -> Estimate:
-    """Mean over the cells of `first` minus mean over those of `second`, each cell counting alike.
-
-    A cell is the runs that differ in their seeds only; runs of different cells are independent. The
-    interval is that of `statistics.contrast`: Student's for one cell, Welch's for two. `sampling`
-    is a standard error from the finite test set, the same for all seeds; the two half-widths are
-    combined as the root of the sum of their squares (Zou and Donner 2008).
-    """
-    weights = [1 / len(first)] * len(first) + [-1 / len(second) for _ in second]
-    found = contrast([*first, *second], weights, confidence)
-    images = ndtri((1 + confidence) / 2) * sampling
-    reach = math.hypot(found.high - found.value, images)
-    return Estimate(found.value, found.value - reach, found.value + reach, found.n)
-
-
-def trend(
-    sizes: Sequence[float], values: Sequence[float], confidence: float = CONFIDENCE
-) -> Estimate:
-    """Slope of `values` on log2 of `sizes`, one pair a run: change per doubling of the size.
-
-    Least squares over all runs, with the Student-t interval of the slope on n − 2 degrees of
-    freedom. `n` is the fewest runs of a size; the interval is NaN where that is 1. Raises
-    ValueError for fewer than two sizes, lengths that differ, or a value that is not finite.
-    """
-    x, y = np.log2(np.asarray(sizes, dtype=float)), np.asarray(values, dtype=float)
-    if len(x) != len(y) or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError(f"{len(x)} sizes and {len(y)} values: give one finite pair a run")
-    counts = np.unique(x, return_counts=True)[1]
-    if len(counts) < 2:
-        raise ValueError(f"{len(counts)} sizes: a trend needs at least two")
-    around = x - x.mean()
-    slope = float(around @ y / (around @ around))
-    if counts.min() == 1:
-        return Estimate(slope, math.nan, math.nan, 1)
-    left = y - y.mean() - slope * around
-    freedom = len(x) - 2
-    error = math.sqrt(left @ left / freedom / (around @ around))
-    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * error
-    return Estimate(slope, slope - reach, slope + reach, int(counts.min()))
 
 
 def rank_correlation(

@@ -6,7 +6,6 @@ are made here, from the records, `statistics` and `theme`.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pandas as pd
 
 from .config import RunConfig
 from .datasets import DATASETS
+from .presentation import foreign
 from .presentation.theme import COLOURS, LABELS, MARKERS
 from .presentation.words import data_label, model_label
 from .statistics import chance_limit, summarise
@@ -49,8 +49,7 @@ _NO_METRIC = re.compile(r"(.*\.)?(n|n_in|epoch|auroc_se)")
 
 def script(runs: pd.DataFrame) -> str:
     """The data as a script that sets `window.RANDPRUNE`: read from a file, without a server."""
-    text = json.dumps(explorer_data(runs), ensure_ascii=False, allow_nan=False)
-    return f"window.RANDPRUNE = {text.replace('</', '<' + chr(92) + '/')};\n"
+    return f"window.RANDPRUNE = {foreign.script(explorer_data(runs))};\n"
 
 
 def explorer_data(runs: pd.DataFrame) -> dict:

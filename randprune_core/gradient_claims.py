@@ -1,128 +1,91 @@
-"""How the claims on the gradient norm, 9 and 10, are tested (see `claim_tests`)."""
+"""The rank correlations of claims 9 and 10, over cells (see `claim_tests`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from . import evidence
-from .comparisons import Part, collect, difference, select, several
-from .statistics import CELL, Estimate
+from .contrasts import Cell, Decision, cell
+from .decisions import CONFIDENCE
+from .parts import Part
+from .statistics import Estimate
 
-UNEXPLAINED = 0.5
-"""Claim 10: what leaves more than this share of the rank variance open explains nothing alone."""
-GRADIENT = ("gradient.initial", "gradient.peak", "gradient.to_flat", "gradient.flat")
-"""Columns of claims 9 and 10: the gradient norm at initialisation, its highest value before the
-flat phase, its mean from the start up to the flat phase, and its mean level in the flat phase."""
-NETWORKS = 3
-"""How many networks with several seeds the course of the norm is judged by, as in Figure 6."""
-
-
-def gradient_flow(runs: pd.DataFrame) -> Iterator[Part]:
-    """The parts of claims 9 and 10; undecided where the columns `GRADIENT` are absent."""
-    initial, peak, to_flat, flat = GRADIENT
-    yield _change(
-        Part(9, "rises", "doublings"),
-        runs,
-        peak,
-        initial,
-        "From the start to its peak the norm changes by",
-    )
-    yield _change(
-        Part(9, "falls", "doublings"),
-        runs,
-        peak,
-        flat,
-        "From its peak to the flat phase it falls by",
-    )
-    yield _correlation(
-        Part(9, "orders ratios", "of rank correlation"),
-        _flow(runs, [flat]),
-        _order_within,
-        "Among the ratios of a network at one sparsity, flat level and accuracy go together with",
-    )
-    yield _correlation(
-        Part(9, "predicts better", "of rank correlation"),
-        _flow(runs, [to_flat, initial]),
-        lambda cell: evidence.better_predictor(cell[to_flat], cell[initial], cell.gap),
-        "With the gap to dense, the norm up to the flat phase correlates more than the initial by",
-    )
-    yield _correlation(
-        Part(10, "initial norm", "of the rank variance", threshold=UNEXPLAINED),
-        _flow(runs, [initial]),
-        lambda cell: evidence.unexplained(cell[initial], cell.gap),
-        "Of the gap to dense, the norm at initialisation leaves open",
-    )
+GRADIENT = ("gradient.initial", "gradient.to_flat", "gradient.flat")
+GRADIENT += ("gradient.rise", "gradient.rise_slices", "gradient.fall")
+"""Columns of claims 9 and 10: the gradient norm at initialisation, its mean from the start up to
+the flat phase, its mean level in the flat phase; and in doublings (log2) the largest mean of an
+epoch before the flat phase over the initial norm, the largest slice over it, and that largest mean
+of an epoch over the flat level."""
+_COMPARED = {
+    "gradient.flat": "Among the ratios of a network at one sparsity, flat level and accuracy go "
+    "together with",
+    "gradient.to_flat": "With the gap to dense, the norm up to the flat phase correlates more than "
+    "the initial one by",
+    "gradient.initial": "Of the gap to dense, the norm at initialisation leaves open",
+}
 
 
-def _change(part: Part, runs: pd.DataFrame, high: str, low: str, compared: str) -> Part:
-    """The part with log2 of one column over another, averaged over the cells of redrawn masks."""
-    change = pd.Series(dtype=float)
-    if high in runs and low in runs:
-        ratio = runs[high] / runs[low]
-        change = np.log2(ratio.where(ratio > 0))
-    values = select(runs.assign(change=change), "change")
-    values = values[values.source == "random"]
-    found = collect(values, CELL)
-    if not (keys := several(found)):
-        return replace(part, lacking="no run has the gradient norms that this needs")
-    networks = {key[0] for key in keys if len(found[key]) > 1}
-    if 0 < len(networks) < NETWORKS:
-        lacking = f"this needs {NETWORKS} networks with several seeds, not {len(networks)}"
-        part = replace(part, lacking=lacking)
-    return difference(part, [found[key] for key in keys], [], compared)
+def correlate(part: Part, row: Decision, seen: pd.DataFrame, runs: pd.DataFrame) -> Part:
+    """The part with its rank correlation over the cells that are recorded.
 
-
-def _flow(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """One row a sparse cell that has the columns and a dense network: means, gap, `n`, `ids`.
-
-    Cells of one seed are left out where others have more.
+    `seen` is what `claim_tests.sample` gives of the row, of the seeds of the look. No interval
+    where a cell is one run.
     """
-    random = select(runs, "accuracy", 100)
-    random = random[random.source == "random"]
-    sparse, dense = random[random.ratio != "dense"], random[random.ratio == "dense"]
-    norms = {name: sparse.id.map(select(runs, name).set_index("id").value) for name in columns}
-    sparse = sparse.assign(**norms).dropna(subset=columns)
-    sparse = sparse[sparse.model.isin(dense.model)]
-    if sparse.empty:
-        return sparse
-    whole = {"n": ("id", "size"), "ids": ("id", tuple)}
-    means = {"accuracy": ("value", "mean"), **{name: (name, "mean") for name in columns}}
-    found = sparse.groupby(CELL, as_index=False).agg(**means, **whole)
-    dense = dense.groupby("model").agg(dense=("value", "mean"), **whole)
-    found = found.merge(dense, on="model", suffixes=("", "_dense"))
-    found["gap"] = found.dense - found.accuracy
-    found["n"] = found[["n", "n_dense"]].min(axis=1)
-    found["ids"] = found.ids + found.ids_dense
-    return found[found.n > 1] if (found.n > 1).any() else found
-
-
-def _correlation(
-    part: Part, flow: pd.DataFrame, estimate: Callable[[pd.DataFrame], Estimate], compared: str
-) -> Part:
-    """The part with a rank correlation over cells; without an interval where they are one seed."""
-    if flow.empty:
-        return replace(part, lacking="no run has the gradient norms that this needs")
-    found = estimate(flow)
+    needed = {*GRADIENT[:3]} if row.metric == "gradient.to_flat" else {row.metric}
+    if not {*needed, "accuracy"} <= set(runs) or seen.empty:
+        return part
+    flow = flow_of_cells(row, runs[runs.run_id.isin(seen.id)])
+    found = {
+        "gradient.flat": _order_within,
+        "gradient.to_flat": _better,
+        "gradient.initial": _left_open,
+    }[row.metric](flow)
     if math.isnan(found.value):
-        return replace(part, lacking=f"{len(flow)} cells give no rank correlation")
-    if flow.n.max() == 1:
+        lacking = f"{len(flow)} cells give no rank correlation"
+        return part if part.lacking else replace(part, lacking=lacking)
+    if flow.n.min() == 1:
         found = Estimate(found.value, math.nan, math.nan, 1)
-    ids = frozenset(name for cell in flow.ids for name in cell)
-    return replace(part, estimate=found, runs=ids, compared=compared)
+    return replace(part, estimate=found, compared=_COMPARED[row.metric])
+
+
+def flow_of_cells(row: Decision, runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a listed cell whose dense network is there: means, `gap` in points, `n` runs."""
+    columns = [name for name in GRADIENT if name in runs]
+    by_id = runs.sort_values("run_id")  # a mean must not depend on the order of the runs
+    grouped = by_id.groupby(["model", "setting", "sparsity"])
+    means: Mapping[Cell, pd.Series] = dict(grouped[[*columns, "accuracy"]].mean().iterrows())
+    counts = grouped.size()
+    rows = []
+    for key in row.listed:
+        dense = cell(key[0], "dense")
+        if key in means and dense in means:
+            found = dict(zip(("model", "setting", "sparsity"), key, strict=True)) | dict(means[key])
+            gap = 100 * (means[dense].accuracy - means[key].accuracy)
+            rows.append(found | {"gap": gap, "n": min(counts[key], counts[dense])})
+    names = ["model", "setting", "sparsity", *columns, "accuracy", "gap", "n"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _order_within(flow: pd.DataFrame) -> Estimate:
     """Rank correlation of flat level and accuracy, both less their mean over the ratios."""
-    groups = flow.groupby(["model", "sparsity"])
-    flow = flow[groups.ratio.transform("size") > 1]
-    level = np.log2(flow[GRADIENT[3]])
-    groups = [flow.model, flow.sparsity]
+    flow = flow[flow.groupby("model").setting.transform("size") > 1]
     columns = [
-        column - column.groupby(groups).transform("mean") for column in (level, flow.accuracy)
+        column - column.groupby(flow.model).transform("mean")
+        for column in (np.log2(flow["gradient.flat"]), flow.accuracy)
     ]
-    return evidence.rank_correlation(*columns, groups=flow.groupby(["model", "sparsity"]).ngroups)
+    groups = max(flow.model.nunique(), 1)
+    return evidence.rank_correlation(*columns, groups=groups, confidence=CONFIDENCE)
+
+
+def _better(flow: pd.DataFrame) -> Estimate:
+    pair = flow["gradient.to_flat"], flow["gradient.initial"]
+    return evidence.better_predictor(*pair, flow.gap, confidence=CONFIDENCE)
+
+
+def _left_open(flow: pd.DataFrame) -> Estimate:
+    return evidence.unexplained(flow["gradient.initial"], flow.gap, confidence=CONFIDENCE)

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 from . import paths
@@ -126,20 +127,57 @@ def fingerprint(source: Path, parameters: Mapping[str, object], surroundings: st
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def surroundings() -> str:
-    """Hash of what all chapters depend on: the core, the lock file and the committed records.
+def surroundings(name: str | None = None) -> str:
+    """Hash of what a chapter depends on: the core, the lock file, and the records that it reads.
 
-    Runs on `digits` are left out: the chapters train those themselves, from code that is hashed.
-    So are the modules that only make the pages around the chapters.
+    Those are the records of its own grids (`grids.CHAPTERS`), of every grid where the chapter
+    has none there or `name` is None. Runs on `digits` are left out: the chapters train those
+    themselves, from code that is hashed. So are the modules that only make the pages around the
+    chapters.
     """
     left_out = (paths.RUNS / "digits", paths.FIGURES, paths.LOCAL, paths.CHECKPOINTS)
+    own = None if name is None else records_read(name)
     core = paths.ROOT / "randprune_core"
     files = set(core.rglob("*.py")) - {core / f"{name}.py" for name in _PAGES}
     files = [*files, paths.ROOT / "constraints.txt"]
     for folder, _, names in os.walk(paths.RESULTS):
-        if not any(Path(folder).is_relative_to(skipped) for skipped in left_out):
-            files.extend(Path(folder, name) for name in names)
+        if any(Path(folder).is_relative_to(skipped) for skipped in left_out):
+            continue
+        of_runs = any(Path(folder).is_relative_to(part) for part in (paths.RUNS, paths.FAILED))
+        found = (Path(folder, file) for file in names)
+        files.extend(f for f in found if own is None or not of_runs or f.stem in own)
     return hash_files(files)
+
+
+def records_read(name: str) -> frozenset[str] | None:
+    """Ids of the runs that a chapter may read with its default parameters; None for any run."""
+    from .sweeps.grids import CHAPTERS, JUDGED
+
+    if name not in CHAPTERS:
+        return None
+    figures = CHAPTERS[name] and dict.fromkeys((*CHAPTERS[name], *JUDGED))
+    return frozenset().union(*(_runs_of(figure, str(paths.RESULTS)) for figure in figures))
+
+
+@lru_cache(maxsize=64)  # several chapters read the same grids
+def _runs_of(figure: str, results: str) -> frozenset[str]:
+    from .config import run_id
+    from .sweeps.grids import GRIDS, grid
+
+    profiles = [profile for profile in GRIDS[figure] if profile != "quick"]
+    return frozenset(
+        run_id(config)
+        for profile in profiles
+        for config in grid(figure, profile, variant=_variant(figure, profile, results))
+    )
+
+
+@lru_cache(maxsize=64)
+def _variant(figure: str, profile: str, results: str) -> str:
+    from .sweeps.coverage import recorded_variant
+    from .sweeps.grids import dataset_of
+
+    return recorded_variant(profile, dataset_of(figure, profile))
 
 
 def hash_files(files: Iterable[Path]) -> str:
@@ -302,9 +340,13 @@ def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
     committed with it, is not executed again. Raises the first error after all chapters have ended.
     """
     sources = [chapter(name) for name in (chapters() if names is None else names)]
-    common, stored = surroundings(), stored_fingerprints()
+    stored = stored_fingerprints()
+    around = {source: surroundings(source.stem) for source in sources}
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        jobs = {source: pool.submit(_execute_cached, source, common, stored) for source in sources}
+        jobs = {
+            source: pool.submit(_execute_cached, source, around[source], stored)
+            for source in sources
+        }
     return {source.stem: job.result() for source, job in jobs.items()}
 
 
@@ -319,16 +361,16 @@ def stored_fingerprints() -> dict[str, str]:
 
 def store_fingerprints(names: Iterable[str]) -> None:
     """Note that the outputs in `notebooks/` are those of the chapters as they are now."""
-    common, known = surroundings(), stored_fingerprints()
-    known |= {name: fingerprint(chapter(name), {}, common) for name in names}
+    known = stored_fingerprints()
+    known |= {name: fingerprint(chapter(name), {}, surroundings(name)) for name in names}
     text = json.dumps({name: known[name] for name in chapters() if name in known}, indent=1)
     write_text(text + "\n", paths.STORED_OUTPUTS)
 
 
-def _execute_cached(source: Path, common: str, stored: Mapping[str, str]) -> Path:
+def _execute_cached(source: Path, around: str, stored: Mapping[str, str]) -> Path:
     target = paths.BUILD / "executed" / source.name
     key_file = target.with_suffix(".sha256")
-    key = fingerprint(source, {}, common)
+    key = fingerprint(source, {}, around)
     local = f"{key} {sys.version}"  # outputs may differ in what varies from machine to machine
     if target.exists() and key_file.exists() and key_file.read_text() == local:
         say(f"{source.stem}: unchanged since it was executed")

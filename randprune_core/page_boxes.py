@@ -18,10 +18,10 @@ import pandas as pd
 from . import citation, expected_time, reference
 from .chapters.common import Records, collect_records
 from .config import RunConfig, config_to_dict, run_id
+from .presentation import foreign
 from .presentation.words import listing
 from .repository import Repository, badges
 from .sweeps import grids
-from .sweeps.grids import GRIDS, grid
 
 _REDRAW = "`make notebook NAME={name}`"
 _FEW = 4  # commits that are named one by one
@@ -108,7 +108,7 @@ def chapter_records(notebook: dict) -> list[Records]:
     All are of the profile of the first.
     """
     parts: list[Records] = []
-    for figure in (name for name in figures_of(notebook) if name in GRIDS):
+    for figure in (name for name in figures_of(notebook) if name in grids.GRIDS):
         profile = parts[0].profile if parts else "auto"
         parts.append(collect_records(figure, profile=profile, train_missing=False))
     return parts
@@ -182,19 +182,20 @@ def _unit(runs: pd.DataFrame, device: str) -> str:
     """Whose time it is: one core of a processor; runs on a GPU note how many shared it."""
     part = runs[runs["provenance.device"] == device]
     at_once = part["provenance.at_once"] if "provenance.at_once" in part else pd.Series(dtype=float)
-    return device if at_once.notna().any() else f"one core ({device})"
+    name = foreign.text(device)
+    return name if at_once.notna().any() else f"one core ({name})"
 
 
 def grid_of(records: Sequence[Records], profile: str) -> list[RunConfig]:
     """The runs of a chapter's figures at a profile, each once."""
     variant = records[0].variant if records and profile == records[0].profile else "original"
-    figures = [part.figure for part in records if profile in GRIDS[part.figure]]
+    figures = [part.figure for part in records if profile in grids.GRIDS[part.figure]]
     return list({k: v for figure in figures for k, v in _grid(figure, profile, variant)}.values())
 
 
 @lru_cache(maxsize=64)  # the scorecard asks for the grids of other chapters again
 def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]]:
-    return [(run_id(c), c) for c in grid(figure, profile, variant=variant)]
+    return [(run_id(c), c) for c in grids.grid(figure, profile, variant=variant)]
 
 
 # ---------------------------------------------------------------- what is behind it
@@ -203,7 +204,7 @@ def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]
 def behind(name: str, profile: str, runs: pd.DataFrame, home: Repository | None) -> str:
     """One paragraph: runs, seeds, test images, devices, seconds and commits, read from records."""
     images = listing(f"{int(n):,}" for n in sorted(runs["n"].unique()))
-    devices = listing(sorted(runs["provenance.device"].dropna().unique()))
+    devices = listing(map(foreign.text, sorted(runs["provenance.device"].dropna().unique())))
     seeds = sorted(int(seed) for seed in runs.seed_init.unique())
     count = "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
     where = "{ref}`in the records <provenance>`"
@@ -222,7 +223,7 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> str:
     commits = runs.sort_values("provenance.started")["provenance.commit"].dropna().unique()
     if len(commits) > _FEW:
         return f"{len(commits)} commits ({{numref}}`tab-provenance-commits`)"
-    words = [f"`{commit[:7]}`" for commit in commits]
+    words = [foreign.code(commit[:7]) for commit in commits]
     if home:
         words = [f"[{word}]({home.commit(c)})" for word, c in zip(words, commits, strict=True)]
     noun = "commit" if len(words) == 1 else "commits"
@@ -243,4 +244,4 @@ def save_runs(runs: pd.DataFrame, home: Repository | None, target: Path) -> None
     for key in ("commit", "device", "started", "seconds"):
         columns[key] = runs[f"provenance.{key}"]
     target.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(columns).to_csv(target, index=False, lineterminator="\n")
+    target.write_text(foreign.csv_text(pd.DataFrame(columns)), encoding="utf-8")

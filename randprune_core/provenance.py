@@ -11,6 +11,7 @@ import pandas as pd
 
 from .config import RunConfig, setting
 from .explorer import protocols
+from .presentation import foreign
 from .presentation.words import listing, model_label
 from .repository import Repository
 
@@ -27,7 +28,9 @@ def page(
 
     Commits are links where the book is published, that is where `home` names its repository.
     """
-    failed = [_table("tab-provenance-failed", _failed(failures), _FAILED)] if failures else []
+    failed = []
+    if failures:
+        failed.append(foreign.table(_failed(failures), "tab-provenance-failed", _FAILED))
     if runs.empty:
         return "\n\n".join(["No run is recorded.", *failed])
     if "cost.dense_weights" in runs:  # smaller networks first
@@ -35,7 +38,7 @@ def page(
     first, last = runs["provenance.started"].min()[:10], runs["provenance.started"].max()[:10]
     when = f"on {first}" if first == last else f"from {first} to {last}"
     count = "1 run is" if len(runs) == 1 else f"{len(runs):,} runs are"
-    summary = f"{count} recorded, started {when} (UTC)."
+    summary = f"{count} recorded, started {foreign.text(when)} (UTC)."
     tables = (
         ("profiles", _profiles(runs), "Runs of each profile, and how long they took together."),
         ("seconds", _seconds(runs), "Seconds of one run, median and range."),
@@ -43,13 +46,8 @@ def page(
         ("commits", _commits(runs, home), "Code. A plus marks uncommitted changes."),
         ("data", _data(runs), "Data, by the first digits of its fingerprint."),
     )
-    made = [_table(f"tab-provenance-{name}", table, caption) for name, table, caption in tables]
+    made = [foreign.table(table, f"tab-provenance-{name}", words) for name, table, words in tables]
     return "\n\n".join([summary, *made, *failed])
-
-
-def _table(name: str, table: pd.DataFrame, caption: str) -> str:
-    body = table.to_markdown(index=False, disable_numparse=True)
-    return f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::"
 
 
 def _column(runs: pd.DataFrame, name: str) -> pd.Series:
@@ -121,7 +119,7 @@ def _failed(failures: Mapping[str, tuple[RunConfig, str]]) -> pd.DataFrame:
             "setting": setting(config),
             "sparsity": f"{config.sparsity:g}",
             "seed": config.seed_init,
-            "reason": error.replace("|", "/"),
+            "reason": error,
         }
         for name, (config, error) in failures.items()
     ]
@@ -135,10 +133,10 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> pd.DataFrame:
         started = part["provenance.started"].str[:16].str.replace("T", " ")
         mark = "+" if dirty == "True" else ""
         span = {"first run": started.min(), "last run": started.max()}
-        name = commit[:12] if commit != _UNKNOWN else commit
+        name = (commit[:12] if commit != _UNKNOWN else commit) + mark
         if home and commit != _UNKNOWN:
-            name = f"[{name}]({home.commit(commit)})"
-        rows.append({"commit": name + mark, "runs": len(part), **span})
+            name = foreign.Markup(foreign.link(name, home.commit(commit)))
+        rows.append({"commit": name, "runs": len(part), **span})
     return pd.DataFrame(rows)
 
 

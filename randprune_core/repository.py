@@ -18,7 +18,10 @@ from . import paths
 
 LAUNCH_BRANCH = "launch"
 """The branch with the chapters that begin with an installation, which Colab opens."""
-_ADDRESS = re.compile(r"https://github\.com/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+?)(?:\.git)?/?")
+_ADDRESS = re.compile(
+    r"https://github\.com/(?P<owner>[\w.-]+)/(?P<name>[\w.-]+?)(?:\.git)?/?", re.ASCII
+)
+_BRANCH = re.compile(r"\w[\w./-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Repository:
 
     def commit(self, commit: str) -> str:
         """The address of the page of a commit."""
-        return f"{self.url}/commit/{commit}"
+        return f"{self.url}/commit/{quote(commit, safe='')}"
 
     def binder(self, notebook: str) -> str:
         """The address that starts a notebook on Binder, which installs what `binder/` lists."""
@@ -60,18 +63,25 @@ class Repository:
 def repository(config: Path | None = None) -> Repository | None:
     """The repository that `_config.yml` names, None where `repository.url` is empty or absent.
 
-    Raises ValueError for an address that is not that of a repository on GitHub.
+    Raises ValueError for an address that is not that of a repository on GitHub, and for a branch
+    whose name could be anything but a name in an address, in a shell or in Python.
     """
     config = config or paths.ROOT / "_config.yml"
     setting = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("repository") or {}
     if not (url := setting.get("url")):
         return None
-    if not (found := _ADDRESS.fullmatch(url)):
+    if not (found := _ADDRESS.fullmatch(str(url))):
         raise ValueError(
             f"repository.url in _config.yml is {url!r}: give https://github.com/OWNER/NAME, or "
             "leave it empty"
         )
-    return Repository(found["owner"], found["name"], setting.get("branch") or "main")
+    branch = setting.get("branch") or "main"
+    if not isinstance(branch, str) or not _BRANCH.fullmatch(branch):
+        raise ValueError(
+            f"repository.branch in _config.yml is {branch!r}: a name has letters, digits, dots, "
+            "slashes, dashes and underscores"
+        )
+    return Repository(found["owner"], found["name"], branch)
 
 
 def badges(home: Repository | None, notebook: str | None = None) -> str:

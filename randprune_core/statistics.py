@@ -1,13 +1,17 @@
-"""Intervals over seeds: Student t for a mean, Welch for differences, and gaps to the dense network.
+"""Cell means and contrasts of them, with intervals over seeds.
 
-A run is one value; what varies between the runs of a group are their seeds. A group of one run has
-a mean and nothing else: its interval is NaN, and so is that of every difference it enters.
+A run is one value; what varies between the runs of a *cell* (network, ratio, sparsity) are their
+seeds. Everything that is computed with runs is a *contrast*, a weighted sum of cell means: a mean,
+a gap to the dense network, its change from one network to another. Its interval takes the variance
+within cells, pooled over the static cells at hand (`Spread`), or that of its own cells alone
+(Welch, Satterthwaite). A cell of one run has a mean and nothing else: its interval is NaN, and so
+is that of every contrast that it enters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +23,8 @@ MARGINS = {"points": 0.3, "ECE": 0.005, "AUROC": 0.005}
 """How much worse is still no worse (non-inferiority), by unit."""
 CELL = ["model", "ratio", "sparsity"]
 """What tells one group of runs from another: the runs of a cell differ in their seeds only."""
+STATIC = {"granularity": "unstructured", "method": "static", "when": "before"}
+"""Columns of the runs whose spread is pooled: masks as in the paper, which never move."""
 
 _SUMMARY = [*CELL, "n", "mean", "std", "low", "high"]
 _GAP = [*CELL, "n", "gap", "low", "high"]
@@ -35,15 +41,35 @@ class Estimate(NamedTuple):
     n: int
 
 
-def contrast(
-    groups: Sequence[Sequence[float]], weights: Sequence[float], confidence: float = CONFIDENCE
-) -> Estimate:
-    """A weighted sum of group means with its t interval, variances not assumed equal.
+class Spread(NamedTuple):
+    """Variance between the runs of a cell, with its degrees of freedom; NaN with none of these."""
 
-    With group variances s², sizes n and weights c the standard error is `sqrt(sum c² s² / n)`, and
-    the degrees of freedom are those of Welch and Satterthwaite. One group with weight 1 gives the
-    Student interval, two with 1 and -1 Welch's. `confidence` lies in (0, 1). Raises ValueError for
-    an empty group, a value that is not finite, or weights that are not one a group.
+    variance: float
+    freedom: int
+
+
+def pooled_spread(groups: Iterable[Sequence[float]]) -> Spread:
+    """The variance within groups, pooled: squared deviations over the sum of n − 1."""
+    samples = [np.asarray(group, dtype=float) for group in groups]
+    freedom = sum(sample.size - 1 for sample in samples)
+    squares = sum(float(((sample - sample.mean()) ** 2).sum()) for sample in samples)
+    return Spread(squares / freedom if freedom else math.nan, freedom)
+
+
+def contrast(
+    groups: Sequence[Sequence[float]],
+    weights: Sequence[float],
+    spread: Spread | None = None,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """A weighted sum of group means with its t interval.
+
+    With a variance s² that is pooled over more groups (`spread`), sizes n and weights c the
+    standard error is `s sqrt(sum c² / n)`, with the degrees of freedom of s². Without one it is
+    `sqrt(sum c² s² / n)` over the variances of these groups, not assumed equal, and the degrees of
+    freedom are those of Welch and Satterthwaite: one group with weight 1 gives the Student
+    interval, two with 1 and -1 Welch's. `confidence` lies in (0, 1). Raises ValueError for an
+    empty group, a value that is not finite, or weights that are not one a group.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} is not in (0, 1): give for example 0.95")
@@ -56,29 +82,75 @@ def contrast(
                 f"group {position} holds {sample.tolist()}: every group needs at least one value, "
                 "and only finite ones"
             )
-    value = sum(c * sample.mean() for c, sample in zip(weights, samples, strict=True))
+    value = float(sum(c * sample.mean() for c, sample in zip(weights, samples, strict=True)))
     n = min(sample.size for sample in samples)
     if n == 1:
-        return Estimate(float(value), math.nan, math.nan, 1)
-    parts = [c**2 * x.var(ddof=1) / x.size for c, x in zip(weights, samples, strict=True)]
+        return Estimate(value, math.nan, math.nan, 1)
+    variances = [x.var(ddof=1) if spread is None else spread.variance for x in samples]
+    parts = [c**2 * s / x.size for c, s, x in zip(weights, variances, samples, strict=True)]
     variance = sum(parts)
     if variance == 0:  # seeds without effect: the formula of the degrees of freedom is 0/0 there
-        return Estimate(float(value), float(value), float(value), n)
-    freedom = variance**2 / sum(p**2 / (x.size - 1) for p, x in zip(parts, samples, strict=True))
-    reach = stdtrit(freedom, (1 + confidence) / 2) * math.sqrt(variance)
-    return Estimate(float(value), float(value - reach), float(value + reach), n)
+        return Estimate(value, value, value, n)
+    freedom = spread.freedom if spread else _freedom(parts, [x.size for x in samples])
+    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
+    return Estimate(value, value - reach, value + reach, n)
+
+
+def _freedom(parts: Sequence[float], sizes: Sequence[int]) -> float:
+    """Satterthwaite's degrees of freedom of a sum of variances of means."""
+    return sum(parts) ** 2 / sum(p**2 / (n - 1) for p, n in zip(parts, sizes, strict=True))
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """Mean of a group of runs with its Student-t interval; no interval for one run."""
-    return contrast([values], [1], confidence)
+    return contrast([values], [1], None, confidence)
 
 
-def welch_difference(
-    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
-) -> Estimate:
-    """Mean of `first` minus mean of `second` with Welch's interval; none if either is one run."""
-    return contrast([first, second], [1, -1], confidence)
+class Cells(NamedTuple):
+    """The runs of a frame by cell, and the spread between runs that all its intervals take."""
+
+    values: dict[tuple, list[float]]
+    spread: Spread
+
+    def contrast(self, weights: Mapping[tuple, float], confidence: float = CONFIDENCE) -> Estimate:
+        """A contrast of some of the cells, given the weight of each, with the pooled spread."""
+        groups = [self.values[cell] for cell in weights]
+        return contrast(groups, list(weights.values()), self.spread, confidence)
+
+    def own_spread(
+        self, weights: Mapping[tuple, float], confidence: float = CONFIDENCE
+    ) -> Estimate:
+        """The same contrast with the spread of its own cells alone."""
+        groups = [self.values[cell] for cell in weights]
+        return contrast(groups, list(weights.values()), None, confidence)
+
+    def difference(self, first: tuple, second: tuple) -> Estimate:
+        """Mean of one cell minus that of another."""
+        return self.contrast({first: 1, second: -1})
+
+
+def cells_of(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> Cells:
+    """The values of each cell, in the order of the runs, with the spread of the static ones.
+
+    `scale` multiplies the column; 100 turns fractions into percent. Raises ValueError for a column
+    that the runs do not have.
+    """
+    if runs.empty:
+        return Cells({}, pooled_spread([]))
+    if value not in runs:
+        raise ValueError(f"the runs have no column {value!r}: known are {', '.join(runs)}")
+    static = pd.Series(True, index=runs.index)
+    for name, kept in STATIC.items():
+        static &= runs[name] == kept if name in runs else True
+    still = _grouped(runs[static], value, scale).values()
+    return Cells(_grouped(runs, value, scale), pooled_spread(still))
+
+
+def _grouped(runs: pd.DataFrame, value: str, scale: float) -> dict[tuple, list[float]]:
+    return {
+        cell: [scale * number for number in part]
+        for cell, part in runs.groupby(CELL, sort=False)[value]
+    }
 
 
 def chance_limit(images: float, classes: int) -> float:
@@ -95,66 +167,50 @@ def summarise(
 ) -> pd.DataFrame:
     """One row a cell, in the order of the runs: `n`, `mean`, `std`, `low`, `high` of a column.
 
-    `scale` multiplies the column; 100 turns fractions into percent. `std` is NaN for one run.
+    `std` is that of the cell's own runs, NaN for one; the interval takes the pooled spread of the
+    frame. `scale` is as in `cells_of`.
     """
-    rows = []
-    for cell, values in _cells(runs, value, scale).items():
-        found = mean_interval(values, confidence)
+    rows, cells = [], cells_of(runs, value, scale)
+    for cell, values in cells.values.items():
+        found = cells.contrast({cell: 1}, confidence)
         std = np.std(values, ddof=1) if found.n > 1 else math.nan
         rows.append([*cell, found.n, found.value, std, found.low, found.high])
     return pd.DataFrame(rows, columns=_SUMMARY)
 
 
-def gap_to_dense(
-    runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0, confidence=CONFIDENCE
-) -> pd.DataFrame:
+def gap_to_dense(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
     """Dense minus sparse for every sparse cell whose dense network is recorded too.
 
     Columns `model, ratio, sparsity, n, gap, low, high`: positive where the dense network is better
     (for a value of which more is better), `n` the smaller of the two numbers of runs.
     """
-    cells = _cells(runs, value, scale)
-    rows = []
-    for (model, ratio, sparsity), values in cells.items():
-        dense = cells.get((model, "dense", 0.0))
-        if ratio != "dense" and dense:
-            found = welch_difference(dense, values, confidence)
-            rows.append([model, ratio, sparsity, found.n, found.value, found.low, found.high])
+    cells, rows = cells_of(runs, value, scale), []
+    for cell in cells.values:
+        dense = (cell[0], "dense", 0.0)
+        if cell[1] != "dense" and dense in cells.values:
+            found = cells.difference(dense, cell)
+            rows.append([*cell, found.n, found.value, found.low, found.high])
     return pd.DataFrame(rows, columns=_GAP)
 
 
-def gap_change(
-    runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0, confidence=CONFIDENCE
-) -> pd.DataFrame:
+def gap_change(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
     """How the gap to dense changes from the first to the last model, per ratio and sparsity.
 
     Models count in the order in which they come in `runs`, smallest first, and only those with a
-    gap. `change` is the last gap minus the first, negative where the gap shrinks; its interval is
-    that of the contrast of the four groups of runs. Sparsities ascend.
+    gap. `change` is the last gap minus the first, a contrast of four cells, negative where the gap
+    shrinks. Sparsities ascend.
     """
-    cells = _cells(runs, value, scale)
-    rows = []
-    for (ratio, sparsity), part in gap_to_dense(runs, value, scale).groupby(
-        ["ratio", "sparsity"], sort=False
-    ):
+    cells, rows = cells_of(runs, value, scale), []
+    gaps = gap_to_dense(runs, value, scale)
+    for (ratio, sparsity), part in gaps.groupby(["ratio", "sparsity"], sort=False):
         if len(part) < 2:
             continue
-        ends = [part.model.iloc[0], part.model.iloc[-1]]
-        groups = [cells[key] for m in ends for key in ((m, "dense", 0.0), (m, ratio, sparsity))]
-        found = contrast(groups, [-1, 1, 1, -1], confidence)
-        gaps = [part.gap.iloc[0], part.gap.iloc[-1]]
-        rows.append([ratio, sparsity, *ends, *gaps, found.n, found.value, found.low, found.high])
+        ends, signs = [part.model.iloc[0], part.model.iloc[-1]], (-1, 1)
+        weights = {}
+        for model, sign in zip(ends, signs, strict=True):
+            weights |= {(model, "dense", 0.0): sign, (model, ratio, sparsity): -sign}
+        found = cells.contrast(weights)
+        gap = [part.gap.iloc[0], part.gap.iloc[-1]]
+        rows.append([ratio, sparsity, *ends, *gap, found.n, found.value, found.low, found.high])
     changes = pd.DataFrame(rows, columns=_CHANGE)
     return changes.sort_values("sparsity", kind="stable", ignore_index=True)
-
-
-def _cells(runs: pd.DataFrame, value: str, scale: float) -> dict[tuple, list[float]]:
-    """The values of each cell, in the order of the runs."""
-    if runs.empty:
-        return {}
-    if value not in runs:
-        raise ValueError(f"the runs have no column {value!r}: known are {', '.join(runs)}")
-    return {
-        cell: [scale * number for number in part]
-        for cell, part in runs.groupby(CELL, sort=False)[value]
-    }

@@ -191,7 +191,7 @@ def test_nothing_recorded_gives_empty_tables_and_says_so(made):
     found = nothing(made(pairs(resnet_8=0.0)))
     runs = reliability.with_bins(found)
     differences = calibration.sparse_minus_dense(runs)
-    assert differences.empty and calibration.reading_table(differences).empty
+    assert differences.empty
     assert calibration.figure_table(found, runs).empty
     assert "allow no statement" in calibration.finding(found)
     assert calibration.confidence_finding(runs) == calibration.chance_finding(runs) == ""
@@ -213,51 +213,24 @@ def test_differences_are_sparse_minus_dense_smallest_network_first(made):
     assert (differences.difference < differences.high).all()
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [
-        (-0.02, 0.0049, "supported"),
-        (0.0051, 0.02, "contradicted"),
-        (0.0, 0.006, "undecided"),
-        (math.nan, math.nan, "one seed"),
-    ],
-)
-def test_reading_of_an_error_of_which_less_is_better(low, high, word):
-    assert calibration.reading(low, high) == word
-
-
-def test_reading_table_counts_networks_and_one_seed_is_undecided(made):
-    found = made(pairs(resnet_8=0.02, resnet_14=-0.01, resnet_20=-0.02), SEEDS)
-    table = calibration.reading_table(calibration.sparse_minus_dense(found.runs))
-    assert table.values.tolist() == [["ERK", "2 supported, 1 contradicted"]]
-    one = made(pairs(resnet_8=0.02, resnet_20=-0.02))
-    table = calibration.reading_table(calibration.sparse_minus_dense(one.runs))
-    assert table["0.9"].tolist() == ["2 undecided"]
-
-
-def test_finding_with_one_seed_decides_nothing(made):
+def test_finding_with_one_seed_has_no_interval(made):
     text = calibration.finding(made(pairs(resnet_8=0.02, resnet_20=-0.01)))
     assert text == (
         "At sparsity 0.9, the ECE of ERK minus that of dense is 0.020 and −0.010 for ResNet-8 and "
-        "ResNet-20 (profile cpu, CIFAR-10, copy jpeg75). In ResNet-20, the largest, the sparse ECE "
-        "is below the dense one, but one seed decides nothing. From ResNet-8 to ResNet-20 the "
+        "ResNet-20 (profile cpu, CIFAR-10, copy jpeg75). From ResNet-8 to ResNet-20 the "
         "difference changes by −0.030 (one seed, so no interval)."
     )
 
 
-@pytest.mark.parametrize(
-    ("difference", "word"), [(-0.01, "supported"), (0.02, "contradicted"), (0.005, "undecided")]
-)
-def test_finding_with_seeds_follows_the_interval_and_the_margin(made, difference, word):
-    text = calibration.finding(made(pairs(resnet_8=0.0, resnet_20=difference), SEEDS))
-    assert f"with a margin of 0.005, is {word} (95 % interval" in text
-    assert "95 % interval over 3 seeds" in text
+def test_finding_with_seeds_has_intervals(made):
+    text = calibration.finding(made(pairs(resnet_8=0.0, resnet_20=0.02), SEEDS))
+    assert "0.020 ± " in text and "95 % interval over 3 seeds" in text
 
 
 def test_finding_with_one_network_has_no_trend(made):
     text = calibration.finding(made(pairs(resnet_8=0.01)))
-    assert "In ResNet-8 the sparse ECE is not below" in text
-    assert "From" not in text and "largest" not in text
+    assert "From" not in text
+    assert text.endswith("for ResNet-8 (profile cpu, CIFAR-10, copy jpeg75).")
 
 
 def test_confidence_finding_gives_the_sign_and_counts_cells(made):

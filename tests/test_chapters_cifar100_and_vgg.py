@@ -58,7 +58,7 @@ def test_seeds_have_an_interval_and_networks_stay_apart_by_data_set(store):
         for config in grid("cifar100", "cpu", models=["vgg-11"], seeds=[seed]):
             store_record(made_up_record(config, 0.5 if config.ratio == "dense" else 0.3))
     parts = chapter.collect()
-    points = summarise(chapter.together(parts)).set_index(["model", "ratio", "sparsity"])
+    points = chapter.points(parts).set_index(["model", "ratio", "sparsity"])
     assert points.loc[("vgg-11, CIFAR-10", "dense", 0.0), "mean"] == pytest.approx(80.1)
     assert points.loc[("vgg-11, CIFAR-100", "erk", 0.9), "mean"] == pytest.approx(30.0)
     text = chapter.finding(parts)

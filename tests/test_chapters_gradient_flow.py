@@ -9,6 +9,8 @@ from randprune_core.chapters import common, gradient_figures, gradient_flow, gra
 from randprune_core.chapters.flat_phase import (
     find_flat_phase,
     first_stage,
+    highest_epoch,
+    highest_slice,
     mean_until,
     moving_median,
     peak_until,
@@ -62,6 +64,26 @@ def test_hump_before_the_flat_phase_is_not_taken_for_it_though_it_crosses_the_le
     phase = find_flat_phase(EPOCHS, curve(rises_falls_flat), 8)
     assert phase.start > 1.5
     assert peak_until(EPOCHS, curve(rises_falls_flat), 8, phase.start) > 2
+
+
+def test_highest_epoch_is_a_mean_of_ten_slices_and_highest_slice_one_of_them():
+    norms = [1.0] * len(EPOCHS)
+    norms[3], norms[12] = 6.0, 3.0  # slices of the first and of the second epoch
+    assert highest_epoch(EPOCHS, norms, 8, 2.0) == pytest.approx(1.5)
+    assert highest_slice(EPOCHS, norms, 8, 2.0) == 6.0
+
+
+def test_flat_at_once_the_first_epoch_is_the_highest():
+    norms = [1.0] * 10 + [2.0] * (len(EPOCHS) - 10)
+    assert highest_epoch(EPOCHS, norms, 8, 0.0) == highest_slice(EPOCHS, norms, 8, 0.0) == 1.0
+    assert highest_epoch(EPOCHS, norms, 8, 1.1) == highest_slice(EPOCHS, norms, 8, 1.1) == 2.0
+
+
+def test_highest_epoch_of_a_level_curve_is_hardly_above_it_and_its_highest_slice_is():
+    """A largest value of many noisy ones lies above their mean: less so where they are means."""
+    norms = curve(lambda epoch: 1.0, noise=0.1)
+    epoch, part = (take(EPOCHS, norms, 8, 5.0) for take in (highest_epoch, highest_slice))
+    assert 1 < epoch < 1.1 and part > 1.15
 
 
 def test_slices_out_of_line_change_nothing():

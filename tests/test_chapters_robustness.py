@@ -76,7 +76,7 @@ def test_nothing_recorded_gives_empty_tables_and_sentences_that_say_so():
     assert curves.empty and differences.empty
     assert robustness.floor_levels(curves, 10) == robustness.strongest(curves, 10) == {}
     assert robustness.floor_note(curves, 10) == robustness.images_note(curves, differences) == ""
-    assert robustness.reading_table(differences, {}, "erk").empty
+    assert robustness.strongest_rows(differences, {}, "erk").empty
     assert robustness.level_table(curves, "pgd", "erk").empty
     assert "no statement" in robustness.pgd_finding(none, curves, 10, "erk")
     figure = figures.accuracy_figure(curves, ["fgsm", "pgd"], "erk", 10)
@@ -178,10 +178,10 @@ def test_finding_holds_the_attacked_difference_beside_the_clean_one():
     assert "One seed decides nothing" in text and "contradicted" not in text
 
 
-def test_finding_with_seeds_has_a_verdict():
+def test_finding_with_seeds_has_intervals():
     made = records_of(found(spread=(-0.01, 0.0, 0.01)))
     text = robustness.pgd_finding(made, robustness.curve_table(made.runs), 10, "erk")
-    assert "with a margin of 0.3, is contradicted for ResNet-8 and ResNet-20" in text
+    assert "is −18.0 ± 0.5 and −18.0 ± 0.5 points" in text and "contradicted" not in text
 
 
 def test_no_statement_where_every_pgd_level_is_on_the_floor():
@@ -190,14 +190,14 @@ def test_no_statement_where_every_pgd_level_is_on_the_floor():
     assert "no statement" in robustness.pgd_finding(made, curves, 1, "erk")
 
 
-def test_reading_table_has_the_chosen_level_of_each_kind():
+def test_strongest_rows_have_the_chosen_level_of_each_kind():
     differences = robustness.difference_table(frame())
-    table = robustness.reading_table(differences, {"pgd": 2.0, "noise": 0.04}, "erk")
+    table = robustness.strongest_rows(differences, {"pgd": 2.0, "noise": 0.04}, "erk")
     assert (
         table["attack or noise"].tolist()
         == ["PGD, ε = 2/255"] * 2 + ["Gaussian noise, σ = 0.04"] * 2
     )
-    assert table["0.9"].tolist()[0] == "−18.0 (one seed)"
+    assert table["0.9"].tolist()[0] == "−18.0"
 
 
 # ---------------------------------------------------------------- figures

@@ -1,27 +1,22 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_up_record, store_record
 
 from randprune_core import claims, paths
-from randprune_core.chapters import scorecard
+from randprune_core.chapters import scorecard, verdicts
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
-from randprune_core.gradient_claims import GRADIENT
 from randprune_core.presentation import plots
 from randprune_core.records.table import records_to_frame
-from randprune_core.sweeps import grids
 from randprune_core.sweeps import sweep as sweep_module
-
-CURVE = {"epoch": [1.0, 2.0, 3.0, 4.0], "norm": [1.0, 2.0, 1.5, 1.5]}
 
 
 def part(claim=1, verdict="supported", effect=1.0, reach=0.5, **changes) -> dict:
     row = {"claim": claim, "part": "a part", "verdict": verdict, "effect": effect}
     row |= {"low": effect - reach, "high": effect + reach, "runs": 6, "threshold": 0.0}
+    row |= dict.fromkeys(("own_low", "own_high", "seeds", "needed", "images_error"), math.nan)
     return row | {"unit": "points", "kind": "measured", "why": "A reason.", **changes}
 
 
@@ -42,29 +37,20 @@ def texts(figure) -> list[str]:
     return [text.get_text() for axis in figure.axes for text in axis.texts]
 
 
-def store_run(config: RunConfig) -> None:
-    record = made_up_record(config)
-    record["history"]["lr"] = [0.1] * config.epochs
-    record["history"]["gradient_norm"] = CURVE
-    record["cost"]["dense_weights"] = 1_000
-    store_record(record)
-
-
 # ---------------------------------------------------------------- what is collected
 
 
 def test_empty_store_gives_undecided_claims_and_no_error(store):
-    records, runs = scorecard.collect(profile="paper", train_missing=False)
-    found = claims.verdicts(runs)
-    assert runs.empty and set(found.verdict) == {"undecided"}
-    assert "support none, contradict none and leave 11 undecided" in scorecard.summary(
-        found, records
-    )
-    assert "no seed" in scorecard.summary(found, records)
+    records = scorecard.collect(profile="paper", train_missing=False)
+    found = claims.verdicts(verdicts.of(records))
+    assert records.runs.empty and set(found.verdict) == {"undecided", "out of reach"}
+    text = scorecard.summary(found, records)
+    assert "support none, contradict none and leave 10 undecided; 1 is out of reach" in text
+    assert "no seed" in text
 
 
 def test_grid_is_that_of_all_figures_without_repetition(store):
-    records, _ = scorecard.collect(profile="paper", train_missing=False)
+    records = scorecard.collect(profile="paper", train_missing=False)
     models = {config.model for config in records.configs}
     assert {"resnet-20", "resnet-110", "resnet-20-32"} <= models
     assert len(set(records.configs)) == len(records.configs)
@@ -74,31 +60,20 @@ def test_grid_is_that_of_all_figures_without_repetition(store):
 def test_parameters_limit_the_grid_and_are_no_default(store, monkeypatch):
     monkeypatch.setattr(sweep_module, "collect", lambda configs, **how: records_to_frame([]))
     lists = {"models": "resnet-8", "ratios": ["dense", "erk"], "sparsities": 0.9, "seeds": [0]}
-    records, _ = scorecard.collect(profile="cpu", train_missing=False, **lists)
+    records = scorecard.collect(profile="cpu", train_missing=False, **lists)
     assert [config.ratio for config in records.configs] == ["dense", "erk"]
     assert not records.default
-    assert scorecard.collect()[0].default
+    assert scorecard.collect().default
 
 
-def test_own_masks_and_other_ratios_are_used_where_they_are_recorded(store):
-    grid = grids.grid("depth", "quick", models=["resnet-8"], ratios=["dense", "erk"])
-    own = replace(grid[1], ratio="snip", mask_source="own")
-    other = replace(grid[1], ratio="grasp")
-    elsewhere = replace(grid[1], seed_mask=7)
-    for config in (*grid, own, other, elsewhere):
-        store_run(config)
-    runs = scorecard.all_runs(grid, ("dense", "erk", "snip", "grasp"))
-    assert len(runs) == len(grid) + 2
-    assert set(runs.loc[runs.mask_source == "own", "ratio"]) == {"snip"}
-    assert len(scorecard.all_runs(grid, ("dense", "erk"))) == len(grid)
-
-
-def test_gradient_norms_of_the_histories_become_columns(store):
-    config = grids.grid("depth", "quick")[0]
-    store_run(config)
-    runs = scorecard.all_runs([config], ())
-    assert runs[list(GRADIENT)].notna().all(axis=None)
-    assert runs["gradient.flat"][0] == 1.5 and runs["gradient.initial"][0] == 1.0
+@pytest.mark.parametrize("profile", ["mini", "paper"])
+def test_what_decides_is_among_the_grids(store, profile):
+    """So that the page of the scorecard counts and fingerprints what its verdicts rest on."""
+    records = scorecard.collect(profile=profile, train_missing=False)
+    grid = set(records.configs)
+    seeds = {config.seed_init for config in grid}
+    wanted = verdicts.configs(profile, records.variant)
+    assert {config for config in wanted if config.seed_init in seeds} <= grid
 
 
 # ---------------------------------------------------------------- words
@@ -106,12 +81,11 @@ def test_gradient_norms_of_the_histories_become_columns(store):
 
 def test_summary_counts_the_verdicts():
     found = verdicts_of(
-        part(1), part(2), part(3, "contradicted"), part(11, "undecided", kind="cited")
+        part(1), part(2), part(3, "contradicted"), part(11, "out of reach", kind="cited")
     )
     assert scorecard.summary(found, RECORDS) == (
-        "Of the paper's 4 claims the records of this book support 2, contradict 1 and leave 1 "
-        "undecided, 1 of these because it is only cited (profile cpu, CIFAR-10, copy jpeg75, no "
-        "seed a cell)."
+        "Of the paper's 4 claims the records of this book support 2, contradict 1 and leave none "
+        "undecided; 1 is out of reach (profile cpu, CIFAR-10, copy jpeg75, no seed a cell)."
     )
 
 
@@ -121,12 +95,12 @@ def test_table_shows_intervals_units_and_what_is_only_cited():
             part(1),
             part(6, "undecided", -0.01, math.nan, unit="ECE", threshold=-0.005),
             part(2, "undecided", math.nan),
-            part(11, "undecided", math.nan, kind="cited"),
+            part(11, "out of reach", math.nan, kind="cited"),
         )
     )
     assert table.effect.tolist() == ["1.00 [0.50, 1.50] points", "−0.0100 ECE", "–", "–"]
     assert table.threshold.tolist() == ["0", "−0.005", "–", "–"]
-    assert table.verdict.tolist() == ["supported", "undecided", "undecided", "cited only"]
+    assert table.verdict.tolist() == ["supported", "undecided", "undecided", "out of reach"]
 
 
 def test_paragraphs_name_claim_verdict_runs_chapter_and_every_reason():
@@ -137,22 +111,10 @@ def test_paragraphs_name_claim_verdict_runs_chapter_and_every_reason():
     assert second == "**2. A statement: supported** ({ref}`chapter-width`). Three."
 
 
-def test_a_claim_that_is_only_cited_is_called_so_in_its_paragraph():
-    row = part(11, "undecided", math.nan, kind="cited", runs=0)
+def test_a_claim_that_is_only_cited_is_called_out_of_reach():
+    row = part(11, "out of reach", math.nan, kind="cited", runs=0)
     text = scorecard.paragraphs(verdicts_of(row), table_of(row)).data
-    assert text == "**11. A statement: cited only**. A reason."
-
-
-def test_that_one_seed_decides_nothing_is_said_once():
-    reasons = [f"{name} is 1.00 points, but one seed decides nothing." for name in "AB"]
-    parts = table_of(*(part(1, why=reason) for reason in [*reasons, "No runs."]))
-    text = scorecard.paragraphs(verdicts_of(part(1)), parts).data
-    assert text.endswith(
-        "A is 1.00 points (one seed). B is 1.00 points (one seed). No runs. One seed decides "
-        "nothing."
-    )
-    alone = scorecard.paragraphs(verdicts_of(part(1)), table_of(part(1, why=reasons[0]))).data
-    assert alone.endswith(reasons[0])
+    assert text == "**11. A statement: out of reach**. A reason."
 
 
 def test_the_unit_of_an_effect_is_written_in_full():
@@ -179,7 +141,7 @@ def test_picture_writes_each_verdict_as_a_word_and_of_each_claim():
         part(3, "contradicted", -2.0),
         part(6, "undecided", math.nan),
         part(9, "supported", 0.5, 0.1),
-        part(11, "undecided", math.nan, kind="cited"),
+        part(11, "out of reach", math.nan, kind="cited"),
     ]
     shown = texts(scorecard.draw(table_of(*rows)))
     assert shown == [
@@ -187,7 +149,7 @@ def test_picture_writes_each_verdict_as_a_word_and_of_each_claim():
         *("3  large networks match dense", "contradicted", "contradicted"),
         *("6  calibration no worse", "undecided", "no runs"),
         *("9  gradient norm and accuracy", "supported", "supported"),
-        *("11  Wide ResNet-50-2, ImageNet", "cited only"),
+        *("11  Wide ResNet-50-2, ImageNet", "out of reach"),
     ]
 
 
@@ -205,7 +167,7 @@ def test_picture_draws_calibration_times_a_hundred_and_one_seed_without_a_line()
 
 
 def test_picture_of_an_empty_grid_names_all_claims():
-    figure = scorecard.draw(claims.parts(pd.DataFrame()))
+    figure = scorecard.draw(claims.parts(claims.judge(pd.DataFrame(), "mini")))
     shown = texts(figure)
     assert sum(text == "undecided" for text in shown) == 10
     assert plots.digest(figure).startswith("2 panels")
@@ -220,17 +182,17 @@ def test_picture_that_draws_another_effect_has_another_digest():
 
 
 def test_verdicts_are_told_apart_without_colour():
-    assert len({marker for _, marker in scorecard.STYLES.values()}) == 3
+    assert len({marker for _, marker in scorecard.STYLES.values()}) == 4
 
 
 # ---------------------------------------------------------------- the committed verdicts
 
 
 def test_committed_verdicts_follow_from_the_committed_records():
-    _, runs = scorecard.collect(train_missing=False)
+    judged = verdicts.of(scorecard.collect(train_missing=False))
     for name, found in (
-        ("scorecard", claims.verdicts(runs)),
-        ("scorecard_parts", claims.parts(runs)),
+        ("scorecard", claims.verdicts(judged)),
+        ("scorecard_parts", claims.parts(judged)),
     ):
         stored = pd.read_csv(paths.FIGURES / f"{name}.csv").drop(columns=["profile", "variant"])
         assert stored.columns.tolist() == found.columns.tolist()

@@ -92,7 +92,7 @@ def test_own_masks_and_ratios_are_told_apart_and_subtracted_the_right_way_round(
     assert own.difference.tolist() == pytest.approx([-0.5])
 
 
-def test_one_seed_decides_nothing_and_three_follow_the_margin():
+def test_one_seed_decides_nothing_and_of_three_the_intervals_are_counted():
     found = small()
     runs = common.by_setting(found.runs)
     text = methods.finding(
@@ -108,7 +108,7 @@ def test_one_seed_decides_nothing_and_three_follow_the_margin():
     runs = common.by_setting(several.runs)
     text = methods.finding(several, methods.erk_minus_others(several, runs), runs[:0])
     assert "in 0 of 2 comparisons" in text  # 0.1 below SNIP ratio, 6.1 below its mask
-    assert "is 1 supported, 1 contradicted and 0 undecided" in text
+    assert "lies above zero in 0 and below zero in 2 of them" in text
     assert "No own mask is recorded" in text
 
 
@@ -171,7 +171,8 @@ def test_the_dot_plot_has_a_panel_a_network_and_sparsity_and_marks_dense_and_int
     dense, *drawn = axis.lines
     assert set(dense.get_xdata()) == {75.0}
     assert [line.get_xdata()[0] for line in drawn[::2]] == pytest.approx([70.0, 69.0, 68.5])
-    half = statistics.mean_interval([70 + shift for shift in seeds]).high - 70
+    spread = statistics.pooled_spread([seeds] * 4)  # dense is a cell too
+    half = statistics.contrast([seeds], [1], spread).high
     assert drawn[1].get_xdata() == pytest.approx([70 - half, 70 + half])
     bare = statistics.summarise(common.by_setting(small().runs))
     lone = settings.plot_settings(bare, "mean", names, title="t", label="l").get_axes()[0]

@@ -103,7 +103,7 @@ def test_with_seeds_the_intervals_are_counted(spread, above, below):
     assert text.endswith("3 seeds).") and "SET by +1.0 ± " in text
 
 
-def test_differences_are_welchs_and_only_against_the_same_ratio_and_sparsity():
+def test_differences_are_contrasts_and_only_against_the_same_ratio_and_sparsity():
     records = made_up(seeds=3)
     found = differences(records)
     assert set(found.ratio) == set(LEVELS) - {"dense", "erk"}
@@ -111,7 +111,9 @@ def test_differences_are_welchs_and_only_against_the_same_ratio_and_sparsity():
     samples = [
         [LEVELS[name] + shift for shift in (-0.002, 0, 0.002)] for name in ("erk:rigl", "erk")
     ]
-    expected = statistics.welch_difference(*(100 * np.array(sample) for sample in samples))
+    values = [100 * np.array(sample) for sample in samples]
+    still = statistics.cells_of(common.by_setting(records.runs)).spread
+    expected = statistics.contrast(values, [1, -1], still)
     assert (row.difference, row.low, row.high) == pytest.approx(expected[:3])
 
 

@@ -120,9 +120,7 @@ def test_stored_outputs_that_are_out_of_step_are_named_with_what_refreshes_them(
         content["cells"][1]["source"] = ["other()"]
         chapter.write_text(json.dumps(content))
     elif change == "a record":
-        path = paths.RUNS / "cifar10" / "README"
-        path.parent.mkdir(parents=True)
-        path.write_text("new")
+        store_record(made_up_record(grid("depth", "mini", variant="original")[0]))
     elif change == "the core":
         (paths.ROOT / "randprune_core" / "new.py").write_text("")
     else:
@@ -157,3 +155,13 @@ def test_figure_data_that_no_chapter_drew_is_named(chapter):
 
 def test_another_results_folder_has_records_only(store):
     assert check() == []
+
+
+def test_a_formula_in_a_csv_is_named_with_its_file(project):  # noqa: F811
+    for folder in (paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
+        (folder / "good.csv").write_text("a,b\n-0.5,x\n")
+        (folder / "bad.csv").write_text('a,b\n1,"=HYPERLINK(""x"")"\n')
+    said = "bad.csv: a spreadsheet takes its cell '=HYP"
+    assert sum(said in problem for problem in check()) == 3
+    (paths.PAPER / "bad.csv").write_bytes(b"\xff\xfe")
+    assert [p for p in check() if "not readable as CSV" in p]

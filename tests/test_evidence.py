@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from randprune_core import evidence
-from randprune_core.statistics import mean_interval, welch_difference
 
 DRAW = np.random.default_rng(0)
 
@@ -25,53 +24,6 @@ DRAW = np.random.default_rng(0)
 )
 def test_verdict_follows_the_interval_and_the_threshold(low, high, threshold, verdict):
     assert evidence.decide(low, high, threshold) == verdict
-
-
-def test_difference_of_two_cells_is_welch_and_of_one_is_student():
-    a, b = DRAW.normal(size=3), DRAW.normal(size=4)
-    assert evidence.mean_difference([a], [b]) == pytest.approx(welch_difference(a, b))
-    assert evidence.mean_difference([a]) == pytest.approx(mean_interval(a))
-
-
-def test_cells_count_alike_whatever_their_runs():
-    found = evidence.mean_difference([[1, 1, 1], [3, 3]], [[0, 0]])
-    assert found.value == 2 and found.n == 2
-
-
-def test_one_run_gives_no_interval_even_with_sampling_error():
-    found = evidence.mean_difference([[1.0]], [[0.0, 0.1]], sampling=0.1)
-    assert found.value == pytest.approx(0.95) and math.isnan(found.low) and math.isnan(found.high)
-
-
-def test_sampling_error_widens_the_interval_and_stands_alone_where_seeds_agree():
-    same = evidence.mean_difference([[1.0, 1.0]], [[0.0, 0.0]], sampling=0.1)
-    assert same.high - same.value == pytest.approx(stats.norm.ppf(0.975) * 0.1)
-    plain = evidence.mean_difference([[1.0, 1.2]], [[0.0, 0.1]])
-    both = evidence.mean_difference([[1.0, 1.2]], [[0.0, 0.1]], sampling=0.1)
-    expected = math.hypot(plain.high - plain.value, stats.norm.ppf(0.975) * 0.1)
-    assert both.high - both.value == pytest.approx(expected)
-
-
-def test_trend_agrees_with_scipy():
-    sizes = np.repeat([20, 32, 56, 110], 3)
-    values = -0.7 * np.log2(sizes) + DRAW.normal(scale=0.2, size=12)
-    found, oracle = evidence.trend(sizes, values), stats.linregress(np.log2(sizes), values)
-    reach = stats.t.ppf(0.975, 10) * oracle.stderr
-    expected = (oracle.slope, oracle.slope - reach, oracle.slope + reach, 3)
-    assert found == pytest.approx(expected)
-
-
-def test_trend_with_one_run_of_a_size_has_no_interval():
-    found = evidence.trend([8, 8, 16], [1.0, 1.2, 2.1])
-    assert found.value == pytest.approx(1.0) and math.isnan(found.low) and found.n == 1
-
-
-@pytest.mark.parametrize(
-    ("sizes", "values"), [([], []), ([8, 8], [1, 2]), ([8, 16], [1]), ([8, 16], [1, math.nan])]
-)
-def test_trend_refuses_what_has_none(sizes, values):
-    with pytest.raises(ValueError, match="size|pair"):
-        evidence.trend(sizes, values)
 
 
 def test_rank_correlation_agrees_with_scipy_and_lies_in_its_interval():

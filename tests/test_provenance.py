@@ -61,5 +61,5 @@ def test_failed_runs_are_listed_with_their_reason():
     for runs in (records_to_frame([]), records_to_frame([run()])):
         text = provenance.page(runs, failures)
         (row,) = rows(text, "failed")
-        assert row[0] == "0123456789ab" and row[-1] == "the loss became nan / in epoch 2"
+        assert row[0] == "0123456789ab" and row[-1] == "the loss became nan &#124; in epoch 2"
     assert "failed" not in page(run())

@@ -40,6 +40,17 @@ def test_other_addresses_are_refused_by_name(tmp_path, url):
         repository.repository(config_with(tmp_path, url=url))
 
 
+@pytest.mark.parametrize("branch", ['a", "b', "a b", "-f", "a;b", "../{x}", "<b>", 7, "a\nb"])
+def test_a_branch_that_could_be_more_than_a_name_is_refused(tmp_path, branch):
+    with pytest.raises(ValueError, match="repository.branch in _config.yml is "):
+        repository.repository(config_with(tmp_path, url=URL, branch=branch))
+    assert repository.repository(config_with(tmp_path, url=URL, branch="a/b-1.x")).branch
+
+
+def test_a_commit_stays_in_its_place_in_an_address():
+    assert HOME.commit("../x?<a>") == f"{URL}/commit/..%2Fx%3F%3Ca%3E"
+
+
 def test_the_committed_book_names_no_repository_or_one_on_github():
     home = repository.repository()
     assert home is None or home.url.startswith("https://github.com/")

@@ -6,12 +6,14 @@ import pytest
 from scipy import stats
 
 from randprune_core.statistics import (
+    Spread,
+    cells_of,
     contrast,
     gap_change,
     gap_to_dense,
     mean_interval,
+    pooled_spread,
     summarise,
-    welch_difference,
 )
 
 FEW = [0.912, 0.905, 0.921]
@@ -36,7 +38,7 @@ def test_one_run_has_a_value_and_no_interval():
 
 def test_a_difference_with_one_run_on_either_side_has_no_interval():
     for first, second in ((FEW, [0.9]), ([0.9], FEW)):
-        found = welch_difference(first, second)
+        found = contrast([first, second], [1, -1])
         assert found.value == pytest.approx(np.mean(first) - np.mean(second))
         assert found.n == 1 and math.isnan(found.low) and math.isnan(found.high)
 
@@ -70,9 +72,9 @@ def test_mean_interval_equals_scipys_one_sample_t(confidence):
     assert found.n == 4
 
 
-def test_welch_difference_equals_scipys_welch_t():
+def test_difference_of_two_groups_equals_scipys_welch_t():
     low, high = stats.ttest_ind(FEW, MORE, equal_var=False).confidence_interval(0.95)
-    found = welch_difference(FEW, MORE)
+    found = contrast([FEW, MORE], [1, -1])
     assert (found.low, found.high) == pytest.approx((low, high))
     assert found.n == 3
 
@@ -85,6 +87,66 @@ def test_contrast_of_four_groups_covers_the_truth_as_often_as_it_says():
         found = contrast(groups, [-1, 1, 1, -1])
         covered += found.low <= truth <= found.high
     assert 0.92 <= covered / repeats <= 0.98
+
+
+def test_pooled_spread_is_that_of_an_analysis_of_variance():
+    spread = pooled_spread([FEW, MORE, [0.5]])
+    squares = sum(((np.array(x) - np.mean(x)) ** 2).sum() for x in (FEW, MORE))
+    assert spread == pytest.approx((squares / 5, 5))
+    assert spread.freedom == len(FEW) + len(MORE) - 2
+    low, high = stats.ttest_ind(FEW, MORE, equal_var=True).confidence_interval(0.95)
+    found = contrast([FEW, MORE], [1, -1], spread)
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_pooled_spread_of_single_runs_is_unknown():
+    spread = pooled_spread([[0.1], [0.2]])
+    assert math.isnan(spread.variance) and spread.freedom == 0
+    assert pooled_spread([]).freedom == 0
+
+
+def test_a_group_of_one_run_has_no_interval_whatever_the_pooled_spread():
+    found = contrast([FEW, [0.9]], [1, -1], Spread(0.01, 30))
+    assert found.n == 1 and math.isnan(found.low)
+
+
+def test_difference_in_differences_equals_its_closed_form():
+    """Two gaps of three runs each: sd s, standard error s sqrt(4 / 3), 12 - 4 degrees."""
+    groups = [[1, 2, 3], [4, 4, 7], [0, 2, 1], [5, 6, 7]]
+    spread = pooled_spread(groups)
+    assert spread == pytest.approx(((2 + 6 + 2 + 2) / 8, 8))
+    found = contrast(groups, [-1, 1, 1, -1], spread)
+    reach = stats.t.ppf(0.975, 8) * math.sqrt(12 / 8 * 4 / 3)
+    assert found == pytest.approx((-2 + 5 + 1 - 6, -2 - reach, -2 + reach, 3))
+    welch = contrast(groups, [-1, 1, 1, -1])
+    parts = np.array([1, 3, 1, 1]) / 3
+    freedom = parts.sum() ** 2 / (parts**2 / 2).sum()
+    reach = stats.t.ppf(0.975, freedom) * math.sqrt(parts.sum())
+    assert welch == pytest.approx((-2, -2 - reach, -2 + reach, 3))
+
+
+def test_contrast_with_the_pooled_spread_is_that_of_a_linear_model():
+    from statsmodels.formula.api import ols
+
+    rng, cells = np.random.default_rng(4), []
+    for place, n in enumerate((3, 5, 3, 4, 3)):
+        cells += [{"cell": f"c{place}", "y": y} for y in rng.normal(place**2, 1.5, n)]
+    table = pd.DataFrame(cells)
+    weights = [0.5, 0.5, -0.25, -0.75, 0.0]
+    model = ols("y ~ C(cell) - 1", table).fit()
+    oracle = model.t_test([weights])
+    groups = [part.tolist() for _, part in table.groupby("cell").y]
+    found = contrast(groups, weights, pooled_spread(groups), 0.975)
+    assert found.value == pytest.approx(oracle.effect[0])
+    assert (found.low, found.high) == pytest.approx(oracle.conf_int(alpha=0.025)[0])
+
+
+def test_spread_is_pooled_over_static_networks_only():
+    runs = runs_of({("resnet-8", "erk", 0.9): FEW, ("resnet-8", "erk:set", 0.9): MORE})
+    moving = runs.assign(method=["static"] * 3 + ["set"] * 4)
+    assert cells_of(moving).spread == pytest.approx(pooled_spread([[100 * x for x in FEW]]))
+    assert cells_of(runs).spread.freedom == 5
+    assert set(cells_of(moving).values) == {("resnet-8", name, 0.9) for name in ("erk", "erk:set")}
 
 
 def test_summarise_keeps_the_order_of_the_runs_and_gives_percent():
@@ -131,8 +193,8 @@ def test_gap_change_compares_the_first_model_with_the_last_and_is_negative_when_
     assert (change["first"], change["last"]) == ("resnet-8", "resnet-20")
     assert change["change"] == pytest.approx(-4.0)
     assert change["last_gap"] - change["first_gap"] == pytest.approx(change["change"])
-    # Four groups of equal variance and size: pooled, the degrees of freedom are 4 * (3 - 1).
-    reach = stats.t.ppf(0.975, 8) * math.sqrt(4 * 1.0 / 3)
+    # All six cells have variance 1: the degrees of freedom are 6 * (3 - 1).
+    reach = stats.t.ppf(0.975, 12) * math.sqrt(4 * 1.0 / 3)
     assert change["high"] - change["change"] == pytest.approx(reach)
 
 

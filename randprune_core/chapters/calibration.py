@@ -37,28 +37,6 @@ def sparse_minus_dense(runs: pd.DataFrame, value: str = "ece") -> pd.DataFrame:
     return no_worse.sparse_minus_dense(by_size(runs), value)
 
 
-def reading(low: float, high: float) -> str:
-    """`no_worse.reading` of a difference of ECE in [low, high], of which less is better."""
-    return no_worse.reading(-high, -low, MARGIN)
-
-
-def reading_table(differences: pd.DataFrame) -> pd.DataFrame:
-    """In how many networks "no worse" is supported, contradicted and not decided, to read.
-
-    A row a ratio, a column a sparsity, as in `1 supported, 2 undecided`; one seed is undecided.
-    """
-    rows: dict[str, dict] = {}
-    for (ratio, sparsity), part in differences.groupby(["ratio", "sparsity"]):
-        words = [reading(*limits) for limits in part[["low", "high"]].to_numpy()]
-        words = [word if word != "one seed" else "undecided" for word in words]
-        known = [word for word in ("supported", "contradicted", "undecided") if word in words]
-        counts = ", ".join(f"{words.count(word)} {word}" for word in known)
-        rows.setdefault(ratio, {"ratio": LABELS[ratio]})[sparsity] = counts
-    columns = ["ratio", *sorted(differences.sparsity.unique())]
-    table = pd.DataFrame([rows[ratio] for ratio in LABELS if ratio in rows], columns=columns)
-    return table.fillna("–").rename(columns=lambda c: c if isinstance(c, str) else f"{c:g}")
-
-
 def shared_sparsity(differences: pd.DataFrame, ratio: str) -> float | None:
     """The highest sparsity at which two networks differ from dense, else the highest one."""
     counts = differences[differences.ratio == ratio].groupby("sparsity").size()
@@ -68,7 +46,7 @@ def shared_sparsity(differences: pd.DataFrame, ratio: str) -> float | None:
 
 
 def finding(records: Records, ratio: str = "erk") -> str:
-    """Sparse minus dense in ECE by size, for `ratio`, and what the largest network allows to say.
+    """Sparse minus dense in ECE by size, for `ratio`, and how it changes.
 
     Says what is lacking where the records allow no such sentence.
     """
@@ -86,23 +64,7 @@ def finding(records: Records, ratio: str = "erk") -> str:
     models = listing(model_label(model) for model in shown.model)
     where = f"profile {records.profile}, {data_label(records.configs[0])}"
     text = f"At sparsity {sparsity:g}, the ECE of {LABELS[ratio]} minus that of dense is {values}"
-    return (
-        f"{text} for {models} ({where}). {_largest(shown.iloc[-1], len(shown))} "
-        f"{_trend(records, ratio, sparsity)}"
-    ).strip()
-
-
-def _largest(last: pd.Series, networks: int) -> str:
-    """What holds of the largest network of those shown."""
-    name = model_label(last.model) + (", the largest," if networks > 1 else "")
-    if last.n == 1:
-        word = "below" if last.difference < 0 else "not below"
-        return f"In {name} the sparse ECE is {word} the dense one, but one seed decides nothing."
-    low, high = (plus_minus(limit, digits=3) for limit in (last.low, last.high))
-    return (
-        f"That in {name} the sparse network is no worse, with a margin of {MARGIN:g}, is "
-        f"{reading(last.low, last.high)} (95 % interval {low} to {high})."
-    )
+    return (f"{text} for {models} ({where}). {_trend(records, ratio, sparsity)}").strip()
 
 
 def _trend(records: Records, ratio: str, sparsity: float) -> str:

@@ -68,6 +68,20 @@ def together(parts: Iterable[Records]) -> pd.DataFrame:
     return pd.concat(named, ignore_index=True) if named else runs[0]
 
 
+def points(parts: Iterable[Records]) -> pd.DataFrame:
+    """`statistics.summarise` of each grid by itself: the spread is that of one data set."""
+    return _joined([summarise(together([part])) for part in parts])
+
+
+def gaps(parts: Iterable[Records]) -> pd.DataFrame:
+    """`statistics.gap_to_dense` of each grid by itself."""
+    return _joined([gap_to_dense(together([part])) for part in parts])
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+
+
 def source(parts: Sequence[Records]) -> str:
     """Profile, data and seeds of the recorded grids, a line each, above the panels of a figure."""
     lines = [part.source() for part in parts if len(part.runs)]
@@ -133,15 +147,15 @@ def size_table(models: Iterable[str], sparsity: float = 0.9) -> pd.DataFrame:
 
 def finding(parts: Sequence[Records]) -> str:
     """Dense minus ERK at the highest recorded sparsity, network by network; or what is lacking."""
-    gaps = gap_to_dense(together(parts))
-    gaps = gaps[gaps.ratio == "erk"]
+    found = gaps(parts)
+    found = found[found.ratio == "erk"]
     profile = parts[0].profile
     sentences = []
-    if gaps.empty:
+    if found.empty:
         sentences.append(f"Profile {profile} has no network with dense and ERK runs yet.")
     else:
-        level = gaps.sparsity.max()
-        shown = gaps[gaps.sparsity == level]
+        level = found.sparsity.max()
+        shown = found[found.sparsity == level]
         values = listing(
             f"{plus_minus(row.gap, row.low, row.high)} ({model_label(row.model)}, "
             f"{row.n} seed{'s' * (row.n > 1)})"
@@ -177,6 +191,6 @@ def figure_table(parts: Sequence[Records]) -> pd.DataFrame:
     cells = pd.concat(
         part.cells().assign(model=lambda c, p=part: c.model + ", " + dataset(p)) for part in parts
     )
-    points = summarise(together(parts))
+    means = points(parts)
     keys = ["model", "ratio", "sparsity"]
-    return cells.merge(points[[*keys, "mean", "low", "high"]], how="left", on=keys)
+    return cells.merge(means[[*keys, "mean", "low", "high"]], how="left", on=keys)

@@ -15,11 +15,12 @@ import pandas as pd
 
 from .. import paths
 from ..config import RunConfig, run_id, setting
+from ..presentation import foreign
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..records.failures import all_failures
+from ..sweeps import grids
 from ..sweeps.coverage import resolve_profile, shown_variant
-from ..sweeps.grids import PURPOSE, grid
 from ..sweeps.run import MissingRecord, load_or_train
 from ..sweeps.sweep import collect
 
@@ -96,14 +97,14 @@ class Records:
         for config in self.configs:
             if (name := run_id(config)) in notes and name not in recorded:
                 cell = f"{LABELS[setting(config)]} {config.sparsity:g}, seed {config.seed_init}"
-                parts.append(f"{model_label(config.model)} {cell} ({notes[name][1]})")
+                parts.append(f"{model_label(config.model)} {cell} ({foreign.text(notes[name][1])})")
         return f"{len(parts)} of {len(self.configs)} runs failed: {'; '.join(parts)}" * bool(parts)
 
     def summary(self):
         """What is shown, how much of it is recorded, and what the profile is good for: a list."""
         from IPython.display import Markdown
 
-        purpose = f"Profile {self.profile} is {PURPOSE[self.profile]}"
+        purpose = f"Profile {self.profile} is {grids.PURPOSE[self.profile]}"
         lines = (self.source(), self.coverage(), self.failed(), purpose)
         return Markdown("\n".join(f"- {line}" for line in lines if line))
 
@@ -127,7 +128,8 @@ def collect_records(
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
     lists, default = grid_parameters(lists, profile, train_missing, device)
     profile = resolve_profile(profile, figure)
-    configs = grid(figure, profile, variant=shown_variant(figure, profile), **lists)
+    variant = shown_variant(figure, profile)
+    configs = grids.grid(figure, profile, variant=variant, **lists)
     runs = collect(configs, train_missing=train_missing, device=device)
     return Records(figure, profile, configs, runs, default)
 
@@ -202,14 +204,14 @@ def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame
 def show_table(table: pd.DataFrame, name: str, caption: str):
     """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`.
 
-    A table without rows becomes a sentence: the book cannot number what is not there.
+    Cells and headings are text (`foreign.table`); the caption is MyST. A table without rows
+    becomes a sentence: the book cannot number what is not there.
     """
     from IPython.display import Markdown
 
     if table.empty:
         return Markdown(f"Nothing is recorded for this table: {caption}")
-    body = table.to_markdown(index=False, disable_numparse=True)
-    return Markdown(f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::")
+    return Markdown(foreign.table(table, name, caption))
 
 
 def show_text(*sentences: str):
@@ -239,7 +241,7 @@ def save_figure_data(table: pd.DataFrame, name: str, *, default: bool) -> Path:
     `results/local/`. Equal numbers give equal files on every machine.
     """
     folder = paths.FIGURES if default else paths.LOCAL
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    text = foreign.csv_text(table, float_format="%.6g")
     path = folder / f"{name}.csv"
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -7,6 +7,7 @@ A curve is what a record holds: `norms[i]` is the mean norm over the part of tra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,26 @@ def peak_until(epochs: Sequence[float], norms: Sequence[float], stage: int, star
     """Highest moving median up to epoch `start`, at least that of the first tenth of an epoch."""
     values = moving_median(_in_tenths(epochs, norms, stage), stage)
     return float(values[: max(round(start * _TENTHS), 1)].max())
+
+
+def highest_epoch(
+    epochs: Sequence[float], norms: Sequence[float], stage: int, start: float
+) -> float:
+    """Largest mean norm of a whole epoch that begins before epoch `start`, or of the first one."""
+    values = _in_tenths(epochs, norms, stage).reshape(-1, _TENTHS).mean(axis=1)
+    return float(values[: max(ceil(start), 1)].max())
+
+
+def highest_slice(
+    epochs: Sequence[float], norms: Sequence[float], stage: int, start: float
+) -> float:
+    """Largest recorded norm up to epoch `start`, or within the first epoch.
+
+    A slice is a tenth of an epoch at first and an epoch later; a largest value of noisy ones lies
+    above what it would be without noise.
+    """
+    values = _in_tenths(epochs, norms, stage)
+    return float(values[: max(round(start * _TENTHS), _TENTHS)].max())
 
 
 def moving_median(values: np.ndarray, stage: int) -> np.ndarray:

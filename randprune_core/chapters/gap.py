@@ -15,18 +15,6 @@ from ..statistics import gap_change, gap_to_dense
 from .common import Records
 
 
-def direction(change: float, low: float, high: float) -> str:
-    """What a change of the gap says: `shrinks`, `grows` or `undecided`, by its interval.
-
-    Without an interval, that is with one seed, nothing is decided, and the words say so.
-    """
-    if pd.isna(low):
-        return f"one seed: {'smaller' if change < 0 else 'not smaller'}"
-    if high < 0:
-        return "shrinks"
-    return "grows" if low > 0 else "undecided"
-
-
 def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Changes of the gap by source, as a table to read (see `statistics.gap_change`)."""
     rows = []
@@ -42,16 +30,15 @@ def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                     "first gap": plus_minus(row["first_gap"]),
                     "last gap": plus_minus(row["last_gap"]),
                     "change": plus_minus(*limits).replace(" ", "\u00a0"),  # one line in its cell
-                    "the gap": direction(*limits),
                 }
             )
     return pd.DataFrame(rows)
 
 
 def gap_finding(records: Records, ratio: str = "erk") -> str:
-    """One sentence: dense minus `ratio` at the highest sparsity that has two models, and its trend.
+    """Dense minus `ratio` at the highest sparsity that has two models, and its change.
 
-    Says what is lacking where the records allow no such sentence.
+    Says what is lacking where the records allow no such sentence. What decides is in `verdicts`.
     """
     gaps, changes = gap_to_dense(records.runs), gap_change(records.runs)
     changes = changes[changes.ratio == ratio]
@@ -66,22 +53,12 @@ def gap_finding(records: Records, ratio: str = "erk") -> str:
     alone = (" (one seed)" if last.n > 1 and n == 1 else "" for n in shown.n)
     values = listing(plus_minus(gap) + note for gap, note in zip(shown.gap, alone, strict=True))
     models = listing(model_label(model) for model in shown.model)
-    ends = f"in {model_label(last['last'])} than in {model_label(last['first'])}"
-    if last.n == 1:
-        word = "smaller" if last.change < 0 else "not smaller"
-        verdict = f"it is {word} {ends}, but one seed decides nothing ({source})"
-    else:
-        word = direction(last.change, last.low, last.high)
-        reach = f"{plus_minus(last.low)} to {plus_minus(last.high)} over {last.n} seeds"
-        words = {"shrinks": "smaller", "grows": "larger"}
-        verdict = f"it is {words.get(word)} {ends}"
-        if word == "undecided":
-            verdict = f"whether it is smaller {ends} is undecided"
-        change = f"change {plus_minus(last.change)} points, 95 % interval {reach}"
-        verdict += f" ({change}; {source})"
+    change = plus_minus(last.change, last.low, last.high)
+    seeds = "one seed" if last.n == 1 else f"95 % interval over {last.n} seeds"
     return (
         f"At sparsity {last.sparsity:g}, dense minus {LABELS[ratio]} is {values} points of test "
-        f"accuracy for {models}: {verdict}."
+        f"accuracy for {models}: from {model_label(last['first'])} to {model_label(last['last'])} "
+        f"it changes by {change} ({seeds}; {source})."
     )
 
 

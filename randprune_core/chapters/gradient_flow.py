@@ -7,7 +7,7 @@ them, everything else is a pure function of what they return.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isnan, nan
+from math import isnan, log2, nan
 
 import pandas as pd
 
@@ -17,10 +17,20 @@ from ..records.store import all_records, find_record
 from ..statistics import CELL, Estimate, mean_interval
 from ..sweeps.grids import in_profile
 from .common import Records, as_list
-from .flat_phase import TOLERANCE, find_flat_phase, first_stage, mean_until, peak_until
+from .flat_phase import (
+    TOLERANCE,
+    find_flat_phase,
+    first_stage,
+    highest_epoch,
+    highest_slice,
+    mean_until,
+    peak_until,
+)
 
 INITIAL, PEAK = "gradient.initial", "gradient.peak"
 TO_FLAT, FLAT = "gradient.to_flat", "gradient.flat"
+COURSE = ("gradient.rise", "gradient.rise_slices", "gradient.fall")
+"""What claim 9 says of the course of the norm, in doublings (`gradient_claims.GRADIENT`)."""
 PREDICTORS = {
     INITIAL: "norm at initialisation",
     TO_FLAT: "mean norm up to the flat phase",
@@ -33,7 +43,7 @@ PAPER_SPARSITY = 0.5
 _PLAIN = {"mask_source": "random", "granularity": "unstructured", "method": "static"}
 _PLAIN |= {"when": "before"}
 _FLOWS = ["run_id", *CELL, "seed", "accuracy", "gap", "weights"]
-_FLOWS += [INITIAL, "start", PEAK, TO_FLAT, FLAT]
+_FLOWS += [INITIAL, "start", PEAK, TO_FLAT, FLAT, *COURSE]
 _CURVES = [*CELL, "epoch", "n", "norm", "low", "high"]
 _CORRELATIONS = ["predictor", "n", "all", "all_low", "all_high"]
 _CORRELATIONS += ["n_within", "within", "within_low", "within_high"]
@@ -89,7 +99,10 @@ def flow_table(found: Iterable[Mapping], tolerance: float = TOLERANCE) -> pd.Dat
     is among `found`); `weights` of the dense network; `gradient.initial`; `start`, the epoch that
     the flat phase begins at; `gradient.peak`, the highest norm up to there; `gradient.to_flat`, the
     mean norm up to there, which is the initial norm where the curve is flat at once; and
-    `gradient.flat`, its level. The last four are NaN where there is no flat phase.
+    `gradient.flat`, its level; and in doublings `gradient.rise`, from the initial norm to the
+    largest mean of an epoch before the flat phase, `gradient.rise_slices`, to the largest slice,
+    and `gradient.fall`, from that mean to the flat level. All after `start` and `start` itself are
+    NaN where there is no flat phase.
     """
     rows = []
     for record in found:
@@ -106,13 +119,18 @@ def flow_table(found: Iterable[Mapping], tolerance: float = TOLERANCE) -> pd.Dat
 
 def _flow(history: Mapping, tolerance: float) -> dict[str, float]:
     initial, curve = history["gradient_norm_at_init"], history["gradient_norm"].values()
-    row = {INITIAL: initial, "start": nan, PEAK: nan, TO_FLAT: nan, FLAT: nan}
+    row = {INITIAL: initial} | dict.fromkeys(("start", PEAK, TO_FLAT, FLAT, *COURSE), nan)
     stage = first_stage(history["lr"])
     if (phase := find_flat_phase(*curve, stage, tolerance)) is None:
         return row
-    before = mean_until(*curve, phase.start)
-    row |= {"start": phase.start, FLAT: phase.level, PEAK: peak_until(*curve, stage, phase.start)}
-    return row | {TO_FLAT: initial if isnan(before) else before}
+    before, until = mean_until(*curve, phase.start), (*curve, stage, phase.start)
+    row |= {"start": phase.start, FLAT: phase.level, PEAK: peak_until(*until)}
+    row |= {TO_FLAT: initial if isnan(before) else before}
+    epoch, part = highest_epoch(*until), highest_slice(*until)
+    course = (epoch / initial, part / initial, epoch / phase.level)
+    if min(course) > 0:
+        row |= {name: log2(share) for name, share in zip(COURSE, course, strict=True)}
+    return row
 
 
 def mean_curves(found: Iterable[Mapping]) -> pd.DataFrame:

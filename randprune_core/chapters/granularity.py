@@ -18,12 +18,13 @@ from torch import nn
 from .. import paths
 from ..metrics.cost import cost, layer_macs
 from ..models import build_model, maskable_weights
+from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.compact import compact
 from ..pruning.masks import apply_masks, random_masks
 from ..pruning.ratios import layer_sparsities
-from ..statistics import MARGINS
+from ..records import forms
 from .common import Records
 from .settings import count_of, differences, settings_of
 
@@ -71,7 +72,7 @@ def finding(records: Records, others: pd.DataFrame) -> str:
         )
         sentences.append(f"Unstructured minus {NAMED[name]}, in points, is {values}.")
     words = ("The unstructured network", "that of the other pattern")
-    return " ".join([*sentences, count_of(others, MARGINS["points"], words)])
+    return " ".join([*sentences, count_of(others, words)])
 
 
 # --- sizes, counted ------------------------------------------------------------------------------
@@ -133,7 +134,11 @@ def largest_difference(name: str, sparsity: float = 0.5, images: int = 2) -> flo
 def times() -> pd.DataFrame:
     """What `benchmarks/granularity.py` measured, a row a device, network and case; may be empty."""
     path = paths.BENCHMARKS / "granularity.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["device", "model", "case"])
+    if not path.exists():
+        return pd.DataFrame(columns=["device", "model", "case"])
+    measured = pd.read_csv(path)
+    forms.check_benchmark(measured, path)
+    return measured
 
 
 def times_table(measured: pd.DataFrame) -> pd.DataFrame:
@@ -202,17 +207,24 @@ def _dense_macs(measured: pd.DataFrame) -> pd.Series:
 
 def machine_text(name: str = "granularity") -> str:
     """Where and when the times were measured, from `results/benchmarks/machines.json`."""
-    return " ".join(
-        f"Measured on {facts['date']} on {facts['device']} with PyTorch {facts['torch']}, commit "
-        f"{(facts['commit'] or 'unknown')[:12]}{'+' if facts['dirty'] else ''}, median of "
-        f"{facts['repetitions']} repetitions."
-        for facts in _machines(name).values()
-    )
+    sentences = []
+    for facts in _machines(name).values():
+        commit = (facts["commit"] or "unknown")[:12] + ("+" if facts["dirty"] else "")
+        date, device, torch_version, commit = (
+            foreign.text(word) for word in (facts["date"], facts["device"], facts["torch"], commit)
+        )
+        sentences.append(
+            f"Measured on {date} on {device} with PyTorch {torch_version}, commit {commit}, median "
+            f"of {facts['repetitions']} repetitions."
+        )
+    return " ".join(sentences)
 
 
 def _machines(name: str) -> Mapping:
     path = paths.BENCHMARKS / "machines.json"
-    return json.loads(path.read_text()).get(name, {}) if path.exists() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    forms.check_benchmark(known, path)
+    return known.get(name, {})
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:

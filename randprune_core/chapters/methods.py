@@ -23,7 +23,6 @@ from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.masks import random_masks
 from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
 from ..pruning.saliency import GRASP_PER_CLASS, SCORES
-from ..statistics import MARGINS
 from .common import Records
 from .settings import count_of, differences, settings_of
 
@@ -53,7 +52,7 @@ def own_minus_redrawn(runs: pd.DataFrame) -> pd.DataFrame:
 def finding(records: Records, others: pd.DataFrame, own: pd.DataFrame) -> str:
     """ERK against the criteria, and own masks against redrawn ones, in counts."""
     criteria = others[others.ratio.str.split(":").str[0].isin(list(SCORES))]
-    text = count_of(criteria, MARGINS["points"], ("ERK", "SNIP or GraSP, ratio or own mask,"))
+    text = count_of(criteria, ("ERK", "SNIP or GraSP, ratio or own mask,"))
     if not text:
         return (
             f"The records allow no statement yet: profile {records.profile} has no network with "

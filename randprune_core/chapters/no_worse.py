@@ -1,6 +1,6 @@
-"""Sparse minus dense for a measure of which more is better, and whether sparse is no worse.
+"""Sparse minus dense for a measure of which more is better, in tables and sentences.
 
-"No worse" is non-inferiority with a margin that is fixed beforehand; one seed leaves it undecided.
+Whether sparse is no worse is decided in `claims` and shown by `verdicts`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ..evidence import decide
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
 from ..statistics import gap_change, gap_to_dense
-from .gap import direction
 
 
 def sparse_minus_dense(runs: pd.DataFrame, value: str, scale: float = 1.0) -> pd.DataFrame:
@@ -27,15 +25,10 @@ def sparse_minus_dense(runs: pd.DataFrame, value: str, scale: float = 1.0) -> pd
     return turned[["model", "ratio", "sparsity", "n", "difference", "low", "high"]]
 
 
-def reading(low: float, high: float, margin: float) -> str:
-    """Whether a difference in [low, high] is no worse than `-margin`; NaN limits are one seed."""
-    return "one seed" if pd.isna(low) else decide(low, high, -margin)
-
-
-def verdict_table(
-    differences: pd.DataFrame, margin: float, sparsities: Sequence[float], digits: int = 1
+def wide_table(
+    differences: pd.DataFrame, sparsities: Sequence[float], digits: int = 1
 ) -> pd.DataFrame:
-    """A row a model and ratio, a column a sparsity: the difference and what it says, to read."""
+    """A row a model and ratio, a column a sparsity: the difference with its interval, to read."""
     rows: dict[tuple, dict] = {}
     levels = [level for level in sparsities if level in set(differences.sparsity)]
     for cell in differences[differences.sparsity.isin(levels)].to_dict("records"):
@@ -43,9 +36,8 @@ def verdict_table(
         row = rows.setdefault(
             (cell["model"], cell["ratio"]), start | {f"{level:g}": "–" for level in levels}
         )
-        limits = (cell["low"], cell["high"])
-        value = plus_minus(cell["difference"], *limits, digits=digits)
-        row[f"{cell['sparsity']:g}"] = f"{value} ({reading(*limits, margin)})"
+        value = plus_minus(cell["difference"], cell["low"], cell["high"], digits=digits)
+        row[f"{cell['sparsity']:g}"] = value
     return pd.DataFrame(list(rows.values()))
 
 
@@ -62,13 +54,12 @@ def finding(
     runs: pd.DataFrame,
     value: str,
     what: str,
-    margin: float,
     *,
     scale: float = 1.0,
     digits: int = 1,
     ratio: str = "erk",
 ) -> str:
-    """Sparse minus dense at the highest sparsity of `ratio`, whether no worse, and its trend.
+    """Sparse minus dense at the highest sparsity of `ratio`, and its change with size.
 
     `what` names the measure: `in OoD AUROC`, `points of accuracy`. Of the models those of `depths`.
     "" without any difference.
@@ -84,31 +75,18 @@ def finding(
         plus_minus(cell.difference, cell.low, cell.high, digits) for cell in shown.itertuples()
     )
     models = listing(model_label(model) for model in shown.model)
-    text = f"At sparsity {sparsity:g}, {LABELS[ratio]} minus dense is {values} {what} for {models}."
     changes = gap_change(runs, value, scale)
     changes = changes[(changes.ratio == ratio) & (changes.sparsity == sparsity)]
     trend = "".join(_trend(row, digits) for row in changes.to_dict("records"))
-    if (shown.n == 1).all():
-        return f"{text}{trend} One seed decides nothing."
-    words: dict[str, list[str]] = {}
-    for cell in shown.itertuples():
-        word, name = reading(cell.low, cell.high, margin), model_label(cell.model)
-        if word == "one seed":
-            word, name = "undecided", f"{name} (one seed)"
-        words.setdefault(word, []).append(name)
-    verdicts = listing(f"{word} for {listing(names)}" for word, names in words.items())
-    claim = f"That the sparse network is no worse, with a margin of {margin:g}, is {verdicts}."
-    return f"{text} {claim}{trend}"
+    alone = " One seed decides nothing." if (shown.n == 1).all() else ""
+    return (
+        f"At sparsity {sparsity:g}, {LABELS[ratio]} minus dense is {values} {what} for {models}."
+        f"{trend}{alone}"
+    )
 
 
 def _trend(change: Mapping, digits: int) -> str:
     """How the difference changes with size; `change` is a row of `statistics.gap_change`."""
-    first, last = model_label(change["first"]), model_label(change["last"])
-    if pd.isna(change["low"]):
-        word = "higher" if change["change"] < 0 else "not higher"
-        return f" It is {word} in {last} than in {first}."
-    words = {"shrinks": "it rises", "grows": "it falls", "undecided": "its trend is undecided"}
+    ends = f"From {model_label(change['first'])} to {model_label(change['last'])}"
     limits = (-change["change"], -change["high"], -change["low"])
-    word = words[direction(change["change"], change["low"], change["high"])]
-    change = plus_minus(*limits, digits=digits)
-    return f" From {first} to {last} the difference changes by {change}: {word}."
+    return f" {ends} the difference changes by {plus_minus(*limits, digits=digits)}."

@@ -134,10 +134,10 @@ def difference_figure(
 
 
 def finding(records: Records, ratio: str = "erk") -> str:
-    """Sparse minus dense in AUROC, whether it is no worse, and how it changes with depth."""
+    """Sparse minus dense in AUROC, and how it changes with depth."""
     where = f"profile {records.profile}, {data_label(records.configs[0])}, {records.seeds()}"
     wide = measures(records.runs)
-    found = no_worse.finding(wide, "auroc", "in OoD AUROC", MARGINS["AUROC"], digits=3, ratio=ratio)
+    found = no_worse.finding(wide, "auroc", "in OoD AUROC", digits=3, ratio=ratio)
     if not found:
         return f"The records allow no statement on OoD detection ({where})."
     return f"{found} ({where[0].upper()}{where[1:]}.)"

@@ -14,9 +14,9 @@ import pandas as pd
 
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..statistics import CELL, MARGINS, chance_limit, summarise
+from ..statistics import CELL, chance_limit, summarise
 from .common import Records
-from .no_worse import depths, finding, sparse_minus_dense, verdict_table
+from .no_worse import depths, finding, sparse_minus_dense, wide_table
 
 KINDS = {"fgsm": "FGSM", "pgd": "PGD, ten steps", "noise": "Gaussian noise"}
 """What is done to the images. Levels are ε in grey levels of 255, for noise σ of the range."""
@@ -137,13 +137,13 @@ def level_table(curves: pd.DataFrame, kind: str, ratio: str) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()))
 
 
-def reading_table(differences: pd.DataFrame, levels: dict[str, float], ratio: str) -> pd.DataFrame:
-    """Sparse minus dense at one level of each kind with what it says of "no worse", to read."""
+def strongest_rows(differences: pd.DataFrame, levels: dict[str, float], ratio: str) -> pd.DataFrame:
+    """Sparse minus dense at one level of each kind, to read."""
     parts = []
     for kind, level in levels.items():
         here = (differences.kind == kind) & (differences.level == level)
         part = differences[here & (differences.ratio == ratio)]
-        table = verdict_table(part, MARGINS["points"], shown_sparsities(part, ratio))
+        table = wide_table(part, shown_sparsities(part, ratio))
         table.insert(
             0, "attack or noise", f"{KINDS[kind].split(',')[0]}, {level_text(kind, level)}"
         )
@@ -197,9 +197,7 @@ def pgd_finding(records: Records, curves: pd.DataFrame, classes: int, ratio: str
     if level is None:
         return f"The records allow no statement on robustness ({where})."
     what = f"points of accuracy under PGD at {level_text('pgd', level)}"
-    found = finding(
-        records.runs, column("pgd", level), what, MARGINS["points"], scale=100.0, ratio=ratio
-    )
+    found = finding(records.runs, column("pgd", level), what, scale=100.0, ratio=ratio)
     if not found:
         return f"The records allow no statement on robustness ({where})."
     clean = _without_attack(records.runs, curves, level, ratio)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,20 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..claim_tests import LARGE, SMALL_DEPTH
 from ..claims import together
-from ..config import RATIOS, RunConfig, run_id
+from ..config import run_id
+from ..decisions import CONFIDENCE, LARGE, SMALL_DEPTH
 from ..evidence import ENOUGH, VERDICTS
-from ..gradient_claims import GRADIENT, UNEXPLAINED
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..presentation.words import data_label
-from ..records.store import find_record
-from ..records.table import records_to_frame
 from ..statistics import MARGINS
 from ..sweeps import coverage, grids
 from ..sweeps import sweep as sweep_module
 from .common import Records, grid_parameters
-from .gradient_flow import flow_table
 
 FIGURES = ("depth", "width", "calibration", "ood", "robustness", "gradient_flow", "methods")
 """The figures whose grids the claims rest on."""
@@ -61,8 +55,9 @@ STYLES = {
     "supported": (COLOURS["erk"], "o"),
     "contradicted": (COLOURS["uniform_plus"], "X"),
     "undecided": ("#666666", "D"),
+    "out of reach": ("#666666", "s"),
 }
-"""Colour and marker of a verdict; the marker of an undecided one is hollow."""
+"""Colour and marker of a verdict; those of undecided ones and out of reach are hollow."""
 _PERCENT = ("ECE", "AUROC")
 """Units that are drawn times 100, so that they stand on the axis of the points."""
 _ROW = 0.21  # inches
@@ -78,12 +73,11 @@ def collect(
     seeds: Sequence[int] | None = None,
     train_missing: bool | None = None,
     device: str = "auto",
-) -> tuple[Records, pd.DataFrame]:
-    """The runs of all `FIGURES` at one profile, and with them every other run that a claim can use.
+) -> Records:
+    """The runs of all `FIGURES` at one profile (as in `common.collect_records`).
 
-    The first part of the answer is the grids of the figures, as in `common.collect_records`. The
-    second is their runs and those recorded with another ratio or with a criterion's own mask in
-    the same networks and sparsities, with the columns of `flow_table` that claims 9 and 10 need.
+    The lists limit what is trained and shown, not what decides: the verdicts rest on the runs of
+    the table of decisions (`verdicts.configs`), which are among these grids.
     """
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
     lists, default = grid_parameters(lists, profile, train_missing, device)
@@ -95,67 +89,54 @@ def collect(
             configs[run_id(config)] = config
     configs = list(configs.values())
     runs = sweep_module.collect(configs, train_missing=train_missing, device=device)
-    records = Records("scorecard", profile, configs, runs, default)
-    return records, all_runs(configs, lists["ratios"] or RATIOS)
+    return Records("scorecard", profile, configs, runs, default)
 
 
-def all_runs(configs: Sequence[RunConfig], ratios: Sequence[str]) -> pd.DataFrame:
-    """The recorded runs of the grid and of its networks with other ratios and own masks.
-
-    Columns as in `table.load_runs`, and those that claims 9 and 10 need.
-    """
-    wanted = {run_id(config): config for config in configs}
-    sparse = [config for config in configs if config.sparsity > 0]
-    for config, ratio, source in product(sparse, ratios, ("random", "own")):
-        if ratio != "dense" and (source == "random" or ratio in ("snip", "grasp")):
-            other = replace(config, ratio=ratio, mask_source=source)
-            wanted[run_id(other)] = other
-    found = [record for config in wanted.values() if (record := find_record(config))]
-    flows = flow_table(found)[["run_id", *GRADIENT]]
-    return records_to_frame(found).merge(flows, on="run_id", how="left")
-
-
-def summary(verdicts: pd.DataFrame, records: Records) -> str:
+def summary(found: pd.DataFrame, records: Records) -> str:
     """One sentence: how many claims have which verdict, and what that rests on."""
-    supported, contradicted, undecided = (count(verdicts, verdict) for verdict in VERDICTS)
-    cited = int((verdicts.kind == "cited").sum())
+    supported, contradicted, undecided, out = (count(found, verdict) for verdict in VERDICTS)
     return (
-        f"Of the paper's {len(verdicts)} claims the records of this book support {supported}, "
-        f"contradict {contradicted} and leave {undecided} undecided, {cited} of these because it "
-        f"is only cited (profile {records.profile}, {data_label(records.configs[0])}, "
+        f"Of the paper's {len(found)} claims the records of this book support {supported}, "
+        f"contradict {contradicted} and leave {undecided} undecided; {out} is out of reach "
+        f"(profile {records.profile}, {data_label(records.configs[0])}, "
         f"{records.seeds()} a cell)."
     )
 
 
 def rules() -> str:
     """What decides, in sentences made of the thresholds that the tests use."""
+    large = " and ".join(
+        f"depth {least['depth']} or width {least['width']} in profile {profile}"
+        for profile, least in LARGE.items()
+    )
+    small = " and ".join(f"{depth} in {profile}" for profile, depth in SMALL_DEPTH.items())
     return (
         f"No worse, and as good as, means by a margin of {MARGINS['points']:g} points of accuracy, "
-        f"{MARGINS['ECE']:g} of calibration error or {MARGINS['AUROC']:g} of AUROC; every other "
-        f"effect is held against zero. A larger network, in claims 3, 6, 7 and 8, is the largest "
-        f"recorded one if it has at least depth {LARGE['depth']}, or width {LARGE['width']} in its "
-        f"first layer; a small one, in claim 4, has depth {SMALL_DEPTH} at most. Where no network "
-        f"is above chance by more than two binomial errors under the attack, claim 8 compares "
-        f"nothing. In claim 10 the initial norm explains little if it leaves more than "
-        f"{UNEXPLAINED:g} of the rank variance of the gap open. A rank correlation has an interval "
-        f"from {ENOUGH} cells on."
+        f"{MARGINS['ECE']:g} of calibration error or {MARGINS['AUROC']:g} of AUROC. A larger "
+        f"network, in claims 3, 6, 7 and 8, has at least {large}; a small one, in claim 4, at most "
+        f"depth {small}. A verdict is taken at 3 and at 5 seeds, each at {100 * CONFIDENCE:g} %, "
+        "where every cell of its part has all of them; it needs two intervals on the same side of "
+        "the threshold, one with the spread between seeds pooled over the networks of the table, "
+        "one with that of its own cells. The test images, and the foreign ones of claim 7, are the "
+        "same for all networks: a verdict speaks of other seeds, not of other images. A rank "
+        f"correlation has one interval, over cells, from {ENOUGH} cells on."
     )
 
 
-def count(verdicts: pd.DataFrame, verdict: str) -> str:
+def count(found: pd.DataFrame, verdict: str) -> str:
     """How many claims have this verdict, in words where there are none."""
-    return str(int((verdicts.verdict == verdict).sum()) or "none")
+    return str(int((found.verdict == verdict).sum()) or "none")
 
 
-def table(verdicts: pd.DataFrame) -> pd.DataFrame:
+def table(found: pd.DataFrame) -> pd.DataFrame:
     """The claims as a table to read: verdict, the part that decides, its effect and threshold."""
     rows = []
-    for row in verdicts.to_dict("records"):
+    for row in found.to_dict("records"):
         rows.append(
             {
                 "": row["claim"],
                 "claim": row["statement"],
-                "verdict": "cited only" if row["kind"] == "cited" else row["verdict"],
+                "verdict": row["verdict"],
                 "part shown": "" if row["kind"] == "cited" else row["part"],
                 "effect": _effect(row),
                 "threshold": _threshold(row),
@@ -186,33 +167,19 @@ def _threshold(row: dict) -> str:
     return "–" if pd.isna(row["effect"]) else f"{row['threshold']:g}".replace("-", "−")
 
 
-def paragraphs(verdicts: pd.DataFrame, parts: pd.DataFrame):
+def paragraphs(found: pd.DataFrame, parts: pd.DataFrame):
     """A paragraph a claim: the verdict, the runs behind it, and the reason of each part."""
     from IPython.display import Markdown
 
     blocks = []
-    for row in verdicts.to_dict("records"):
-        reasons = _reasons(parts[parts.claim == row["claim"]].why.drop_duplicates())
+    for row in found.to_dict("records"):
+        reasons = parts[parts.claim == row["claim"]].why.drop_duplicates()
         behind = f", from {row['runs']} runs" if row["runs"] else ""
         chapter = CHAPTERS.get(row["claim"])
         place = f" ({{ref}}`{chapter}`)" if chapter else ""
-        verdict = "cited only" if row["kind"] == "cited" else row["verdict"]
-        blocks.append(
-            f"**{row['claim']}. {row['statement']}: {verdict}**{behind}{place}. {' '.join(reasons)}"
-        )
+        head = f"**{row['claim']}. {row['statement']}: {row['verdict']}**"
+        blocks.append(f"{head}{behind}{place}. {' '.join(reasons)}")
     return Markdown("\n\n".join(blocks))
-
-
-def _reasons(why: Sequence[str]) -> list[str]:
-    """Reasons with what several share said once: that one seed decides nothing."""
-    shared = ", but one seed decides nothing."
-    if sum(reason.endswith(shared) for reason in why) < 2:
-        return list(why)
-    short = [
-        f"{reason.removesuffix(shared)} (one seed)." if reason.endswith(shared) else reason
-        for reason in why
-    ]
-    return [*short, "One seed decides nothing."]
 
 
 def draw(parts: pd.DataFrame, title: str = "") -> Figure:
@@ -237,7 +204,7 @@ def draw(parts: pd.DataFrame, title: str = "") -> Figure:
     axes[0].set_xticks(_TICKS, [f"{tick:g}".replace("-", "−") for tick in _TICKS], minor=False)
     axes[0].set_xticks([], minor=True)
     _fit(axes[0])
-    handles = [_marker(verdict, label=verdict) for verdict in VERDICTS]
+    handles = [_marker(verdict, label=verdict) for verdict in VERDICTS[:3]]
     handles.append(Line2D([], [], color="black", marker="|", linestyle="", label="threshold"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -252,7 +219,7 @@ def _fit(axis: Axes) -> None:
 
 def _marker(verdict: str, x: Sequence = (), y: Sequence = (), **more) -> Line2D:
     colour, marker = STYLES[verdict]
-    face = "white" if verdict == "undecided" else colour
+    face = colour if verdict in VERDICTS[:2] else "white"
     look = {"marker": marker, "markerfacecolor": face, "markeredgecolor": colour, "color": colour}
     return Line2D(x, y, linestyle="", markersize=6, zorder=3, **look, **more)
 
@@ -264,7 +231,7 @@ def _draw_block(axis: Axes, parts: pd.DataFrame) -> None:
     across = axis.get_yaxis_transform()
     for claim, mine in parts.groupby("claim"):
         measured = mine[mine.kind == "measured"]
-        verdict = together(measured.verdict) if len(measured) else "cited only"
+        verdict = together(mine.verdict)
         head = {"transform": across, "va": "center", "weight": "bold"}
         axis.text(0.01, place, f"{claim}  {TITLES[claim]}", **head)
         axis.text(1.02, place, verdict, color=STYLES.get(verdict, STYLES["undecided"])[0], **head)

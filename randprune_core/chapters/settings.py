@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import listing, model_label, plus_minus
-from ..statistics import CELL, welch_difference
+from ..statistics import CELL, cells_of
 from .common import Records
-from .no_worse import reading
 
 _DIFFERENCE = [*CELL, "n", "difference", "low", "high"]
 _LINES = ("1", "2")  # markers without a face
@@ -29,18 +28,15 @@ def differences(
 ) -> pd.DataFrame:
     """First minus second setting of each pair, in points, where both are recorded.
 
-    Columns `model, ratio, sparsity, n, difference, low, high`: `ratio` is the second setting, the
-    interval is Welch's, and `n` the smaller number of runs.
+    Columns `model, ratio, sparsity, n, difference, low, high`: `ratio` is the second setting and
+    `n` the smaller number of runs.
     """
-    cells = {}
-    if len(runs):
-        cells = {cell: 100 * part for cell, part in runs.groupby(CELL, sort=False)[value]}
-    rows = []
-    for model, sparsity in dict.fromkeys((cell[0], cell[2]) for cell in cells):
+    cells, rows = cells_of(runs, value), []
+    for model, sparsity in dict.fromkeys((cell[0], cell[2]) for cell in cells.values):
         for first, second in pairs:
-            groups = [cells.get((model, name, sparsity)) for name in (first, second)]
-            if all(group is not None for group in groups):
-                found = welch_difference(*groups)
+            keys = [(model, name, sparsity) for name in (first, second)]
+            if all(key in cells.values for key in keys):
+                found = cells.difference(*keys)
                 rows.append([model, second, sparsity, found.n, found.value, found.low, found.high])
     return pd.DataFrame(rows, columns=_DIFFERENCE)
 
@@ -51,10 +47,10 @@ def settings_of(records: Records) -> list[str]:
     return [name for name in LABELS if name in asked and name != "dense"]
 
 
-def count_of(table: pd.DataFrame, margin: float, words: tuple[str, str]) -> str:
-    """In how many rows of `differences` the first setting is ahead, and is no worse.
+def count_of(table: pd.DataFrame, words: tuple[str, str]) -> str:
+    """In how many rows of `differences` the first setting is ahead; "" without any row.
 
-    `words` are the two sides, as in ("ERK", "the other"). "" without any row.
+    `words` are the two sides, as in ("ERK", "the other").
     """
     if table.empty:
         return ""
@@ -62,12 +58,10 @@ def count_of(table: pd.DataFrame, margin: float, words: tuple[str, str]) -> str:
     text = f"{words[0]} is more accurate than {words[1]} in {ahead} of {len(table)} comparisons"
     if (table.n == 1).all():
         return f"{text}. One seed decides none of them."
-    verdicts = [reading(row.low, row.high, margin) for row in table.itertuples()]
-    counts = [f"{verdicts.count(word)} {word}" for word in ("supported", "contradicted")]
-    undecided = len(verdicts) - verdicts.count("supported") - verdicts.count("contradicted")
+    above, below = int((table.low > 0).sum()), int((table.high < 0).sum())
     return (
-        f"{text}. That it is no worse, with a margin of {margin:g} points, is "
-        f"{listing([*counts, f'{undecided} undecided'])}."
+        f"{text}; the 95 % interval of the difference lies above zero in {above} and below zero in "
+        f"{below} of them."
     )
 
 

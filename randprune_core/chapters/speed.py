@@ -13,8 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import paths
+from ..presentation import foreign
 from ..presentation.theme import WIDTH, use_theme
 from ..presentation.words import listing, model_label
+from ..records import forms
 
 DEVICES = ("cpu", "cuda")
 CASES = {
@@ -47,13 +49,16 @@ def benchmark(name: str, device: str = "auto") -> pd.DataFrame:
         raise ValueError(f"device {device!r} is not known: choose auto, cpu or cuda")
     path = paths.BENCHMARKS / f"{name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=_COLUMNS[name].split())
+    forms.check_benchmark(table, path)
     return table if device == "auto" else table[table.device == device]
 
 
 def machines(name: str) -> dict:
     """Where the rows of a benchmark were made, by device."""
     path = paths.BENCHMARKS / "machines.json"
-    return json.loads(path.read_text(encoding="utf-8")).get(name, {}) if path.exists() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    forms.check_benchmark(known, path)
+    return known.get(name, {})
 
 
 def speed_table(speed: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +108,7 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
 def _title(part: pd.DataFrame, device: str) -> str:
     if part.empty:
         return "nothing is measured"
-    return f"{device}: {model_label(part.model.iloc[0])}, {part.precision.iloc[-1]}"
+    return foreign.plain(f"{device}: {model_label(part.model.iloc[0])}, {part.precision.iloc[-1]}")
 
 
 def scaling_figure(scaling: pd.DataFrame) -> Figure:
@@ -148,7 +153,7 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
 
 def _name_point(axis, row, below: bool) -> None:
     where = (row.macs / 1e6, 1e3 * row.seconds_per_step)
-    text = row.model.removeprefix("resnet-")
+    text = foreign.plain(row.model.removeprefix("resnet-"))
     shift, side = ((5, -9), "left") if below else ((-5, 4), "right")
     axis.annotate(text, where, shift, textcoords="offset points", ha=side, fontsize=8)
 
@@ -185,9 +190,10 @@ def findings(speed: pd.DataFrame) -> list[str]:
         rows = part.set_index("case")
         facts = machines("training_speed").get(device, {})
         engine, sweep = rows.loc["engine"], rows.loc["sweep"]
+        name, precision = map(foreign.text, (facts.get("device", device), engine.precision))
         sentences.append(
-            f"On the {'CPU' if device == 'cpu' else 'GPU'} ({facts.get('device', device)}, "
-            f"{engine.precision}) one run of the engine trains {engine.ratio_to_plain:.2f} times "
+            f"On the {'CPU' if device == 'cpu' else 'GPU'} ({name}, "
+            f"{precision}) one run of the engine trains {engine.ratio_to_plain:.2f} times "
             f"and a sweep {sweep.ratio_to_plain:.2f} times as many images as the plain loop. "
             f"With the engine's data and layout `torch.nn.utils.prune` trains "
             f"{rows.loc['torch_prune'].ratio_to_plain:.2f} times as many. "
@@ -220,7 +226,7 @@ def bound_sentence(speed: pd.DataFrame) -> str:
     for device, part in speed.groupby("device", sort=False):
         bound = float((part.images_per_second / part.share_of_matmul).median())
         plain = float(part.images_per_second[part.case == "plain"].iloc[0])
-        parts.append(f"{bound / plain:.1f} times the plain loop on {device}")
+        parts.append(f"{bound / plain:.1f} times the plain loop on {foreign.text(device)}")
     if not parts:
         return ""
     return f"At the full rate of the matrix product it would be {listing(parts)}."
@@ -233,7 +239,7 @@ def growth_sentence(scaling: pd.DataFrame) -> str:
         part = scaling[scaling.grows == grows]
         for device, line in part.groupby("device", sort=False):
             slope = np.polyfit(np.log(line.macs), np.log(line.seconds_per_step), 1)[0]
-            parts.append(f"the power {slope:.2f} with {grows} ({device})")
+            parts.append(f"the power {slope:.2f} with {grows} ({foreign.text(device)})")
     if not parts:
         return "How the time grows is not measured yet."
     return (
@@ -249,8 +255,8 @@ def memory_sentence(device: str = "auto") -> str:
     if "peak_mib" not in facts:
         return ""
     return (
-        f"A process that trains {model_label(facts['largest'])} on the CPU in "
-        f"{facts['precision']}, at batch {facts['batch']}, holds at most "
+        f"A process that trains {foreign.text(model_label(facts['largest']))} on the CPU in "
+        f"{foreign.text(facts['precision'])}, at batch {facts['batch']}, holds at most "
         f"{facts['peak_mib']:,} MiB."
     )
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..comparisons import number
+from ..presentation import foreign
 from ..presentation.theme import LABELS
-from ..presentation.words import listing, model_label, plus_minus
+from ..presentation.words import listing, model_label, number, plus_minus
 from ..statistics import Estimate, mean_interval
 
 _WHERE = {"cpu": "the CPU", "cuda": "the GPU"}
@@ -86,7 +86,7 @@ def precision_sentence(trained: pd.DataFrame) -> str:
     for (device, model, ratio, sparsity), pairs, change in precision_cells(trained):
         network = f"{model_label(model)}, {LABELS[ratio]}"
         network += f" at {sparsity:g}" if sparsity else ""
-        text = f"{network} ({device}): {number(change.value, 2)} points"
+        text = f"{network} ({foreign.text(device)}): {number(change.value, 2)} points"
         if change.n == 1:
             parts.append(f"{text} (one seed)")
             continue

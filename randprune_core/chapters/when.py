@@ -16,7 +16,7 @@ from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..pruning.dynamic import dropped_fraction
 from ..records.store import find_record
-from ..statistics import CELL, mean_interval, welch_difference
+from ..statistics import CELL, cells_of, mean_interval
 from ..training.backward import RIGL_BATCHES
 from ..training.protocol import learning_rate
 from .common import Records, grid_table
@@ -89,18 +89,15 @@ def against_static(runs: pd.DataFrame) -> pd.DataFrame:
     """Each other scenario minus the static mask before training, of one ratio and sparsity.
 
     `runs` is as from `by_setting`. Columns `model, ratio, sparsity, n, difference, low, high`, in
-    points of accuracy with Welch's interval; cells without their static one are left out.
+    points of accuracy; cells without their static one are left out.
     """
-    if runs.empty:
-        return pd.DataFrame(columns=_DIFFERENCES)
-    cells = {cell: 100 * part for cell, part in runs.groupby(CELL, sort=False)["accuracy"]}
-    rows = []
-    for (model, name, sparsity), values in cells.items():
-        ratio, colon, _ = name.partition(":")
-        static = cells.get((model, ratio, sparsity))
-        if colon and static is not None:
-            found = welch_difference(values, static)
-            rows.append([model, name, sparsity, found.n, found.value, found.low, found.high])
+    cells, rows = cells_of(runs), []
+    for cell in cells.values:
+        ratio, colon, _ = cell[1].partition(":")
+        static = (cell[0], ratio, cell[2])
+        if colon and static in cells.values:
+            found = cells.difference(cell, static)
+            rows.append([*cell, found.n, found.value, found.low, found.high])
     return pd.DataFrame(rows, columns=_DIFFERENCES)
 
 
@@ -141,7 +138,7 @@ def finding(records: Records, differences: pd.DataFrame, which: Sequence[str]) -
     above, below = int((found.low > 0).sum()), int((found.high < 0).sum())
     return (
         f"{text}. Of these {len(found)} differences {above} have a 95 % interval above zero and "
-        f"{below} one below zero; the others are undecided ({where}, {records.seeds()})."
+        f"{below} one below zero; those of the others contain it ({where}, {records.seeds()})."
     )
 
 

@@ -15,7 +15,7 @@ from ..models import maskable_weights, meta_model
 from ..presentation.plots import plot_gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
-from ..statistics import CELL, welch_difference
+from ..statistics import CELL, cells_of
 from . import gap
 from .common import Records
 
@@ -85,24 +85,25 @@ def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
     """Each sparse cell beside the narrowest dense network that has at least as many weights.
 
     Columns `model, ratio, sparsity, kept, mean, dense_model, dense_weights, dense_mean, n,
-    difference, low, high`: accuracies in percent, `difference` sparse minus dense in points with
-    Welch's interval. Cells whose own dense network is the narrowest such are left out.
+    difference, low, high`: accuracies in percent, `difference` sparse minus dense in points.
+    Cells whose own dense network is the narrowest such are left out.
     """
     if runs.empty:
         return pd.DataFrame(columns=_PAIRS)
     counts = weight_counts(runs.model.unique())
-    cells = {cell: 100 * part for cell, part in runs.groupby(CELL, sort=False)["accuracy"]}
-    dense = {model: part for (model, ratio, _), part in cells.items() if ratio == "dense"}
-    rows = []
-    for (model, ratio, sparsity), values in cells.items():
+    cells, rows = cells_of(runs), []
+    means = {cell: sum(values) / len(values) for cell, values in cells.values.items()}
+    dense = [model for model, ratio, _ in cells.values if ratio == "dense"]
+    for model, ratio, sparsity in cells.values:
         kept = round((1 - sparsity) * counts[model])
         enough = [name for name in dense if kept <= counts[name] < counts[model]]
         if ratio == "dense" or not enough:
             continue
         narrow = min(enough, key=counts.get)
-        found = welch_difference(values, dense[narrow])
-        row = [model, ratio, sparsity, kept, values.mean(), narrow, counts[narrow]]
-        rows.append([*row, dense[narrow].mean(), found.n, found.value, found.low, found.high])
+        cell, other = (model, ratio, sparsity), (narrow, "dense", 0.0)
+        found = cells.difference(cell, other)
+        row = [*cell, kept, means[cell], narrow, counts[narrow], means[other]]
+        rows.append([*row, found.n, found.value, found.low, found.high])
     return pd.DataFrame(rows, columns=_PAIRS)
 
 

@@ -39,3 +39,8 @@ def plus_minus(value: float, low: float = nan, high: float = nan, digits: int = 
     reach = "" if isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
     value = round(value, digits) + 0.0  # no minus sign before a zero
     return f"{value:.{digits}f}{reach}".replace("-", "−")
+
+
+def number(value: float, digits: int) -> str:
+    """A number with a true minus sign, and none before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")

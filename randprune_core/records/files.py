@@ -12,7 +12,14 @@ SCHEMA = 1
 
 
 class BadRecord(ValueError):
-    """A file in the record store is not a record of the run it is named after."""
+    """A file in the record store is not a record of the run it is named after.
+
+    The message is one printable line, whatever of the file it quotes.
+    """
+
+    def __init__(self, message: str):
+        letters = (c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__("".join(letters))
 
 
 class CannotWrite(OSError):

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from .. import paths
 from ..devices import device_name
+from .forms import LONGEST, as_text
 
 
 class Begun:
@@ -53,6 +54,6 @@ def environment(device: str) -> dict:
             "torchvision": version("torchvision"),  # importing it would cost seconds
             "numpy": numpy.__version__,
         },
-        "device": device_name(device),
+        "device": as_text(device_name(device), LONGEST["text"]),
         "threads": torch.get_num_threads(),
     }

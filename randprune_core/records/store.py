@@ -14,6 +14,7 @@ from pathlib import Path
 from .. import paths
 from ..config import RunConfig, config_from_dict, config_to_dict, run_id
 from .files import SCHEMA, BadRecord, read_json, remove_partials, to_json, write_whole, writing
+from .forms import record_problem
 from .locks import try_lock
 from .provenance import Begun, environment
 
@@ -91,23 +92,9 @@ def read_record(path: Path) -> dict:
             f"{path}: the run id {record['run_id']!r} and the file name must be the hash of the "
             f"config, {expected}"
         )
-    if problem := _wrong_type(record):
+    if problem := record_problem(record):
         raise BadRecord(f"{path}: {problem}")
     return record | {"config": config_to_dict(config)}
-
-
-def _wrong_type(record: dict) -> str:
-    """The first value that tables and figures could not do with; empty where there is none."""
-    if not isinstance(record["layers"], list):
-        return f"its layers are a {type(record['layers']).__name__}, not a list"
-    numbers = {f"test.{name}": value for name, value in flatten(record["test"]).items()}
-    numbers["provenance.seconds"] = record["provenance"].get("seconds", 0)
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"its {name} is {value!r}, not a number"
-    if not isinstance(started := record["provenance"].get("started", ""), str):
-        return f"its provenance.started is {started!r}, not a time"
-    return ""
 
 
 def write_record(record: dict) -> Path:

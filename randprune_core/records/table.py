@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import config, datasets, paths
 from ..config import RunConfig, image_side, setting
 from ..datasets import DATASETS
-from . import files, store
+from . import files, forms, store
 from .files import BadRecord
 from .store import all_records, flatten, read_record
 
@@ -133,7 +133,8 @@ def _write(rows) -> None:
 
 def _code() -> str:
     """Digest of the modules that turn a record to a row: the rows of other code do not hold."""
-    sources = (config.__file__, datasets.__file__, files.__file__, store.__file__, __file__)
+    modules = (config, datasets, files, forms, store)
+    sources = (*(module.__file__ for module in modules), __file__)
     return hashlib.sha256(b"".join(Path(name).read_bytes() for name in sources)).hexdigest()[:12]
 
 

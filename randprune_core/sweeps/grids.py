@@ -192,6 +192,25 @@ GRIDS = {
 meant. A figure need not have a grid at every profile.
 """
 
+CHAPTERS = {
+    "01_layerwise_ratios": (),
+    "02_depth": ("depth",),
+    "03_width": ("width",),
+    "04_calibration": ("calibration",),
+    "05_ood": ("ood",),
+    "06_robustness": ("robustness",),
+    "08_methods": ("methods",),
+    "09_granularity": ("granularity",),
+    "10_when_to_prune": ("when",),
+    "12_speed": (),
+    "13_cifar100_and_vgg": ("vgg", "cifar100"),
+}
+"""The grids whose records a chapter reads. One that is not here may read any record: the gradient
+flow looks at every run of its protocol, the scorecard at those of every claim."""
+
+JUDGED = ("depth", "width")
+"""The grids that every verdict reads beside its own: what varies between seeds is pooled there."""
+
 
 def check_grid(figure: str, profile: str) -> None:
     """Raise `ValueError` unless both are known and the figure has a grid at the profile."""

@@ -122,7 +122,7 @@ CHILD = """
         sys.modules[stub.__name__] = stub
     from randprune_core.records import store
     from randprune_core.sweeps.run import load_or_train
-    store.environment = lambda device: {}
+    store.environment = lambda device: {"versions": {}, "device": "a CPU", "threads": 1}
     print("ready", flush=True)
     sys.stdin.readline()
     print(load_or_train(tiny())["run_id"])

@@ -22,7 +22,7 @@ SHARED_WITHOUT_A_HOME = {
     ("chapters.gradient_figures", "chapters.gradient_flow"),
     ("chapters.gradient_text", "chapters.gradient_flow"),
     ("chapters.imagenet", "chapters.gradient_flow"),
-    ("chapters.scorecard", "chapters.gradient_flow"),
+    ("chapters.verdicts", "chapters.gradient_flow"),
 }
 
 

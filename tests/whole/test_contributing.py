@@ -52,7 +52,7 @@ def clone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("contributed") / "copy"
     shutil.copytree(paths.ROOT, folder, ignore=NOT_COPIED)
     shutil.copytree(paths.BOOK / "_static", folder / "book" / "_static", dirs_exist_ok=True)
-    for title in ("Add a ratio", "Add a model", "Add a metric", "Add a chapter"):
+    for title in ("Add a ratio", "Add a model", "Add a field", "Add a metric", "Add a chapter"):
         diffs = blocks("diff", section(title))
         assert diffs, f"{title} shows no change"
         for diff in (part for each in diffs for part in re.split(r"^(?=--- a/)", each, flags=re.M)):
@@ -68,6 +68,20 @@ def run(clone: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_a_new_field_is_recorded_and_older_records_read_as_having_its_default(clone):
+    before = next((paths.RUNS / "cifar10").glob("*.json"))
+    assert "label_smoothing" not in json.loads(before.read_text())["config"]
+    (command,) = blocks("bash", section("Add a field"))
+    record = Path(run(clone, *command.split()[1:]).splitlines()[-1])
+    assert json.loads(record.read_text())["config"]["label_smoothing"] == 0.1
+    reads = (
+        "import sys; from pathlib import Path; "
+        "from randprune_core.records.store import read_record;"
+        "print(read_record(Path(sys.argv[1]))['config']['label_smoothing'])"
+    )
+    assert run(clone, "-c", reads, str(before)).strip() == "0.0"
 
 
 def test_a_new_ratio_model_and_metric_are_trained_with_and_recorded(clone):

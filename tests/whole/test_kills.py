@@ -1,13 +1,17 @@
 """A sweep that is killed or interrupted, whole or in part: nothing is lost, and it goes on."""
 
+import json
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 from fault_tools import RUNS, kill, left_behind, records, run, start
+
+from randprune_core.sweeps.grids import PLAN
 
 
 def at_work(store: Path) -> bool:
@@ -134,3 +138,36 @@ def children(pid: int) -> list[int]:
 
 def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+@pytest.mark.faults
+def test_a_run_on_smaller_images_that_is_killed_goes_on_to_the_same_bits(
+    tmp_path, cifar_folder, survived
+):
+    wanted = "train --model resnet-8 --ratio erk --sparsity 0.9 --image-size 16 --device cpu"
+    wanted += " --train-images 150 --batch-size 50 --epochs 12 --precision float32"
+    found = {}
+    for name in ("undisturbed", "killed"):
+        store = tmp_path / name
+        if name == "killed":
+            process = start(store, *wanted.split())
+            wait_until(lambda: any(store.glob("checkpoints/*.pt")), process)  # noqa: B023
+            assert kill(process) and not any(store.glob("runs/*/*.json"))
+        status, out, error = run(store, *wanted.split())
+        assert status == 0, error
+        found[name] = json.loads(Path(out.splitlines()[-1]).read_text())
+    for section in ("config", "layers", "cost", "history", "test"):
+        assert found["killed"][section] == found["undisturbed"][section]
+    assert found["killed"]["config"]["image_size"] == 16
+    survived()
+
+
+@pytest.mark.faults
+def test_a_sweep_of_all_of_mini_plans_trains_and_stops_by_itself(tmp_path, real_data):
+    command = ("sweep", "all", "--profile", "mini", "--device", "cpu", "--time-budget", "5")
+    status, out, error = run(tmp_path, *command)
+    assert status == 0, error
+    assert re.fullmatch(r"\d+ trained, 0 were recorded before, 0 failed, \d+ not finished\n", out)
+    trained, unfinished = (int(number) for number in re.findall(r"^\d+|\d+(?= not)", out))
+    assert trained + unfinished == len(PLAN)
+    assert any(tmp_path.glob("checkpoints/*.pt")), "no run was begun"
