@@ -91,10 +91,10 @@ serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000)
 lint: $(STAMP) ## check style, formatting and what may import what
 	@$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(VENV)/bin/lint-imports --no-cache --no-logo
+	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-cache --no-logo
 
 clean: ## remove the built book and caches (records, results/local and .venv stay)
-	@rm -rf _build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # uv if it can be had, since it installs in seconds what takes pip minutes; otherwise pip. Both
