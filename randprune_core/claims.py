@@ -33,6 +33,33 @@ STATEMENTS = {
     10: "The gradient norm at the start alone does not explain accuracy",
     11: "A randomly pruned Wide ResNet-50-2 reaches the dense one on ImageNet",
 }
+CHAPTERS = {
+    1: "chapter-depth",
+    2: "chapter-width",
+    3: "chapter-depth",
+    4: "chapter-methods",
+    5: "chapter-methods",
+    6: "chapter-calibration",
+    7: "chapter-ood",
+    8: "chapter-robustness",
+    9: "chapter-gradient-flow",
+    10: "chapter-gradient-flow",
+}
+"""Label of the chapter that shows what a claim is about, where there is one."""
+TITLES = {
+    1: "gap shrinks with depth",
+    2: "gap shrinks with width",
+    3: "large networks match dense",
+    4: "ratio matters, in small networks",
+    5: "ERK as good as SNIP, GraSP",
+    6: "calibration no worse",
+    7: "out-of-distribution no worse",
+    8: "adversarial no worse",
+    9: "gradient norm and accuracy",
+    10: "initial norm explains little",
+    11: "Wide ResNet-50-2, ImageNet",
+}
+"""A claim in the few words that fit on a card or above its rows in a picture."""
 COLUMNS = ["claim", "statement", *PART_COLUMNS[2:], "part"]
 _PROTOCOL = ("dataset", "variant", "image_size", "epochs", "train_images", "batch_size")
 _PROTOCOL += ("precision",)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import claims, front_page, notebooks, paths
+from randprune_core import claims, paths
+from randprune_core.bookmaking import intro, notebooks
 from randprune_core.chapters import scorecard, verdicts
 from randprune_core.chapters.common import Records, save_figure_data
 from randprune_core.config import run_id
@@ -81,7 +82,7 @@ def test_landing_page_shows_the_verdicts_of_the_same_parts(recorded, monkeypatch
     found = verdicts.of(records_of())
     table = claims.verdicts(found)
     save_figure_data(scorecard.figure_table(table, records_of()), "scorecard", default=True)
-    cards = re.findall(r"link-alt: Claim (\d+), .*: ([a-z ]+)\n", front_page.scorecard())
+    cards = re.findall(r"link-alt: Claim (\d+), .*: ([a-z ]+)\n", intro.scorecard())
     assert [(int(claim), verdict) for claim, verdict in cards] == [
         (claim, claims.together(p.verdict for p in found if p.claim == claim))
         for claim in range(1, 12)

@@ -8,7 +8,8 @@ import hostile
 import pytest
 from conftest import made_up_record, store_record, tiny
 
-from randprune_core import checks, paths
+from randprune_core import paths
+from randprune_core.bookmaking import checks
 from randprune_core.chapters import granularity, speed
 from randprune_core.config import run_id
 from randprune_core.records import failures, forms

@@ -55,7 +55,8 @@ def rank(module: str) -> int:
     wing = module.partition(".")[0]
     if wing in WINGS:
         return 1 + WINGS.index(wing)
-    return {"__main__": len(WINGS) + 2}.get(wing, 0 if wing in GROUND else len(WINGS) + 1)
+    above = {"bookmaking": len(WINGS) + 2, "__main__": len(WINGS) + 3}
+    return above.get(wing, 0 if wing in GROUND else len(WINGS) + 1)
 
 
 def upwards(package: Path = PACKAGE) -> list[tuple[str, str]]:

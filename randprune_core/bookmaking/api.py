@@ -6,7 +6,7 @@ The source is read, not imported: the page needs no PyTorch, and a docstring is 
 import ast
 import inspect
 
-from . import PUBLIC, paths
+from .. import PUBLIC, paths
 
 _SECTIONS = {
     "Networks": ("models",),
@@ -39,24 +39,6 @@ def page() -> str:
             tree = _tree(module)
             parts.extend(_entry(tree, module, name) for name in PUBLIC[module])
     return "\n\n".join([*parts, "## Modules", _modules()])
-
-
-def constant(module: str, name: str) -> object:
-    """The literal that a module assigns to a name; `module` as in `chapters.scorecard`.
-
-    Pages are made without importing a chapter, which loads much that only its figures need. Raises
-    LookupError for a name to which no literal is assigned.
-    """
-    for node in _tree(module).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id)], value=value) if id == name:
-                return ast.literal_eval(value)
-    raise LookupError(f"{module} assigns no literal to {name}")
-
-
-def calls(module: str) -> list[ast.Call]:
-    """Every call in the source of a module."""
-    return [node for node in ast.walk(_tree(module)) if isinstance(node, ast.Call)]
 
 
 def _tree(module: str) -> ast.Module:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from randprune_core import book, citation, notebooks, page_boxes, paths, repository
-from randprune_core.repository import LAUNCH_BRANCH, Repository
+from randprune_core import paths
+from randprune_core.bookmaking import boxes, build, cite, notebooks, repository
+from randprune_core.bookmaking.repository import LAUNCH_BRANCH, Repository
 
 URL = "https://github.com/someone/pruning"
 HOME = Repository("someone", "pruning", "main")
@@ -63,10 +64,10 @@ def links(text: str) -> set[str]:
 
 def test_without_a_repository_no_page_has_a_link_of_it():
     notebook = notebooks.read_notebook(notebooks.chapter("12_speed"))
-    boxed = page_boxes.add_boxes(notebook, "12_speed", no_runs(), None, Path("unused"))
+    boxed = boxes.add_boxes(notebook, "12_speed", no_runs(), None, Path("unused"))
     texts = ["".join(cell["source"]) for cell in (boxed["cells"][1], boxed["cells"][-1])]
     assert links("".join(texts)) == set()
-    assert links(citation.companion(None)) == set()
+    assert links(cite.companion(None)) == set()
     assert repository.badges(None) == ""
 
 
@@ -76,7 +77,7 @@ def test_every_link_of_a_chapter_leads_to_what_exists(tmp_path):
     name = "04_calibration"
     notebook = notebooks.read_notebook(notebooks.chapter(name))
     runs = load_runs(dataset="cifar10")
-    boxed = page_boxes.add_boxes(notebook, name, runs, HOME, tmp_path)
+    boxed = boxes.add_boxes(notebook, name, runs, HOME, tmp_path)
     text = "".join("".join(boxed["cells"][place]["source"]) for place in (1, -1))
     found = links(text)
     on_github = {link for link in found if link.startswith(URL)}
@@ -94,7 +95,7 @@ def test_every_link_of_a_chapter_leads_to_what_exists(tmp_path):
         assert (kind, branch) in {("blob", "main"), ("tree", "main")}
         assert (paths.ROOT / "/".join(rest)).exists(), link
 
-    table = (tmp_path / page_boxes.runs_file(name)).read_text()
+    table = (tmp_path / boxes.runs_file(name)).read_text()
     records = {link for link in links(table) if link.startswith(f"{URL}/blob/main/")}
     assert len(records) == len(table.splitlines()) - 1 > 0
     assert all((paths.ROOT / link.removeprefix(f"{URL}/blob/main/")).is_file() for link in records)
@@ -107,11 +108,9 @@ def no_runs():
 
 
 def test_citations_have_the_address_only_when_it_is_set():
-    assert f"{{{URL}}}" in citation.companion(HOME)
-    assert f"{URL}/blob/main/notebooks/02_depth.ipynb" in citation.chapter(
-        "02_depth", "Depth", HOME
-    )
-    assert "url" not in citation.companion(None) + citation.chapter("02_depth", "Depth", None)
+    assert f"{{{URL}}}" in cite.companion(HOME)
+    assert f"{URL}/blob/main/notebooks/02_depth.ipynb" in cite.chapter("02_depth", "Depth", HOME)
+    assert "url" not in cite.companion(None) + cite.chapter("02_depth", "Depth", None)
 
 
 def test_the_theme_gets_its_buttons_in_the_staging_folder(tmp_path):
@@ -195,5 +194,5 @@ def test_binder_installs_files_that_exist():
 def test_page_is_filled_with_what_is_made_for_it(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("a\n% generated\nb % generated\n% generated cards\n")
-    book.fill_page(page, {None: "first", "cards": "second"})
+    build.fill_page(page, {None: "first", "cards": "second"})
     assert page.read_text() == "a\nfirst\nb % generated\nsecond\n"

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import yaml
 
-from . import paths
+from .. import paths
 
 LAUNCH_BRANCH = "launch"
 """The branch with the chapters that begin with an installation, which Colab opens."""

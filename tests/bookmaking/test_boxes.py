@@ -4,13 +4,12 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import expected_time, page_boxes, reference
+from randprune_core.bookmaking import boxes, expected_time
+from randprune_core.chapters import common
 from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import load_runs, records_to_frame
 from randprune_core.sweeps import grids
 from randprune_core.sweeps.grids import PROFILES
-
-CLAIMED = list(reference.constant("chapters.scorecard", "FIGURES"))
 
 
 def notebook(source: str, parameters: str = 'profile = "auto"') -> dict:
@@ -95,9 +94,8 @@ def test_a_duration_has_the_unit_that_fits(seconds, text):
 def test_box_has_command_number_of_runs_and_time_of_every_profile(store):
     for model in ("resnet-8", "resnet-14", "resnet-20"):
         store_record(cpu_record(3_600, model=model))
-    text = page_boxes.again(
-        SHOWS_CALIBRATION, "04_x", page_boxes.chapter_records(SHOWS_CALIBRATION), load_runs()
-    )
+    records = boxes.chapter_records("04_calibration")
+    text = boxes.commands(SHOWS_CALIBRATION, "04_x", records, load_runs())
     for profile in PROFILES:
         grid = grids.grid("calibration", profile)
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{profile}`")]
@@ -109,47 +107,36 @@ def test_box_has_command_number_of_runs_and_time_of_every_profile(store):
 
 def test_box_leaves_out_a_profile_at_which_the_figure_has_no_runs(store):
     shows = notebook('records = common.collect_records("vgg", profile=profile)')
-    text = page_boxes.again(shows, "13_x", page_boxes.chapter_records(shows), load_runs())
+    records = boxes.chapter_records("13_cifar100_and_vgg")
+    assert [part.figure for part in records] == ["vgg", "cifar100"]
+    text = boxes.commands(shows, "13_x", records, load_runs())
     assert "| `paper`" in text and "| `mini`" not in text
 
 
 def test_chapter_without_a_profile_has_a_command_and_no_table():
-    text = page_boxes.again(notebook("1", 'device = "auto"'), "12_x", [], pd.DataFrame())
+    text = boxes.commands(notebook("1", 'device = "auto"'), "12_x", [], pd.DataFrame())
     assert "`make notebook NAME=12_x`" in text
     assert "| profile |" not in text
 
 
 def test_chapter_that_collects_nothing_says_that_its_time_is_not_known():
-    assert page_boxes.chapter_records(notebook("print()")) == []
-    text = page_boxes.again(notebook("print()"), "01_x", [], pd.DataFrame())
+    assert boxes.chapter_records("01_layerwise_ratios") == []
+    text = boxes.commands(notebook("print()"), "01_x", [], pd.DataFrame())
     assert text.count("not known") == len(PROFILES)
-
-
-@pytest.mark.parametrize(
-    ("source", "figures"),
-    [
-        ('r = common.collect_records("when", seeds=[0])', ["when"]),
-        ("parts = cifar100_and_vgg.collect(seeds=[0])", ["vgg", "cifar100"]),
-        ("gc.collect()\nrecords, runs = scorecard.collect()", CLAIMED),
-        ("gc.collect()", []),
-    ],
-)
-def test_figures_of_a_chapter_are_read_from_its_cells_and_module(source, figures):
-    assert page_boxes.figures_of(notebook(source)) == figures
 
 
 def test_box_names_what_is_behind_a_page(store, tmp_path):
     for seed in (0, 2):
         store_record(cpu_record(100.4, seed_init=seed, seed_mask=seed, seed_data=seed))
     shown = notebook('r = common.collect_records("calibration", profile="cpu")')
-    boxed = page_boxes.add_boxes(shown, "04_x", load_runs(), None, tmp_path)
+    boxed = boxes.add_boxes(shown, "04_calibration", load_runs(), None, tmp_path)
     text = "".join(boxed["cells"][1]["source"])
     assert "2 runs of profile" not in text  # auto: nothing like enough is recorded for cpu
-    records = page_boxes.collect_records("calibration", profile="cpu", train_missing=False)
-    line = page_boxes.behind("04_x", "cpu", records.runs, None)
+    records = common.collect_records("calibration", profile="cpu", train_missing=False)
+    line = boxes.origin("04_x", "cpu", records.runs, None)
     assert "2 runs of profile cpu (seeds 0 and 2; accuracy on 360 test images)" in line
     assert "on a CPU, 201 seconds, code at commit `abc`" in line
-    page_boxes.save_runs(records.runs, None, tmp_path / "runs.csv")
+    boxes.save_runs(records.runs, None, tmp_path / "runs.csv")
     table = pd.read_csv(tmp_path / "runs.csv")
     assert list(table.record) == [
         f"results/runs/cifar10/{run_id(config)}.json"
@@ -160,7 +147,7 @@ def test_box_names_what_is_behind_a_page(store, tmp_path):
 
 def test_code_is_folded_in_the_page_but_for_the_parameters(tmp_path):
     shown = notebook("print()")
-    cells = page_boxes.add_boxes(shown, "01_x", pd.DataFrame(), None, tmp_path)["cells"]
+    cells = boxes.add_boxes(shown, "01_x", pd.DataFrame(), None, tmp_path)["cells"]
     assert [cell["metadata"].get("tags", []) for cell in cells] == [
         [],
         [],
@@ -172,5 +159,5 @@ def test_code_is_folded_in_the_page_but_for_the_parameters(tmp_path):
 
 
 def test_citation_of_a_page_has_its_title(tmp_path):
-    cells = page_boxes.add_boxes(notebook("1"), "01_x", pd.DataFrame(), None, tmp_path)["cells"]
+    cells = boxes.add_boxes(notebook("1"), "01_x", pd.DataFrame(), None, tmp_path)["cells"]
     assert "title     = {{A title}}," in "".join(cells[-1]["source"])

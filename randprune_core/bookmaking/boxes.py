@@ -6,22 +6,20 @@ they depend on all records and on the setting `repository.url`.
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
-from . import citation, expected_time, reference
-from .chapters.common import Records, collect_records
-from .config import RunConfig, config_to_dict, run_id
-from .presentation import foreign
-from .presentation.words import listing
+from ..chapters.common import Records, collect_records
+from ..config import RunConfig, config_to_dict, run_id
+from ..presentation import foreign
+from ..presentation.words import listing
+from ..sweeps import grids
+from . import cite, expected_time
 from .repository import Repository, badges
-from .sweeps import grids
 
 _REDRAW = "`make notebook NAME={name}`"
 _FEW = 4  # commits that are named one by one
@@ -35,16 +33,16 @@ def add_boxes(
     `runs` are all records as `load_runs` gives them, `home` the repository if it is published.
     The runs behind the page are written to `folder` as CSV.
     """
-    records = chapter_records(notebook)
-    top = [badges(home, f"notebooks/{name}.ipynb"), again(notebook, name, records, runs)]
+    records = chapter_records(name)
+    top = [badges(home, f"notebooks/{name}.ipynb"), commands(notebook, name, records, runs)]
     if len(shown := recorded(records)):
         save_runs(shown, home, folder / runs_file(name))
-        top.append(behind(name, records[0].profile, shown, home))
+        top.append(origin(name, records[0].profile, shown, home))
     title, *rest = (_folded(cell) for cell in notebook["cells"])
     head = re.search(r"^\((?P<label>[\w-]+)\)=\s*\n# (?P<title>.+)$", _text(title), re.MULTILINE)
     chapter = head["title"] if head else name
     cells = [title, _markdown("boxes-top", "\n\n".join(filter(None, top))), *rest]
-    cells.append(_markdown("boxes-end", citation.chapter_box(name, chapter, home)))
+    cells.append(_markdown("boxes-end", cite.chapter_box(name, chapter, home)))
     return notebook | {"cells": cells}
 
 
@@ -65,50 +63,13 @@ def _text(cell: dict) -> str:
     return "".join(cell["source"])
 
 
-def figures_of(notebook: dict) -> list[str]:
-    """The figures whose grids a chapter shows, [] for none.
-
-    Read from the cell that collects the records: `common.collect_records(FIGURE, ...)`, or the
-    function `collect` of the chapter's own module. That module then calls `collect_records` for
-    each figure, or names them in its constant `FIGURES`.
-    """
-    for call in _calls(notebook):
-        if names := _collected([call]):
-            return names
-        match call:
-            case ast.Call(func=ast.Attribute(value=ast.Name(module), attr="collect")):
-                module = f"chapters.{module}"
-                with suppress(LookupError, FileNotFoundError):
-                    return _collected(reference.calls(module)) or [
-                        *reference.constant(module, "FIGURES")
-                    ]
-    return []
-
-
-def _calls(notebook: dict) -> Iterator[ast.Call]:
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            nodes = ast.walk(ast.parse(_text(cell)))
-            yield from (node for node in nodes if isinstance(node, ast.Call))
-
-
-def _collected(calls: Iterable[ast.Call]) -> list[str]:
-    """The figures that calls of `collect_records` name."""
-    names = []
-    for call in calls:
-        name = ast.unparse(call.func).rpartition(".")[2]
-        if name == "collect_records" and call.args and isinstance(call.args[0], ast.Constant):
-            names.append(call.args[0].value)
-    return names
-
-
-def chapter_records(notebook: dict) -> list[Records]:
+def chapter_records(name: str) -> list[Records]:
     """The records that a chapter shows with its default parameters, one part a figure.
 
-    All are of the profile of the first.
+    The figures are those of `grids.CHAPTERS`; all parts are of the profile of the first.
     """
     parts: list[Records] = []
-    for figure in (name for name in figures_of(notebook) if name in grids.GRIDS):
+    for figure in grids.CHAPTERS.get(name, ()):
         profile = parts[0].profile if parts else "auto"
         parts.append(collect_records(figure, profile=profile, train_missing=False))
     return parts
@@ -125,7 +86,7 @@ def recorded(records: Sequence[Records]) -> pd.DataFrame:
 # ---------------------------------------------------------------- run it again
 
 
-def again(notebook: dict, name: str, records: Sequence[Records], runs: pd.DataFrame) -> str:
+def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.DataFrame) -> str:
     """The box with a command and an expected time for each profile."""
     lines = [f":::{{dropdown}} Run this page again\n:name: again-{name}\n"]
     lines.append(
@@ -201,7 +162,7 @@ def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]
 # ---------------------------------------------------------------- what is behind it
 
 
-def behind(name: str, profile: str, runs: pd.DataFrame, home: Repository | None) -> str:
+def origin(name: str, profile: str, runs: pd.DataFrame, home: Repository | None) -> str:
     """One paragraph: runs, seeds, test images, devices, seconds and commits, read from records."""
     images = listing(f"{int(n):,}" for n in sorted(runs["n"].unique()))
     devices = listing(map(foreign.text, sorted(runs["provenance.device"].dropna().unique())))

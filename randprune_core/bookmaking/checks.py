@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from math import isclose
 from pathlib import Path
 
-from . import notebooks, paths
-from .config import run_id
-from .presentation import foreign
-from .records.failures import read_failure
-from .records.files import BadRecord
-from .records.store import flatten, read_record
+from .. import paths
+from ..config import run_id
+from ..presentation import foreign
+from ..records.failures import read_failure
+from ..records.files import BadRecord
+from ..records.store import flatten, read_record
+from . import notebooks
 
 _PRINTED = re.compile(r"^results/figures/(\w+\.csv): \d+ rows, digest ([0-9a-f]{12})$", re.M)
 _REFRESH = "run `python -m randprune_core book --refresh`"
@@ -88,7 +89,7 @@ def _against_bins(test: dict) -> Iterator[str]:
 
 def _train_again(path: Path) -> str:
     """What to do about a record that is no good: the sweep that trains its run, where one does."""
-    from .sweeps.grids import PROFILES, dataset_of, figures_at, grid
+    from ..sweeps.grids import PROFILES, dataset_of, figures_at, grid
 
     command = "the sweep that made it"
     for profile, settings in PROFILES.items():

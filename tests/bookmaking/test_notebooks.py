@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from randprune_core import notebooks, paths
+from randprune_core import paths
+from randprune_core.bookmaking import notebooks
 
 DOCUMENTED = {"profile", "models", "ratios", "sparsities", "seeds", "train_missing", "device"}
 FIGURE_MEDIA = {"image/png", "image/jpeg", "image/svg+xml", "application/pdf"}

@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from . import paths
+from .. import paths
 from .repository import Repository
 
 

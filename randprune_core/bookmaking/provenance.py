@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .config import RunConfig, setting
+from ..config import RunConfig, setting
+from ..presentation import foreign
+from ..presentation.words import listing, model_label
 from .explorer import protocols
-from .presentation import foreign
-from .presentation.words import listing, model_label
 from .repository import Repository
 
 _UNKNOWN = "not recorded"

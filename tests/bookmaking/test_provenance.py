@@ -3,7 +3,7 @@
 import pytest
 from conftest import made_up_record, tiny
 
-from randprune_core import provenance
+from randprune_core.bookmaking import provenance
 from randprune_core.records.table import records_to_frame
 
 

@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import paths
-from .config import run_id
+from .. import paths
+from ..config import run_id
+from ..presentation import foreign
 from .notebooks import (
     SIDE_BY_SIDE,
     VOLATILE_TAG,
@@ -38,7 +39,6 @@ from .notebooks import (
     write_notebook,
     write_text,
 )
-from .presentation import foreign
 
 __all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_quick"]
 
@@ -125,10 +125,10 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     the same. Where the book is published (`repository.url`), the copies that Colab opens are
     written to `_build/launch/`.
     """
+    from ..datasets import DATASETS
+    from ..records.failures import all_failures
+    from ..records.table import load_runs
     from . import explorer, repository
-    from .datasets import DATASETS
-    from .records.failures import all_failures
-    from .records.table import load_runs
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
@@ -154,25 +154,25 @@ def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
 
 def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
     """What stands in place of `% generated` or `% generated NAME`, by page and name."""
-    from . import citation, front_page, provenance, reference, repository
+    from . import api, cite, intro, provenance, repository
 
     return {
-        "api": {None: reference.page()},
-        "cite": {None: citation.page(home)},
-        "intro": {"badges": repository.badges(home), "scorecard": front_page.scorecard()},
+        "api": {None: api.page()},
+        "cite": {None: cite.page(home)},
+        "intro": {"badges": repository.badges(home), "scorecard": intro.scorecard()},
         "provenance": {None: provenance.page(runs, failures, home)},
     }
 
 
 def _make_chapters(staging: Path, executed: Mapping[str, Path], runs, home) -> None:
     """Give the staged chapters their boxes and the CSV of their runs; write the launch copies."""
-    from . import page_boxes, repository
+    from . import boxes, repository
 
     launch = paths.BUILD / "launch" / "notebooks"
     shutil.rmtree(launch, ignore_errors=True)
     for name, path in executed.items():
         notebook = read_notebook(path)
-        boxed = page_boxes.add_boxes(notebook, name, runs, home, staging / "results" / "runs")
+        boxed = boxes.add_boxes(notebook, name, runs, home, staging / "results" / "runs")
         write_notebook(boxed, staging / "notebooks" / path.name)
         if home:
             write_notebook(repository.launch_copy(notebook, home), launch / path.name)
@@ -255,8 +255,8 @@ def run_quick(names: Iterable[str] | None = None) -> list[Path]:
     chapter gets those of the two parameters that it has. Raises the first error after all chapters
     have ended.
     """
-    from .sweeps.grids import GRIDS, grid
-    from .sweeps.sweep import sweep
+    from ..sweeps.grids import GRIDS, grid
+    from ..sweeps.sweep import sweep
 
     names = list(chapters() if names is None else names)
     wanted = {"profile": "quick", "train_missing": True}

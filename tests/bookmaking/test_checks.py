@@ -5,10 +5,11 @@ import json
 
 import pytest
 from conftest import made_up_record, store_record, tiny
-from test_book import PARAMETERS, code, project, stream, write  # noqa: F401 - a fixture
+from small_project import PARAMETERS, code, stream, write
 
-from randprune_core import notebooks, paths
-from randprune_core.checks import check, check_records
+from randprune_core import paths
+from randprune_core.bookmaking import notebooks
+from randprune_core.bookmaking.checks import check, check_records
 from randprune_core.sweeps.grids import grid
 
 
@@ -98,7 +99,7 @@ def test_a_damaged_note_of_a_failed_run_is_named(store):
 
 
 @pytest.fixture
-def chapter(project):  # noqa: F811
+def chapter(project):
     """A project with one chapter whose stored outputs name one figure's data."""
     figure = paths.FIGURES / "depth.csv"
     figure.write_text("gap\n1\n")
@@ -157,7 +158,7 @@ def test_another_results_folder_has_records_only(store):
     assert check() == []
 
 
-def test_a_formula_in_a_csv_is_named_with_its_file(project):  # noqa: F811
+def test_a_formula_in_a_csv_is_named_with_its_file(project):
     for folder in (paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
         (folder / "good.csv").write_text("a,b\n-0.5,x\n")
         (folder / "bad.csv").write_text('a,b\n1,"=HYPERLINK(""x"")"\n')

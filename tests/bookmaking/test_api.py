@@ -6,12 +6,13 @@ import re
 import pytest
 
 import randprune_core
-from randprune_core import paths, reference
+from randprune_core import paths
+from randprune_core.bookmaking import api
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return reference.page()
+    return api.page()
 
 
 @pytest.mark.parametrize("name", randprune_core.__all__)
@@ -39,4 +40,4 @@ def test_every_module_is_listed_with_what_it_holds(page):
 
 def test_name_that_is_not_defined_is_an_error():
     with pytest.raises(LookupError, match=r"randprune_core\.nothing is not defined in models\.py"):
-        reference._entry(reference._tree("models"), "models", "nothing")
+        api._entry(api._tree("models"), "models", "nothing")

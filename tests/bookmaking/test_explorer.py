@@ -7,7 +7,8 @@ import re
 import pytest
 from conftest import made_up_record, store_record, tiny
 
-from randprune_core import book, explorer, paths
+from randprune_core import paths
+from randprune_core.bookmaking import build, explorer
 from randprune_core.config import RunConfig
 from randprune_core.presentation.theme import COLOURS, LABELS, MARKERS
 from randprune_core.records.table import load_runs, records_to_frame
@@ -170,7 +171,7 @@ def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
     cell["outputs"] = [output]
     chapter.write_text(json.dumps({"cells": [cell]}))
 
-    book.make_pages(staging, {"02_depth": chapter})
+    build.make_pages(staging, {"02_depth": chapter})
 
     written = (staging / "book/_static/explorer-data.js").read_text()
     assert written == explorer.script(load_runs(dataset="cifar10"))

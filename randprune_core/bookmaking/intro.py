@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from . import paths
-from .presentation import foreign
-from .reference import constant
+from .. import claims, paths
+from ..presentation import foreign
 
-_SCORECARD = "chapters.scorecard"
 _BADGES = {"supported": "success", "contradicted": "danger", "undecided": "muted"}
 _BADGES["out of reach"] = "muted"
 
@@ -34,9 +32,9 @@ def scorecard() -> str:
 def _card(row: dict) -> str:
     claim, badge = int(row["claim"]), _BADGES[row["verdict"]]
     verdict = foreign.text(row["verdict"])
-    label = constant(_SCORECARD, "CHAPTERS").get(claim, "chapter-scorecard")
+    label = claims.CHAPTERS.get(claim, "chapter-scorecard")
     runs = "1 run" if row["runs"] == 1 else f"{int(row['runs']):,} runs"
-    words = constant(_SCORECARD, "TITLES")[claim]
+    words = claims.TITLES[claim]
     return "\n".join(
         [
             ":::{grid-item-card}",

@@ -13,26 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from . import paths
+from .. import paths
 
 VOLATILE_TAG = "nbval-ignore-output"
 """Tag of a cell whose output differs from run to run or between machines."""
 
 _INJECTED = "injected-parameters"
-_PAGES = (
-    "book",
-    "checks",
-    "citation",
-    "explorer",
-    "expected_time",
-    "front_page",
-    "page_boxes",
-    "provenance",
-    "reference",
-    "repository",
-)
-"""Modules that make pages and boxes around the chapters, which no chapter imports."""
-
 SIDE_BY_SIDE = 2  # chapters executed at once
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -128,18 +114,15 @@ def fingerprint(source: Path, parameters: Mapping[str, object], surroundings: st
 
 
 def surroundings(name: str | None = None) -> str:
-    """Hash of what a chapter depends on: the core, the lock file, and the records that it reads.
+    """Hash of what a chapter depends on: its code, the lock file, and the records that it reads.
 
-    Those are the records of its own grids (`grids.CHAPTERS`), of every grid where the chapter
-    has none there or `name` is None. Runs on `digits` are left out: the chapters train those
-    themselves, from code that is hashed. So are the modules that only make the pages around the
-    chapters.
+    Those are the records of its own grids (`grids.CHAPTERS`); every record where the chapter reads
+    more than these (`grids.ANY_RUN`), is not listed there, or `name` is None. Runs on `digits` are
+    left out: the chapters train those themselves, from code that is hashed.
     """
     left_out = (paths.RUNS / "digits", paths.FIGURES, paths.LOCAL, paths.CHECKPOINTS)
     own = None if name is None else records_read(name)
-    core = paths.ROOT / "randprune_core"
-    files = set(core.rglob("*.py")) - {core / f"{name}.py" for name in _PAGES}
-    files = [*files, paths.ROOT / "constraints.txt"]
+    files = [*code_of(name), paths.ROOT / "constraints.txt"]
     for folder, _, names in os.walk(paths.RESULTS):
         if any(Path(folder).is_relative_to(skipped) for skipped in left_out):
             continue
@@ -149,11 +132,30 @@ def surroundings(name: str | None = None) -> str:
     return hash_files(files)
 
 
+def code_of(name: str | None = None) -> set[Path]:
+    """The files of code that the outputs of a chapter depend on; None for those of all chapters.
+
+    The wings that chapters build on, what chapters share, its own modules, and this one, which
+    executes it. A module of a chapter begins with the topic of its notebook. What makes the pages
+    around the chapters is not among them.
+    """
+    from ..sweeps.grids import CHAPTERS
+
+    package = paths.ROOT / "randprune_core"
+    around = {package / "__main__.py", *package.glob("bookmaking/*.py")}
+    around.discard(package / "bookmaking" / "notebooks.py")
+    if name is not None:
+        others = tuple(f"{other[3:]}_" for other in CHAPTERS if other != name)
+        modules = package.glob("chapters/*.py")
+        around |= {path for path in modules if f"{path.stem}_".startswith(others)}
+    return set(package.rglob("*.py")) - around
+
+
 def records_read(name: str) -> frozenset[str] | None:
     """Ids of the runs that a chapter may read with its default parameters; None for any run."""
-    from .sweeps.grids import CHAPTERS, JUDGED
+    from ..sweeps.grids import ANY_RUN, CHAPTERS, JUDGED
 
-    if name not in CHAPTERS:
+    if name not in CHAPTERS or name in ANY_RUN:
         return None
     figures = CHAPTERS[name] and dict.fromkeys((*CHAPTERS[name], *JUDGED))
     return frozenset().union(*(_runs_of(figure, str(paths.RESULTS)) for figure in figures))
@@ -161,8 +163,8 @@ def records_read(name: str) -> frozenset[str] | None:
 
 @lru_cache(maxsize=64)  # several chapters read the same grids
 def _runs_of(figure: str, results: str) -> frozenset[str]:
-    from .config import run_id
-    from .sweeps.grids import GRIDS, grid
+    from ..config import run_id
+    from ..sweeps.grids import GRIDS, grid
 
     profiles = [profile for profile in GRIDS[figure] if profile != "quick"]
     return frozenset(
@@ -174,8 +176,8 @@ def _runs_of(figure: str, results: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _variant(figure: str, profile: str, results: str) -> str:
-    from .sweeps.coverage import recorded_variant
-    from .sweeps.grids import dataset_of
+    from ..sweeps.coverage import recorded_variant
+    from ..sweeps.grids import dataset_of
 
     return recorded_variant(profile, dataset_of(figure, profile))
 
@@ -245,7 +247,7 @@ def _kernel_environment(scratch: Path) -> dict[str, str]:
     (spec / "kernel.json").write_text(json.dumps({"argv": argv, **_METADATA["kernelspec"]}))
     environment = dict(os.environ)
     environment.pop("MPLBACKEND", None)  # the kernel then draws inline
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     for name, first in (("PYTHONPATH", package), ("JUPYTER_PATH", scratch / "jupyter")):
         environment[name] = os.pathsep.join(filter(None, (str(first), os.environ.get(name))))
     for name, path in (
@@ -397,7 +399,7 @@ def say(message: str) -> None:
 def normalise_files(files: Iterable[str]) -> int:
     """Write notebooks as `refresh` stores them, outputs kept; 1 if one had to be changed, else 0.
 
-    What pre-commit calls: `python -m randprune_core.notebooks FILE...`.
+    What pre-commit calls: `python -m randprune_core.bookmaking.notebooks FILE...`.
     """
     changed = []
     for file in map(Path, files):
