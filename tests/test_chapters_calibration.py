@@ -10,7 +10,7 @@ import pytest
 from conftest import made_up_record, store_record
 from matplotlib import pyplot as plt
 
-from randprune_core import statistics
+from randprune_core.analysis import cells
 from randprune_core.chapters import calibration, reliability
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
@@ -196,7 +196,7 @@ def test_nothing_recorded_gives_empty_tables_and_says_so(made):
     assert "allow no statement" in calibration.finding(found)
     assert calibration.confidence_finding(runs) == calibration.chance_finding(runs) == ""
     assert calibration.likelihood_finding(differences, differences) == ""
-    points = statistics.summarise(runs, "ece", 1.0)
+    points = cells.summarise(runs, "ece", 1.0)
     for figure in (
         calibration.error_figure(found, points),
         calibration.difference_figure(found, differences, [0.9]),
@@ -261,7 +261,7 @@ def test_likelihood_finding_counts_where_the_two_measures_disagree(made):
 
 def test_figures_show_zero_and_the_margin(made):
     found = made(pairs(resnet_8=0.02, resnet_20=-0.01), SEEDS)
-    points = statistics.summarise(found.runs, "ece", 1.0)
+    points = cells.summarise(found.runs, "ece", 1.0)
     assert calibration.error_figure(found, points).get_axes()[0].get_ylim()[0] == 0
     differences = calibration.sparse_minus_dense(found.runs)
     figure = calibration.difference_figure(found, differences, [0.9])

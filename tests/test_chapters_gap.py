@@ -1,30 +1,10 @@
 import numpy as np
 import pandas as pd
+from made_up_runs import records
 
+from randprune_core.analysis.cells import gap_change, summarise
 from randprune_core.chapters import gap
 from randprune_core.chapters.common import Records
-from randprune_core.config import RunConfig, run_id
-from randprune_core.statistics import gap_change, summarise
-
-
-def records(gaps: dict[str, float], spread=(0.0,), ratios=("erk",), sparsity=0.9) -> Records:
-    """Made-up records of profile `cpu`: dense at 80 %, and `gaps` in points below it by model.
-
-    `spread` is added to the accuracies of the dense runs, one number a seed.
-    """
-    configs, rows = [], []
-    for model, lost in gaps.items():
-        for ratio in ("dense", *ratios):
-            level = sparsity if ratio != "dense" else 0.0
-            for seed, shift in enumerate(spread):
-                config = RunConfig(
-                    variant="jpeg75", model=model, ratio=ratio, sparsity=level, seed_init=seed
-                )
-                configs.append(config)
-                accuracy = 0.8 + shift if ratio == "dense" else 0.8 - lost / 100 - shift
-                row = {"run_id": run_id(config), "model": model, "ratio": ratio}
-                rows.append(row | {"sparsity": level, "accuracy": accuracy})
-    return Records("depth", "cpu", configs, pd.DataFrame(rows), True)
 
 
 def test_finding_without_records_or_with_one_model_says_what_is_lacking():

@@ -4,174 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
+from made_up_runs import EPOCHS, curve, falls_then_flat
 
-from randprune_core.chapters import common, gradient_figures, gradient_flow, gradient_text
-from randprune_core.chapters.flat_phase import (
-    find_flat_phase,
-    first_stage,
-    highest_epoch,
-    highest_slice,
-    mean_until,
-    moving_median,
-    peak_until,
+from randprune_core.analysis.gradient_flow import (
+    FLAT,
+    INITIAL,
+    PEAK,
+    TO_FLAT,
+    flow_table,
 )
+from randprune_core.chapters import common, gradient_figures, gradient_flow, gradient_text
 from randprune_core.presentation import plots
 from randprune_core.sweeps.grids import grid
-
-EPOCHS = [*(tenth / 10 for tenth in range(1, 51)), *range(6, 17)]
-"""As a record of 16 epochs has them: tenths of the first five epochs, then whole epochs."""
-
-
-def curve(shape, noise=0.0, seed=0) -> list[float]:
-    """`shape` of the middle of each recorded part of training, times 1 plus normal noise."""
-    ends = np.array(EPOCHS)
-    middles = (ends + np.concatenate([[0], ends[:-1]])) / 2
-    draw = np.random.default_rng(seed).standard_normal(len(ends))
-    return (np.vectorize(shape)(middles) * (1 + noise * draw)).tolist()
-
-
-def falls_then_flat(epoch: float) -> float:
-    return 1 + 3 * max(0, 1 - epoch)
-
-
-def rises_falls_flat(epoch: float) -> float:
-    return float(np.interp(epoch, [0, 1, 2], [0.5, 3, 1]))
-
-
-# ---------------------------------------------------------------- the flat phase
-
-
-def test_constant_curve_is_flat_from_the_start():
-    phase = find_flat_phase(EPOCHS, [2.0] * len(EPOCHS), 8)
-    assert phase == (0.0, 2.0)
-    assert math.isnan(mean_until(EPOCHS, [2.0] * len(EPOCHS), 0.0))
-
-
-@pytest.mark.parametrize("shape", [lambda t: 4 - 0.4 * t, lambda t: 3 * 0.7**t, lambda t: 1 + t])
-def test_curve_that_goes_on_falling_or_rising_is_never_flat(shape):
-    assert find_flat_phase(EPOCHS, curve(shape), 8) is None
-
-
-@pytest.mark.parametrize("noise", [0.0, 0.05])
-@pytest.mark.parametrize(("shape", "start"), [(falls_then_flat, 0.95), (rises_falls_flat, 1.9)])
-def test_flat_phase_begins_where_the_curve_reaches_its_level(shape, start, noise):
-    phase = find_flat_phase(EPOCHS, curve(shape, noise), 8)
-    assert phase.start == pytest.approx(start, abs=0.25)
-    assert phase.level == pytest.approx(1, abs=0.05)
-
-
-def test_hump_before_the_flat_phase_is_not_taken_for_it_though_it_crosses_the_level_twice():
-    phase = find_flat_phase(EPOCHS, curve(rises_falls_flat), 8)
-    assert phase.start > 1.5
-    assert peak_until(EPOCHS, curve(rises_falls_flat), 8, phase.start) > 2
-
-
-def test_highest_epoch_is_a_mean_of_ten_slices_and_highest_slice_one_of_them():
-    norms = [1.0] * len(EPOCHS)
-    norms[3], norms[12] = 6.0, 3.0  # slices of the first and of the second epoch
-    assert highest_epoch(EPOCHS, norms, 8, 2.0) == pytest.approx(1.5)
-    assert highest_slice(EPOCHS, norms, 8, 2.0) == 6.0
-
-
-def test_flat_at_once_the_first_epoch_is_the_highest():
-    norms = [1.0] * 10 + [2.0] * (len(EPOCHS) - 10)
-    assert highest_epoch(EPOCHS, norms, 8, 0.0) == highest_slice(EPOCHS, norms, 8, 0.0) == 1.0
-    assert highest_epoch(EPOCHS, norms, 8, 1.1) == highest_slice(EPOCHS, norms, 8, 1.1) == 2.0
-
-
-def test_highest_epoch_of_a_level_curve_is_hardly_above_it_and_its_highest_slice_is():
-    """A largest value of many noisy ones lies above their mean: less so where they are means."""
-    norms = curve(lambda epoch: 1.0, noise=0.1)
-    epoch, part = (take(EPOCHS, norms, 8, 5.0) for take in (highest_epoch, highest_slice))
-    assert 1 < epoch < 1.1 and part > 1.15
-
-
-def test_slices_out_of_line_change_nothing():
-    norms = curve(falls_then_flat)
-    spoilt = list(norms)
-    for place in (19, 29, 30, 39, 49):
-        spoilt[place] *= 5
-    assert find_flat_phase(EPOCHS, spoilt, 8) == find_flat_phase(EPOCHS, norms, 8)
-
-
-def test_epochs_out_of_line_in_a_long_training_change_nothing():
-    epochs = [*EPOCHS[:50], *range(6, 161)]
-    norms = [falls_then_flat(epoch) for epoch in epochs]
-    spoilt = [
-        norm * (3 if epoch in (30, 61, 62) else 1)
-        for epoch, norm in zip(epochs, norms, strict=True)
-    ]
-    assert find_flat_phase(epochs, spoilt, 80) == find_flat_phase(epochs, norms, 80)
-    assert find_flat_phase(epochs, norms, 80).start < 2
-
-
-def test_what_comes_after_the_stage_changes_nothing():
-    norms = curve(lambda epoch: falls_then_flat(epoch) * (1 if epoch < 8 else 0.1))
-    phase = find_flat_phase(EPOCHS, norms, 8)
-    assert phase == find_flat_phase(EPOCHS, curve(falls_then_flat), 8)
-    assert find_flat_phase(EPOCHS, norms, 16).start == 8
-
-
-def test_first_fall_is_seen_although_most_of_its_first_half_epoch_is_flat():
-    assert find_flat_phase(EPOCHS, [3.0, 2.0] + [1.0] * 59, 8).start == 0.2
-
-
-def test_curve_that_becomes_flat_after_half_of_the_stage_has_no_flat_phase():
-    late = curve(lambda epoch: 1 + 3 * max(0, 1 - epoch / 5))
-    assert find_flat_phase(EPOCHS, late, 8) is None
-    assert find_flat_phase(EPOCHS, late, 16).start == pytest.approx(5, abs=0.5)
-
-
-def test_wider_tolerance_begins_no_later():
-    norms = curve(lambda epoch: 1 + 3 * 0.2**epoch)
-    starts = [find_flat_phase(EPOCHS, norms, 8, width).start for width in (0.1, 0.15, 0.3)]
-    assert starts[0] > starts[1] > starts[2]
-
-
-def test_short_stage_has_a_short_window():
-    tenths = [tenth / 10 for tenth in range(1, 41)]
-    norms = [3.0] * 5 + [1.0] * 35
-    assert find_flat_phase(tenths, norms, 2) == (0.5, 1.0)
-
-
-def test_moving_median_shrinks_towards_the_start_only():
-    values = np.array([9.0, 5, 1, 1, 1, 1, 1, 1, 7])
-    assert moving_median(values, 8)[:3].tolist() == [9, 5, 1]
-    assert moving_median(values, 8)[-1] == 1
-
-
-def test_mean_until_weights_by_time():
-    norms = [4.0] * 10 + [2.0] * 10 + [1.0] * 41
-    assert mean_until(EPOCHS, norms, 2.0) == 3.0
-    assert mean_until(EPOCHS, norms, 7.0) == pytest.approx((4 + 2 + 5) / 7)
-
-
-def test_first_stage_is_the_epochs_before_the_rate_first_changes():
-    assert first_stage([0.1, 0.1, 0.01, 0.1]) == 2
-    assert first_stage([0.1, 0.1]) == 2
-
-
-@pytest.mark.parametrize(
-    ("epochs", "norms", "stage"),
-    [
-        ([], [], 1),
-        ([1, 2], [1.0], 1),
-        ([1, 1], [1.0, 1.0], 1),
-        ([0, 1], [1.0, 1.0], 1),
-        ([1, 2], [1.0, math.nan], 1),
-        ([1, 2], [1.0, 1.0], 3),
-        ([1, 2], [1.0, 1.0], 0),
-    ],
-)
-def test_what_is_no_curve_raises(epochs, norms, stage):
-    with pytest.raises(ValueError, match="curve"):
-        find_flat_phase(epochs, norms, stage)
-
-
-def test_tolerance_out_of_range_raises():
-    with pytest.raises(ValueError, match="tolerance 0 "):
-        find_flat_phase(EPOCHS, [1.0] * len(EPOCHS), 8, 0)
-
 
 # ---------------------------------------------------------------- records
 
@@ -209,7 +53,7 @@ def collect(**parameters) -> common.Records:
 def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
     records = collect(seeds=[0])
     found = gradient_flow.grid_records(records)
-    flows, curves = gradient_flow.flow_table(found), gradient_flow.mean_curves(found)
+    flows, curves = flow_table(found), gradient_flow.mean_curves(found)
     assert found == [] and flows.empty and curves.empty
     assert gradient_flow.shown_sparsity(flows) is None
     assert gradient_text.norm_rows(flows).empty
@@ -226,13 +70,13 @@ def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
 
 def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
     record_all(seeds=(0, 1))
-    flows = gradient_flow.flow_table(gradient_flow.grid_records(collect()))
+    flows = flow_table(gradient_flow.grid_records(collect()))
     erk = flows[(flows.model == "resnet-8") & (flows.ratio == "erk") & (flows.sparsity == 0.8)]
     assert erk.seed.tolist() == [0, 1]
-    assert erk[gradient_flow.FLAT].tolist() == pytest.approx([0.92, 0.921])
-    assert erk[gradient_flow.INITIAL].tolist() == pytest.approx([4.6, 4.605])
+    assert erk[FLAT].tolist() == pytest.approx([0.92, 0.921])
+    assert erk[INITIAL].tolist() == pytest.approx([4.6, 4.605])
     assert (erk.start == 1.0).all()
-    assert (erk[gradient_flow.PEAK] > erk[gradient_flow.TO_FLAT]).all()
+    assert (erk[PEAK] > erk[TO_FLAT]).all()
     # 10 * (1.2005 - 0.92): the mean of the dense runs, not the run of the same seed
     assert erk.gap.tolist() == pytest.approx([2.805, 2.795])
     assert flows[flows.ratio == "dense"].gap.isna().all()
@@ -241,7 +85,7 @@ def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
 def test_gap_needs_a_dense_network_and_predictors_a_flat_phase(store):
     record_all(leave_out=[("resnet-8", "dense")], never_flat=[("resnet-14", "snip")])
     records = collect(seeds=[0])
-    flows = gradient_flow.flow_table(gradient_flow.grid_records(records))
+    flows = flow_table(gradient_flow.grid_records(records))
     used = gradient_flow.comparable(flows)
     assert set(zip(used.model, used.ratio, strict=True)) == {("resnet-14", "erk")}
     assert "too few" in gradient_text.finding(records, flows)
@@ -255,8 +99,8 @@ def test_curve_that_is_flat_at_once_has_its_initial_norm_up_to_there():
     history["gradient_norm"] = {"epoch": EPOCHS, "norm": [1.0] * len(EPOCHS)}
     config = grid("gradient_flow", "cpu", variant="jpeg75")[0]
     record = made_up_record(config) | {"history": history}
-    (row,) = gradient_flow.flow_table([record]).to_dict("records")
-    assert (row["start"], row[gradient_flow.TO_FLAT]) == (0.0, 1.1)
+    (row,) = flow_table([record]).to_dict("records")
+    assert (row["start"], row[TO_FLAT]) == (0.0, 1.1)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +213,7 @@ def test_places_in_a_network_share_ties_and_have_mean_one_half():
 def test_too_few_runs_have_no_interval_and_the_words_say_so(store):
     record_all()
     records = collect(seeds=[0])
-    flows = gradient_flow.flow_table(gradient_flow.grid_records(records))
+    flows = flow_table(gradient_flow.grid_records(records))
     rows = gradient_text.correlation_rows(gradient_flow.correlations(flows))
     assert rows["over all runs"].str.contains("(no interval), 8 runs", regex=False).all()
     text = gradient_text.finding(records, flows)
@@ -382,7 +226,7 @@ def test_too_few_runs_have_no_interval_and_the_words_say_so(store):
 def test_finding_with_seeds_gives_each_correlation_its_interval(store):
     record_all(seeds=(0, 1, 2), ratios=("dense", "erk", "snip", "uniform"))
     records = collect()
-    flows = gradient_flow.flow_table(gradient_flow.profile_records(records))
+    flows = flow_table(gradient_flow.profile_records(records))
     text = gradient_text.finding(records, flows)
     assert text.startswith("Over 36 sparse runs") and "one seed" not in text
     row = gradient_text.correlation_rows(gradient_flow.correlations(flows)).iloc[-1]
@@ -390,12 +234,12 @@ def test_finding_with_seeds_gives_each_correlation_its_interval(store):
     assert runs == "36 runs" and " to " in cell
     assert f"{cell} for the level of the flat phase. Where an interval holds zero" in text
     assert "more lack" not in text
-    flows.loc[flows.ratio == "snip", gradient_flow.FLAT] = math.nan
+    flows.loc[flows.ratio == "snip", FLAT] = math.nan
     assert "12 more lack a flat phase" in gradient_text.finding(records, flows)
 
 
 def test_shapes_counts_rises_and_falls():
-    columns = ["ratio", "start", gradient_flow.INITIAL, gradient_flow.PEAK, gradient_flow.FLAT]
+    columns = ["ratio", "start", INITIAL, PEAK, FLAT]
     rows = [
         ["erk", 1.0, 1.0, 3.0, 1.0],  # rises and falls
         ["erk", 2.0, 3.0, 2.0, 1.0],  # falls
@@ -412,7 +256,7 @@ def test_shapes_counts_rises_and_falls():
 
 def test_order_counts_pairs_that_agree(store):
     record_all(seeds=(0, 1))
-    flows = gradient_flow.flow_table(gradient_flow.grid_records(collect()))
+    flows = flow_table(gradient_flow.grid_records(collect()))
     assert "in 4 of 4 pairs" in gradient_text.order(flows)
     assert "one seed" not in gradient_text.order(flows)
     worse = flows.assign(accuracy=flows.accuracy.where(flows.ratio != "erk", 0.0))
@@ -439,7 +283,7 @@ def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
 def test_figures_change_with_what_they_draw(store):
     record_all(seeds=(0, 1))
     found = gradient_flow.grid_records(collect())
-    flows, curves = gradient_flow.flow_table(found), gradient_flow.mean_curves(found)
+    flows, curves = flow_table(found), gradient_flow.mean_curves(found)
     draw = gradient_figures.plot_curves
     base = plots.digest(draw(curves, flows, [8, 12], 0.9))
     assert base.startswith("4 panels")
@@ -453,7 +297,7 @@ def test_figures_change_with_what_they_draw(store):
 def test_short_training_has_one_row_of_panels_and_late_flat_phases_stand_in_the_lower(store):
     record_all()
     found = gradient_flow.grid_records(collect())
-    flows, curves = gradient_flow.flow_table(found), gradient_flow.mean_curves(found)
+    flows, curves = flow_table(found), gradient_flow.mean_curves(found)
     short = gradient_figures.plot_curves(curves[curves.epoch <= 5], flows, [2], 0.9)
     assert len(short.get_axes()) == 2
     figure = gradient_figures.plot_curves(curves, flows.assign(start=6.5), [], 0.9)

@@ -10,6 +10,7 @@ import pytest
 from conftest import made_up_record, store_record
 from matplotlib import pyplot as plt
 
+from randprune_core.analysis.cells import sparse_minus_dense
 from randprune_core.chapters import no_worse, ood, roc
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, run_id
@@ -61,7 +62,7 @@ def records_of(found: list[dict]) -> Records:
 
 def test_sparse_minus_dense_has_the_sign_of_sparse_and_ordered_limits():
     frame = ood.measures(records_to_frame(runs({"resnet-8": 0.1}, spread=(-0.01, 0.0, 0.01))))
-    (row,) = no_worse.sparse_minus_dense(frame, "auroc").itertuples()
+    (row,) = sparse_minus_dense(frame, "auroc").itertuples()
     assert row.difference == pytest.approx(-0.1)
     assert row.low < row.difference < row.high
     assert row.difference - row.low == pytest.approx(row.high - row.difference)
@@ -69,13 +70,13 @@ def test_sparse_minus_dense_has_the_sign_of_sparse_and_ordered_limits():
 
 def test_sparse_minus_dense_of_an_unknown_column_is_empty():
     frame = records_to_frame(runs({"resnet-8": 0.1}))
-    assert no_worse.sparse_minus_dense(frame, "pgd.77.accuracy").empty
+    assert sparse_minus_dense(frame, "pgd.77.accuracy").empty
 
 
 def test_wide_table_shows_the_wanted_sparsities_and_a_dash_for_what_is_missing():
     found = [*runs({"resnet-8": 0.1, "resnet-20": 0.1}), record("resnet-8", 0.8, auroc=0.81)]
     table = no_worse.wide_table(
-        no_worse.sparse_minus_dense(ood.measures(records_to_frame(found)), "auroc"),
+        sparse_minus_dense(ood.measures(records_to_frame(found)), "auroc"),
         [0.5, 0.8, 0.9],
         digits=3,
     )

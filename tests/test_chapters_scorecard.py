@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from randprune_core import claims, paths
+from randprune_core import paths
+from randprune_core.analysis import claims
 from randprune_core.chapters import scorecard, verdicts
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig
@@ -124,7 +125,7 @@ def test_the_unit_of_an_effect_is_written_in_full():
 
 
 def test_every_claim_has_a_chapter_and_a_title():
-    assert set(scorecard.TITLES) == set(claims.STATEMENTS) == {*scorecard.CHAPTERS, 11}
+    assert set(claims.TITLES) == set(claims.STATEMENTS) == {*claims.CHAPTERS, 11}
 
 
 def test_rules_state_the_margins():

@@ -5,7 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from randprune_core import build_model, paths, statistics
+from randprune_core import build_model, paths
+from randprune_core.analysis import intervals
+from randprune_core.analysis.cells import summarise
 from randprune_core.chapters import common, granularity, methods, settings
 from randprune_core.chapters.common import Records
 from randprune_core.config import RATIOS, RunConfig, run_id
@@ -64,7 +66,7 @@ def test_nothing_recorded_gives_empty_tables_and_sentences_that_say_so():
     assert others.empty and own.empty
     assert "allow no statement yet" in methods.finding(empty, others, own)
     assert "allow no statement yet" in granularity.finding(empty, others)
-    points = statistics.summarise(runs)
+    points = summarise(runs)
     assert "No two settings" in settings.spread_text(settings.spreads(points))
     for table in (methods.figure_table(empty, points, others, own), granularity.renamed(points)):
         assert table.empty
@@ -73,7 +75,7 @@ def test_nothing_recorded_gives_empty_tables_and_sentences_that_say_so():
 
 
 def test_dense_runs_alone_draw_no_panel():
-    points = statistics.summarise(common.by_setting(records({("resnet-8", "dense"): 75.0}).runs))
+    points = summarise(common.by_setting(records({("resnet-8", "dense"): 75.0}).runs))
     figure = settings.plot_settings(points, "mean", ["erk"], title="t", label="l")
     assert [axis.get_title() for axis in figure.get_axes()] == ["nothing to compare is recorded"]
 
@@ -141,7 +143,7 @@ def test_patterns_are_subtracted_from_unstructured():
 def test_the_spread_counts_only_settings_that_every_network_has():
     cells = {("resnet-8", "erk"): 70.0, ("resnet-8", "snip"): 66.0, ("resnet-8", "grasp"): 10.0}
     cells |= {("resnet-20", "erk"): 72.0, ("resnet-20", "snip"): 71.0}
-    table = settings.spreads(statistics.summarise(common.by_setting(records(cells).runs)))
+    table = settings.spreads(summarise(common.by_setting(records(cells).runs)))
     assert table.spread.tolist() == pytest.approx([4.0, 1.0])
     assert table.settings.tolist() == [("erk", "snip")] * 2
     assert settings.spread_text(table) == (
@@ -158,7 +160,7 @@ def test_the_spread_counts_only_settings_that_every_network_has():
 def test_the_dot_plot_has_a_panel_a_network_and_sparsity_and_marks_dense_and_intervals():
     seeds = (-1.0, 0.0, 1.0)
     found = small(seeds=seeds)
-    points = statistics.summarise(common.by_setting(found.runs))
+    points = summarise(common.by_setting(found.runs))
     names = settings.settings_of(found)
     assert names == ["erk", "snip", "snip:own"]
     axis = settings.plot_settings(points, "mean", names, title="t", label="l").get_axes()[0]
@@ -171,10 +173,10 @@ def test_the_dot_plot_has_a_panel_a_network_and_sparsity_and_marks_dense_and_int
     dense, *drawn = axis.lines
     assert set(dense.get_xdata()) == {75.0}
     assert [line.get_xdata()[0] for line in drawn[::2]] == pytest.approx([70.0, 69.0, 68.5])
-    spread = statistics.pooled_spread([seeds] * 4)  # dense is a cell too
-    half = statistics.contrast([seeds], [1], spread).high
+    spread = intervals.pooled_spread([seeds] * 4)  # dense is a cell too
+    half = intervals.contrast([seeds], [1], spread).high
     assert drawn[1].get_xdata() == pytest.approx([70 - half, 70 + half])
-    bare = statistics.summarise(common.by_setting(small().runs))
+    bare = summarise(common.by_setting(small().runs))
     lone = settings.plot_settings(bare, "mean", names, title="t", label="l").get_axes()[0]
     assert len(lone.lines) == 1 + 3 and not lone.patches
 

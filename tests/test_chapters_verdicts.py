@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import claims, paths
+from randprune_core import paths
+from randprune_core.analysis import claims
+from randprune_core.analysis.decisions import DATE, DECISIONS
+from randprune_core.analysis.intervals import Estimate
+from randprune_core.analysis.parts import Part
 from randprune_core.bookmaking import intro, notebooks
 from randprune_core.chapters import scorecard, verdicts
 from randprune_core.chapters.common import Records, save_figure_data
 from randprune_core.config import run_id
-from randprune_core.decisions import DATE, DECISIONS
-from randprune_core.parts import Part
-from randprune_core.statistics import Estimate
 from randprune_core.sweeps import coverage, grids
 
 CHAPTERS = {
@@ -117,7 +118,7 @@ def test_nothing_else_decides():
         for path in (paths.ROOT / "randprune_core").rglob("*.py")
         if re.search(r"\bdecide\(", path.read_text(encoding="utf-8"))
     ]
-    assert sorted(callers) == ["claim_tests.py", "evidence.py", "parts.py"]
+    assert sorted(callers) == ["claim_tests.py", "intervals.py", "parts.py"]
 
 
 def test_line_names_each_part_of_a_claim():

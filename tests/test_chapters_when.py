@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core import statistics
+from randprune_core.analysis import cells, intervals
 from randprune_core.chapters import common, when, when_figures
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, setting
@@ -33,7 +33,7 @@ def differences(records: Records) -> pd.DataFrame:
 
 
 def points(records: Records) -> pd.DataFrame:
-    return statistics.summarise(common.by_setting(records.runs))
+    return cells.summarise(common.by_setting(records.runs))
 
 
 def test_the_grid_has_every_scenario_once_for_each_network_and_seed():
@@ -112,8 +112,8 @@ def test_differences_are_contrasts_and_only_against_the_same_ratio_and_sparsity(
         [LEVELS[name] + shift for shift in (-0.002, 0, 0.002)] for name in ("erk:rigl", "erk")
     ]
     values = [100 * np.array(sample) for sample in samples]
-    still = statistics.cells_of(common.by_setting(records.runs)).spread
-    expected = statistics.contrast(values, [1, -1], still)
+    still = cells.cells_of(common.by_setting(records.runs)).spread
+    expected = intervals.contrast(values, [1, -1], still)
     assert (row.difference, row.low, row.high) == pytest.approx(expected[:3])
 
 

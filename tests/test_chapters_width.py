@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from randprune_core import statistics
+from randprune_core.analysis import cells
 from randprune_core.chapters import width
 from randprune_core.chapters.common import Records
 from randprune_core.config import RunConfig, run_id
@@ -44,12 +44,12 @@ def empty() -> Records:
 
 def test_nothing_recorded_gives_empty_tables_a_figure_and_a_sentence():
     found = empty()
-    gaps = statistics.gap_to_dense(found.runs)
+    gaps = cells.gap_to_dense(found.runs)
     pairs = width.equal_weights(found.runs)
     assert pairs.empty and width.equal_weights_table(pairs).empty
     assert "hold no sparse network" in width.equal_weights_finding(found, pairs)
-    assert width.direction_table(statistics.gap_change(found.runs)).empty
-    assert width.figure_table(found, statistics.summarise(found.runs), gaps).empty
+    assert width.direction_table(cells.gap_change(found.runs)).empty
+    assert width.figure_table(found, cells.summarise(found.runs), gaps).empty
     assert width.gap_figure(found, gaps).get_axes()[0].get_title() == "no run is recorded"
 
 
@@ -75,12 +75,12 @@ def test_network_table_has_a_row_a_network_and_the_fewest_weights_kept():
 
 def test_gap_figure_names_the_filters_in_the_order_of_the_records():
     found = records(BOTH)
-    axis = width.gap_figure(found, statistics.gap_to_dense(found.runs)).get_axes()[0]
+    axis = width.gap_figure(found, cells.gap_to_dense(found.runs)).get_axes()[0]
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "16"]
 
 
 def test_direction_table_names_both_networks_in_full():
-    table = width.direction_table(statistics.gap_change(records(BOTH).runs))
+    table = width.direction_table(cells.gap_change(records(BOTH).runs))
     assert table[["from", "to"]].values.tolist() == [["ResNet-20-8", "ResNet-20"]]
     assert "source" not in table
     assert table.change.tolist() == ["−5.0"]
@@ -114,9 +114,7 @@ def test_equal_weights_finding_counts_and_decides_by_the_interval():
 
 def test_figure_table_has_a_row_a_cell_with_accuracy_and_gap():
     found = records(BOTH)
-    table = width.figure_table(
-        found, statistics.summarise(found.runs), statistics.gap_to_dense(found.runs)
-    )
+    table = width.figure_table(found, cells.summarise(found.runs), cells.gap_to_dense(found.runs))
     assert len(table) == 4
     assert table.source.unique().tolist() == ["cpu original"]
     assert table.gap.round(6).tolist()[1::2] == [10.0, 5.0]

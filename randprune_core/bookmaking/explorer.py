@@ -13,12 +13,12 @@ from dataclasses import fields
 
 import pandas as pd
 
+from ..analysis.cells import chance_limit, summarise
 from ..config import RunConfig
 from ..datasets import DATASETS
 from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS
 from ..presentation.words import data_label, model_label
-from ..statistics import chance_limit, summarise
 from ..sweeps.grids import PROFILES, PURPOSE, in_profile
 
 _SEEDS = ["seed_init", "seed_mask", "seed_data"]

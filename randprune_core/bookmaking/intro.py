@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .. import claims, paths
+from .. import paths
+from ..analysis import claims
 from ..presentation import foreign
 
 _BADGES = {"supported": "success", "contradicted": "danger", "undecided": "muted"}

@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..analysis import cells as cells_module
+from ..analysis.cells import CELL, MARGINS, gap_change, summarise
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..statistics import CELL, MARGINS, gap_change, summarise
-from . import no_worse
 from .common import Records
 
 MARGIN = MARGINS["ECE"]
@@ -34,7 +34,7 @@ def sparse_minus_dense(runs: pd.DataFrame, value: str = "ece") -> pd.DataFrame:
 
     Columns `model, ratio, sparsity, n, difference, low, high`, in the unit of the column.
     """
-    return no_worse.sparse_minus_dense(by_size(runs), value)
+    return cells_module.sparse_minus_dense(by_size(runs), value)
 
 
 def shared_sparsity(differences: pd.DataFrame, ratio: str) -> float | None:
@@ -149,7 +149,7 @@ def likelihood_finding(ece: pd.DataFrame, nll: pd.DataFrame) -> str:
 
 
 def error_figure(records: Records, points: pd.DataFrame) -> Figure:
-    """ECE against sparsity, a panel a network, from zero up; `points` is `statistics.summarise`."""
+    """ECE against sparsity, a panel a network, from zero up; `points` is `cells.summarise`."""
     figure = plot_by_sparsity(points, title=records.source(), label="ECE (15 bins)")
     figure.get_axes()[0].set_ylim(bottom=0)  # the panels share it
     return figure

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..analysis.cells import gap_to_dense, summarise
 from ..config import check_sparsity
 from ..metrics.cost import cost
 from ..models import maskable_weights, meta_model
@@ -18,7 +19,6 @@ from ..presentation.plots import plot_heatmap
 from ..presentation.theme import LABELS
 from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
-from ..statistics import gap_to_dense, summarise
 from .common import Records, by_setting, collect_records
 
 NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
@@ -69,12 +69,12 @@ def together(parts: Iterable[Records]) -> pd.DataFrame:
 
 
 def points(parts: Iterable[Records]) -> pd.DataFrame:
-    """`statistics.summarise` of each grid by itself: the spread is that of one data set."""
+    """`cells.summarise` of each grid by itself: the spread is that of one data set."""
     return _joined([summarise(together([part])) for part in parts])
 
 
 def gaps(parts: Iterable[Records]) -> pd.DataFrame:
-    """`statistics.gap_to_dense` of each grid by itself."""
+    """`cells.gap_to_dense` of each grid by itself."""
     return _joined([gap_to_dense(together([part])) for part in parts])
 
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ..analysis.cells import gap_change, gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..statistics import gap_change, gap_to_dense
 from .common import Records
 
 
 def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Changes of the gap by source, as a table to read (see `statistics.gap_change`)."""
+    """Changes of the gap by source, as a table to read (see `cells.gap_change`)."""
     rows = []
     for source, frame in changes.items():
         for row in frame.sort_values("sparsity", kind="stable").to_dict("records"):
@@ -79,7 +79,7 @@ def gains(
 
 
 def gains_of(points: pd.DataFrame, changes: pd.DataFrame, ratio: str = "erk") -> str:
-    """`gains` at the highest sparsity of `changes` (`statistics.gap_change`); "" without any.
+    """`gains` at the highest sparsity of `changes` (`cells.gap_change`); "" without any.
 
     What they add up to stands at the end, with its interval and the fewest seeds of a cell.
     """
@@ -96,7 +96,7 @@ def gains_of(points: pd.DataFrame, changes: pd.DataFrame, ratio: str = "erk") ->
 def agreement(ours: pd.DataFrame, published: pd.DataFrame) -> str:
     """In how many ratios and sparsities the gap is smaller in the last model: ours, and theirs.
 
-    Both are `statistics.gap_change`; the published ones are counted where ours has the same ratio
+    Both are `cells.gap_change`; the published ones are counted where ours has the same ratio
     and sparsity.
     """
     if ours.empty:

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from ..analysis.cells import CELL
 from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import model_label, plus_minus
-from ..statistics import CELL
 from .gradient_flow import PREDICTORS, comparable, correlations, within_networks
 
 _WHICH = ("all", "within")  # the columns of `correlations` for the two rows of panels

@@ -7,22 +7,13 @@ from math import isnan
 
 import pandas as pd
 
+from ..analysis.cells import CELL
+from ..analysis.gradient_flow import FLAT, INITIAL, PEAK, TO_FLAT, TOLERANCE, flow_table
+from ..analysis.intervals import mean_interval
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..statistics import CELL, mean_interval
 from .common import Records
-from .flat_phase import TOLERANCE
-from .gradient_flow import (
-    FLAT,
-    INITIAL,
-    PAPER_SPARSITY,
-    PEAK,
-    PREDICTORS,
-    TO_FLAT,
-    comparable,
-    correlations,
-    flow_table,
-)
+from .gradient_flow import PAPER_SPARSITY, PREDICTORS, comparable, correlations
 
 
 def rule(tolerance: float = TOLERANCE) -> str:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from .. import paths
+from ..analysis.cells import differences, pairs_of_settings
 from ..metrics.cost import cost, layer_macs
 from ..models import build_model, maskable_weights
 from ..presentation import foreign
@@ -26,7 +27,7 @@ from ..pruning.masks import apply_masks, random_masks
 from ..pruning.ratios import layer_sparsities
 from ..records import forms
 from .common import Records
-from .settings import count_of, differences, settings_of
+from .settings import count_of, settings_of
 
 NAMED = LABELS | {"uniform": "unstructured"}
 """The settings of this chapter, whose ratio is always Uniform."""
@@ -44,9 +45,9 @@ MODES = {"training": "training step", "inference": "use"}
 
 
 def unstructured_minus_others(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
-    """Unstructured minus each other pattern of the grid (see `settings.differences`)."""
+    """Unstructured minus each other pattern of the grid (see `cells.differences`)."""
     others = [name for name in settings_of(records) if name != "uniform"]
-    return differences(runs, [("uniform", name) for name in others])
+    return differences(runs, pairs_of_settings(runs, [("uniform", name) for name in others]))
 
 
 def renamed(table: pd.DataFrame) -> pd.DataFrame:

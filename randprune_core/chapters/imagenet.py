@@ -14,6 +14,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ..analysis.gradient_flow import flow_table
 from ..config import RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
 from ..presentation.theme import LABELS
@@ -198,7 +199,7 @@ def show_commands(records: Records):
 
 def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = False) -> Figure:
     """Figure 6, bottom: gradient norm against epoch, a line a ratio; says what is not recorded."""
-    flows = gradient_flow.flow_table(found)
+    flows = flow_table(found)
     sparsity = gradient_flow.shown_sparsity(flows)
     title = source(records, made)
     if sparsity is not None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..analysis.cells import differences, pairs_of_settings
 from ..config import RATIOS, RunConfig, image_side
 from ..models import build_model
 from ..presentation.theme import LABELS
@@ -24,19 +25,19 @@ from ..pruning.masks import random_masks
 from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
 from ..pruning.saliency import GRASP_PER_CLASS, SCORES
 from .common import Records
-from .settings import count_of, differences, settings_of
+from .settings import count_of, settings_of
 
 OWN = (("snip:own", "snip"), ("grasp:own", "grasp"))
 """A criterion's own mask, and the random mask of the same layer-wise sparsities."""
 
 
 def erk_minus_others(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
-    """ERK minus each other sparse setting of the grid (see `settings.differences`).
+    """ERK minus each other sparse setting of the grid (see `cells.differences`).
 
     By network, then by setting, in the order of the table of accuracies.
     """
     names = [name for name in settings_of(records) if name != "erk"]
-    table = differences(runs, [("erk", name) for name in names])
+    table = differences(runs, pairs_of_settings(runs, [("erk", name) for name in names]))
     places = {name: place for place, name in enumerate([*runs.model.unique(), *LABELS])}
     return table.sort_values(
         ["model", "ratio"], key=lambda column: column.map(places), kind="stable", ignore_index=True
@@ -45,7 +46,7 @@ def erk_minus_others(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
 
 def own_minus_redrawn(runs: pd.DataFrame) -> pd.DataFrame:
     """A criterion's own mask minus the mask redrawn at its ratio; `ratio` names the own mask."""
-    table = differences(runs, OWN)
+    table = differences(runs, pairs_of_settings(runs, OWN))
     return table.assign(ratio=table.ratio + ":own")
 
 

@@ -9,20 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ..analysis.cells import gap_change, sparse_minus_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
-from ..statistics import gap_change, gap_to_dense
-
-
-def sparse_minus_dense(runs: pd.DataFrame, value: str, scale: float = 1.0) -> pd.DataFrame:
-    """`statistics.gap_to_dense` with its sign turned: positive where the sparse network is better.
-
-    Columns `model, ratio, sparsity, n, difference, low, high`. Empty where the runs have no such
-    column.
-    """
-    gaps = gap_to_dense(runs if value in runs else runs[:0], value, scale)
-    turned = gaps.assign(difference=-gaps.gap, low=-gaps.high, high=-gaps.low)
-    return turned[["model", "ratio", "sparsity", "n", "difference", "low", "high"]]
 
 
 def wide_table(
@@ -86,7 +75,7 @@ def finding(
 
 
 def _trend(change: Mapping, digits: int) -> str:
-    """How the difference changes with size; `change` is a row of `statistics.gap_change`."""
+    """How the difference changes with size; `change` is a row of `cells.gap_change`."""
     ends = f"From {model_label(change['first'])} to {model_label(change['last'])}"
     limits = (-change["change"], -change["high"], -change["low"])
     return f" {ends} the difference changes by {plus_minus(*limits, digits=digits)}."

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ..analysis.cells import CELL
 from ..config import run_id
 from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
 from ..presentation.words import listing, model_label
 from ..records.store import find_record
-from ..statistics import CELL
 from .common import Records
 
 _CURVES = ["model", "ratio", "sparsity", "seed", "kind", "x", "y"]

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..claims import CHAPTERS, TITLES, together
+from ..analysis.cells import MARGINS
+from ..analysis.claims import CHAPTERS, TITLES, together
+from ..analysis.decisions import CONFIDENCE, LARGE, SMALL_DEPTH
+from ..analysis.intervals import ENOUGH, VERDICTS
 from ..config import run_id
-from ..decisions import CONFIDENCE, LARGE, SMALL_DEPTH
-from ..evidence import ENOUGH, VERDICTS
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..presentation.words import data_label
-from ..statistics import MARGINS
 from ..sweeps import coverage, grids
 from ..sweeps import sweep as sweep_module
 from .common import Records, grid_parameters

@@ -6,7 +6,7 @@ A setting is a ratio and what else is not the default (`config.setting`): `erk`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,29 +16,9 @@ from matplotlib.figure import Figure
 
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import listing, model_label, plus_minus
-from ..statistics import CELL, cells_of
 from .common import Records
 
-_DIFFERENCE = [*CELL, "n", "difference", "low", "high"]
 _LINES = ("1", "2")  # markers without a face
-
-
-def differences(
-    runs: pd.DataFrame, pairs: Iterable[tuple[str, str]], value: str = "accuracy"
-) -> pd.DataFrame:
-    """First minus second setting of each pair, in points, where both are recorded.
-
-    Columns `model, ratio, sparsity, n, difference, low, high`: `ratio` is the second setting and
-    `n` the smaller number of runs.
-    """
-    cells, rows = cells_of(runs, value), []
-    for model, sparsity in dict.fromkeys((cell[0], cell[2]) for cell in cells.values):
-        for first, second in pairs:
-            keys = [(model, name, sparsity) for name in (first, second)]
-            if all(key in cells.values for key in keys):
-                found = cells.difference(*keys)
-                rows.append([model, second, sparsity, found.n, found.value, found.low, found.high])
-    return pd.DataFrame(rows, columns=_DIFFERENCE)
 
 
 def settings_of(records: Records) -> list[str]:
@@ -48,7 +28,7 @@ def settings_of(records: Records) -> list[str]:
 
 
 def count_of(table: pd.DataFrame, words: tuple[str, str]) -> str:
-    """In how many rows of `differences` the first setting is ahead; "" without any row.
+    """In how many rows of `cells.differences` the first setting is ahead; "" without any row.
 
     `words` are the two sides, as in ("ERK", "the other").
     """

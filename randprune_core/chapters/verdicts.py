@@ -10,19 +10,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..claims import STATEMENTS, judge, together
+from ..analysis.claims import STATEMENTS, judge, together
+from ..analysis.contrasts import Cell, Decision
+from ..analysis.decisions import DATE, DECISIONS, pool
+from ..analysis.gradient_flow import CLAIMED, flow_table
+from ..analysis.parts import Part
 from ..config import RunConfig, run_id
-from ..contrasts import Cell, Decision
-from ..decisions import DATE, DECISIONS, pool
-from ..gradient_claims import GRADIENT
-from ..parts import Part
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, number
 from ..records.store import find_record
 from ..records.table import records_to_frame
 from ..sweeps.grids import PROFILES
 from .common import Records, show_table
-from .gradient_flow import flow_table
 
 
 def configs(profile: str, variant: str, claims: Sequence[int] | None = None) -> list[RunConfig]:
@@ -61,7 +60,7 @@ def runs_behind(profile: str, variant: str, claims: Sequence[int] | None = None)
     """The recorded ones of `configs`, as in `table.load_runs`, with the columns `GRADIENT`."""
     records = [find_record(config) for config in configs(profile, variant, claims)]
     records = [record for record in records if record is not None]
-    flows = flow_table(records)[["run_id", *GRADIENT]]
+    flows = flow_table(records)[["run_id", *CLAIMED]]
     return records_to_frame(records).merge(flows, on="run_id", how="left")
 
 

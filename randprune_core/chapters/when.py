@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from ..analysis.cells import CELL, differences, recorded, turned
+from ..analysis.intervals import mean_interval
 from ..config import RATIOS, RunConfig, pruning_epoch, setting
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..pruning.dynamic import dropped_fraction
 from ..records.store import find_record
-from ..statistics import CELL, cells_of, mean_interval
 from ..training.backward import RIGL_BATCHES
 from ..training.protocol import learning_rate
 from .common import Records, grid_table
@@ -29,7 +30,6 @@ LIVE = {"dataset": "digits", "model": "resnet-8", "ratio": "erk", "sparsity": 0.
 LIVE |= {"epochs": 16, "train_images": 200, "batch_size": 50}
 """The run whose moving masks the chapter watches: small, trained where the chapter is executed."""
 
-_DIFFERENCES = [*CELL, "n", "difference", "low", "high"]
 _CURVES = [*CELL, "epoch", "n", "mean", "low", "high"]
 _MOVES = ["ratio", "epoch", "dropped", "changed", "ever"]
 
@@ -91,14 +91,9 @@ def against_static(runs: pd.DataFrame) -> pd.DataFrame:
     `runs` is as from `by_setting`. Columns `model, ratio, sparsity, n, difference, low, high`, in
     points of accuracy; cells without their static one are left out.
     """
-    cells, rows = cells_of(runs), []
-    for cell in cells.values:
-        ratio, colon, _ = cell[1].partition(":")
-        static = (cell[0], ratio, cell[2])
-        if colon and static in cells.values:
-            found = cells.difference(cell, static)
-            rows.append([*cell, found.n, found.value, found.low, found.high])
-    return pd.DataFrame(rows, columns=_DIFFERENCES)
+    others = {cell: cell[1].partition(":")[0] for cell in recorded(runs) if ":" in cell[1]}
+    pairs = [((cell[0], ratio, cell[2]), cell) for cell, ratio in others.items()]
+    return turned(differences(runs, pairs))
 
 
 def shown_sparsity(cells: pd.DataFrame) -> float | None:

@@ -23,7 +23,7 @@ _COLUMNS = 3  # panels side by side
 def plot_scenarios(points: pd.DataFrame, title: str) -> Figure:
     """A panel a network and sparsity: a row a scenario, the dense network as an upright line too.
 
-    `points` has `model, ratio` (the setting)`, sparsity, mean, low, high` (`statistics.summarise`).
+    `points` has `model, ratio` (the setting)`, sparsity, mean, low, high` (`cells.summarise`).
     """
     sparse = points[points.ratio != "dense"]
     panels = list(sparse[["model", "sparsity"]].drop_duplicates().itertuples(index=False))

@@ -8,11 +8,11 @@ import pytest
 from conftest import made_up_record, store_record, tiny
 
 from randprune_core import paths
+from randprune_core.analysis.intervals import mean_interval
 from randprune_core.bookmaking import build, explorer
 from randprune_core.config import RunConfig
 from randprune_core.presentation.theme import COLOURS, LABELS, MARKERS
 from randprune_core.records.table import load_runs, records_to_frame
-from randprune_core.statistics import mean_interval
 from randprune_core.sweeps.grids import PROFILES
 
 

@@ -18,7 +18,8 @@ import pytest
 import yaml
 from conftest import picture, redirect_store, store_record
 
-from randprune_core import claims, paths
+from randprune_core import paths
+from randprune_core.analysis import claims
 from randprune_core.bookmaking import boxes, build, notebooks
 from randprune_core.chapters import common
 from randprune_core.config import config_to_dict, run_id

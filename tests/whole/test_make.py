@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from randprune_core import claims, paths
+from randprune_core import paths
+from randprune_core.analysis import claims
 from randprune_core.bookmaking import notebooks
 
 ODD = "späce and 'quote'"

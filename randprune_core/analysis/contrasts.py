@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .config import parse_model_name
+from ..config import parse_model_name
 
 Cell = tuple[str, str, float]
 """Network, setting (`config.setting`) and sparsity; what differs within a cell are the seeds."""

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from randprune_core import claims
-from randprune_core.claim_tests import part_of
-from randprune_core.contrasts import size
-from randprune_core.decisions import DECISIONS, UNDECIDABLE, pool
-from randprune_core.gradient_claims import GRADIENT
-from randprune_core.parts import COLUMNS, NOTHING, Part
-from randprune_core.statistics import Estimate
+from randprune_core.analysis import claims
+from randprune_core.analysis.claim_tests import part_of
+from randprune_core.analysis.contrasts import size
+from randprune_core.analysis.decisions import DECISIONS, UNDECIDABLE, pool
+from randprune_core.analysis.gradient_flow import CLAIMED
+from randprune_core.analysis.intervals import Estimate
+from randprune_core.analysis.parts import COLUMNS, NOTHING, Part
 
 MINI = [row for row in DECISIONS if row.profile == "mini"]
 MEASURED = range(1, 11)
@@ -452,7 +452,7 @@ def test_a_rise_smaller_than_what_counts_as_flat_is_none():
 def test_a_run_that_never_becomes_flat_leaves_the_part_undecided():
     runs = world()
     never = runs.run_id == "resnet-8/erk/0.5/0"
-    runs = runs.assign(**{name: runs[name].mask(never) for name in GRADIENT[1:]})
+    runs = runs.assign(**{name: runs[name].mask(never) for name in CLAIMED[1:]})
     found = part(runs, 9, "falls, 0.5")
     assert found.verdict == "undecided" and "with a flat phase" in found.why
     assert part(runs, 9, "falls, 0.9").verdict == "supported"

@@ -26,9 +26,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..presentation.theme import LABELS
+from .cells import MARGINS
 from .contrasts import Cell, Decision, cell
-from .presentation.theme import LABELS
-from .statistics import MARGINS
+from .gradient_flow import TOLERANCE
 
 DATE = "2026-11-25"
 """When the rows were fixed: before the first run of profile `mini`."""
@@ -53,9 +54,6 @@ OUT_OF_REACH = {
     "that it matches it [R]; both are cited only, as no run on ImageNet is recorded",
 }
 """What the claims say of ImageNet, which no profile trains on."""
-FLAT = 0.15
-"""Share of its level within which a gradient norm counts as flat (`chapters.flat_phase`). A rise
-and a fall must be larger: the largest of many noisy values lies above their mean by chance."""
 
 _DEPTHS = {"mini": ("resnet-8", "resnet-20", "resnet-32")}
 _DEPTHS["paper"] = ("resnet-20", "resnet-32", "resnet-44", "resnet-56", "resnet-110")
@@ -195,7 +193,11 @@ def _large_networks(profile: str) -> list[Decision]:
 
 
 def _gradients(profile: str) -> list[Decision]:
-    """Claims 9 and 10: the course of the norm in ERK networks, and rank correlations over cells."""
+    """Claims 9 and 10: the course of the norm in ERK networks, and rank correlations over cells.
+
+    A rise and a fall must be larger than a flat phase may move: the largest of many noisy values
+    lies above their mean by chance.
+    """
     rise = (
         "a rise must show in the mean of a whole epoch before the flat phase, against the norm at "
         "initialisation; it is contradicted only if no recorded slice (a tenth of an epoch, later "
@@ -219,7 +221,7 @@ def _gradients(profile: str) -> list[Decision]:
                     networks=_DEPTHS[profile],
                     sparsity=sparsity,
                     first=("erk",),
-                    threshold=round(math.log2(1 + FLAT), 3),
+                    threshold=round(math.log2(1 + TOLERANCE), 3),
                     note=note,
                 )
             )

@@ -1,4 +1,4 @@
-"""Where a curve of gradient norms becomes flat, by a rule that is stated and tested.
+"""The course of the gradient norm in training in a few numbers: start, peak, where it gets flat.
 
 A curve is what a record holds: `norms[i]` is the mean norm over the part of training that ends at
 `epochs[i]`, the first part beginning at 0. It is read as a step function, in tenths of an epoch.
@@ -6,17 +6,29 @@ A curve is what a record holds: `norms[i]` is the mean norm over the part of tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil, isnan, log2, nan
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from .cells import CELL
+
+INITIAL, PEAK = "gradient.initial", "gradient.peak"
+TO_FLAT, FLAT = "gradient.to_flat", "gradient.flat"
+COURSE = ("gradient.rise", "gradient.rise_slices", "gradient.fall")
+"""What claim 9 says of the course of the norm, in doublings (log2): the largest mean of an epoch
+before the flat phase over the initial norm, the largest slice over it, and that largest mean of an
+epoch over the flat level."""
+CLAIMED = (INITIAL, TO_FLAT, FLAT, *COURSE)
+"""Columns of `flow_table` that claims 9 and 10 rest on."""
 TOLERANCE = 0.15
 """How far from its level, as a share of it, a flat curve may be."""
 
 _TENTHS = 10
+_FLOWS = ["run_id", *CELL, "seed", "accuracy", "gap", "weights"]
+_FLOWS += [INITIAL, "start", PEAK, TO_FLAT, FLAT, *COURSE]
 
 
 class FlatPhase(NamedTuple):
@@ -109,3 +121,45 @@ def _in_tenths(epochs: Sequence[float], norms: Sequence[float], stage: float) ->
         raise ValueError(f"the stage of {stage} epochs is not within a curve of {ends[-1]:g}")
     middles = (np.arange(round(stage * _TENTHS)) + 0.5) / _TENTHS
     return heights[np.searchsorted(ends, middles)]
+
+
+def flow_table(found: Iterable[Mapping], tolerance: float = TOLERANCE) -> pd.DataFrame:
+    """One row a run: its gradient norms in a few numbers, and its gap to the dense network.
+
+    Columns `run_id, model, ratio, sparsity, seed`; `accuracy` in percent; `gap`, the mean accuracy
+    of the dense runs of the model minus it, in points (NaN for a dense run, and where no dense one
+    is among `found`); `weights` of the dense network; `gradient.initial`; `start`, the epoch that
+    the flat phase begins at; `gradient.peak`, the highest norm up to there; `gradient.to_flat`, the
+    mean norm up to there, which is the initial norm where the curve is flat at once; and
+    `gradient.flat`, its level; and in doublings `gradient.rise`, from the initial norm to the
+    largest mean of an epoch before the flat phase, `gradient.rise_slices`, to the largest slice,
+    and `gradient.fall`, from that mean to the flat level. All after `start` and `start` itself are
+    NaN where there is no flat phase.
+    """
+    rows = []
+    for record in found:
+        config, history = record["config"], record["history"]
+        row = {"run_id": record["run_id"], **{name: config[name] for name in CELL}}
+        row |= {"seed": config["seed_init"], "accuracy": 100 * record["test"]["accuracy"]}
+        row |= {"weights": record["cost"]["dense_weights"]}
+        rows.append(row | _flow(history, tolerance))
+    flows = pd.DataFrame(rows, columns=_FLOWS)
+    dense = flows[flows.ratio == "dense"].groupby("model").accuracy.mean()
+    gap = flows.model.map(dense).astype(float) - flows.accuracy
+    return flows.assign(gap=gap.where(flows.ratio != "dense"))
+
+
+def _flow(history: Mapping, tolerance: float) -> dict[str, float]:
+    initial, curve = history["gradient_norm_at_init"], history["gradient_norm"].values()
+    row = {INITIAL: initial} | dict.fromkeys(("start", PEAK, TO_FLAT, FLAT, *COURSE), nan)
+    stage = first_stage(history["lr"])
+    if (phase := find_flat_phase(*curve, stage, tolerance)) is None:
+        return row
+    before, until = mean_until(*curve, phase.start), (*curve, stage, phase.start)
+    row |= {"start": phase.start, FLAT: phase.level, PEAK: peak_until(*until)}
+    row |= {TO_FLAT: initial if isnan(before) else before}
+    epoch, part = highest_epoch(*until), highest_slice(*until)
+    course = (epoch / initial, part / initial, epoch / phase.level)
+    if min(course) > 0:
+        row |= {name: log2(share) for name, share in zip(COURSE, course, strict=True)}
+    return row

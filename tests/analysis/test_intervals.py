@@ -5,29 +5,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from randprune_core.statistics import (
-    Spread,
-    cells_of,
-    contrast,
-    gap_change,
-    gap_to_dense,
-    mean_interval,
-    pooled_spread,
-    summarise,
-)
+from randprune_core.analysis import intervals
+from randprune_core.analysis.intervals import Spread, contrast, mean_interval, pooled_spread
 
 FEW = [0.912, 0.905, 0.921]
 MORE = [0.893, 0.899, 0.881, 0.902]
-
-
-def runs_of(cells):
-    """A frame of runs from {(model, ratio, sparsity): accuracies}."""
-    rows = [
-        {"model": model, "ratio": ratio, "sparsity": sparsity, "accuracy": accuracy}
-        for (model, ratio, sparsity), accuracies in cells.items()
-        for accuracy in accuracies
-    ]
-    return pd.DataFrame(rows)
+DRAW = np.random.default_rng(0)
 
 
 def test_one_run_has_a_value_and_no_interval():
@@ -141,63 +124,79 @@ def test_contrast_with_the_pooled_spread_is_that_of_a_linear_model():
     assert (found.low, found.high) == pytest.approx(oracle.conf_int(alpha=0.025)[0])
 
 
-def test_spread_is_pooled_over_static_networks_only():
-    runs = runs_of({("resnet-8", "erk", 0.9): FEW, ("resnet-8", "erk:set", 0.9): MORE})
-    moving = runs.assign(method=["static"] * 3 + ["set"] * 4)
-    assert cells_of(moving).spread == pytest.approx(pooled_spread([[100 * x for x in FEW]]))
-    assert cells_of(runs).spread.freedom == 5
-    assert set(cells_of(moving).values) == {("resnet-8", name, 0.9) for name in ("erk", "erk:set")}
+@pytest.mark.parametrize(
+    ("low", "high", "threshold", "verdict"),
+    [
+        (math.nan, math.nan, 0.0, "undecided"),
+        (0.1, 0.2, 0.0, "supported"),
+        (-0.2, -0.1, 0.0, "contradicted"),
+        (-0.1, 0.1, 0.0, "undecided"),
+        (0.0, 0.1, 0.0, "undecided"),
+        (-0.2, 0.1, -0.3, "supported"),
+        (-0.4, 0.1, -0.3, "undecided"),
+        (-0.6, -0.4, -0.3, "contradicted"),
+    ],
+)
+def test_verdict_follows_the_interval_and_the_threshold(low, high, threshold, verdict):
+    assert intervals.decide(low, high, threshold) == verdict
 
 
-def test_summarise_keeps_the_order_of_the_runs_and_gives_percent():
-    runs = runs_of({("resnet-20", "erk", 0.9): [0.6, 0.7], ("resnet-8", "dense", 0.0): [0.5]})
-    summary = summarise(runs)
-    assert summary.model.tolist() == ["resnet-20", "resnet-8"]
-    assert summary["mean"].tolist() == pytest.approx([65, 50])
-    assert summary["n"].tolist() == [2, 1]
-    assert summary["std"][0] == pytest.approx(math.sqrt(50)) and math.isnan(summary["std"][1])
+def test_rank_correlation_agrees_with_scipy_and_lies_in_its_interval():
+    x = DRAW.normal(size=30)
+    y = x + DRAW.normal(size=30)
+    found = intervals.rank_correlation(x, y)
+    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert -1 < found.low < found.value < found.high < 1
+    narrow = intervals.rank_correlation(x, y, groups=10)
+    assert narrow.low < found.low and narrow.value == found.value
 
 
-def test_no_runs_give_empty_frames_with_their_columns():
-    empty = pd.DataFrame(columns=["run_id", "model", "ratio", "sparsity"])
-    for function in (summarise, gap_to_dense, gap_change):
-        found = function(empty)
-        assert len(found) == 0 and "low" in found
+def test_rank_correlation_of_too_few_or_constant_values_has_no_interval():
+    assert math.isnan(intervals.rank_correlation(range(9), range(9)).low)
+    assert math.isnan(intervals.rank_correlation(range(12), range(12), groups=4).low)
+    assert math.isnan(intervals.rank_correlation(range(20), [1] * 20).value)
+    assert math.isnan(intervals.rank_correlation([], []).value)
 
 
-def test_an_unknown_column_is_named():
-    with pytest.raises(ValueError, match="'acuracy'"):
-        summarise(runs_of({("resnet-8", "dense", 0.0): [0.5]}), "acuracy")
+def test_perfect_rank_correlation_still_has_an_interval():
+    found = intervals.rank_correlation(range(20), range(20))
+    assert found.value == found.high == pytest.approx(1) and 0.9 < found.low < 1
+    other = intervals.rank_correlation(range(20), range(20)[::-1])
+    assert (other.low, other.high) == pytest.approx((-found.high, -found.low))
 
 
-def test_the_gap_is_dense_minus_sparse_and_needs_the_dense_network_of_the_same_model():
-    runs = runs_of(
-        {
-            ("resnet-8", "dense", 0.0): [0.70],
-            ("resnet-8", "erk", 0.9): [0.62],
-            ("resnet-14", "erk", 0.9): [0.65],
-        }
-    )
-    gaps = gap_to_dense(runs)
-    assert gaps.model.tolist() == ["resnet-8"]
-    assert gaps.gap[0] == pytest.approx(8.0)
+def test_unexplained_share_is_bounded_and_widest_about_no_correlation():
+    x = np.arange(40)
+    none = intervals.unexplained(x, np.tile([0, 1], 20))
+    assert none.value > 0.99 and none.high == pytest.approx(1)
+    strong = intervals.unexplained(x, -x)
+    assert strong.value == pytest.approx(0) and 0 <= strong.low <= strong.high < 0.2
+    assert math.isnan(intervals.unexplained(x[:5], x[:5]).low)
 
 
-def test_gap_change_compares_the_first_model_with_the_last_and_is_negative_when_it_shrinks():
-    cells = {}
-    gaps = {"resnet-8": 0.09, "resnet-14": 0.2, "resnet-20": 0.05}
-    for model, gap in gaps.items():
-        cells[model, "dense", 0.0] = [0.80, 0.81, 0.82]
-        cells[model, "erk", 0.9] = [0.80 - gap, 0.81 - gap, 0.82 - gap]
-    (change,) = gap_change(runs_of(cells)).to_dict("records")
-    assert (change["first"], change["last"]) == ("resnet-8", "resnet-20")
-    assert change["change"] == pytest.approx(-4.0)
-    assert change["last_gap"] - change["first_gap"] == pytest.approx(change["change"])
-    # All six cells have variance 1: the degrees of freedom are 6 * (3 - 1).
-    reach = stats.t.ppf(0.975, 12) * math.sqrt(4 * 1.0 / 3)
-    assert change["high"] - change["change"] == pytest.approx(reach)
+def test_better_predictor_is_antisymmetric_and_blind_to_signs():
+    outcome = DRAW.normal(size=60)
+    good, poor = outcome + 0.2 * DRAW.normal(size=60), outcome + 3 * DRAW.normal(size=60)
+    found = intervals.better_predictor(good, poor, outcome)
+    assert found.low > 0 and found.low < found.value < found.high
+    turned = intervals.better_predictor(poor, good, outcome)
+    assert (turned.value, turned.low) == pytest.approx((-found.value, -found.high))
+    for a, b, c in ((-good, poor, outcome), (good, -poor, outcome), (good, poor, -outcome)):
+        assert intervals.better_predictor(a, b, c) == pytest.approx(found)
 
 
-def test_gap_change_needs_two_models():
-    runs = runs_of({("resnet-8", "dense", 0.0): [0.7], ("resnet-8", "erk", 0.9): [0.6]})
-    assert gap_change(runs).empty
+def test_better_predictor_covers_the_truth_about_as_often_as_it_says():
+    """Two predictors of equal worth that share half of their noise."""
+    hits, trials, draw = 0, 400, np.random.default_rng(1)
+    for _ in range(trials):
+        outcome, shared = draw.normal(size=(2, 40))
+        first, second = outcome + shared + draw.normal(size=(2, 40))
+        found = intervals.better_predictor(first, second, outcome)
+        hits += found.low <= 0 <= found.high
+    assert 0.91 < hits / trials < 0.99
+
+
+def test_predictor_against_itself_is_no_better():
+    x = DRAW.normal(size=30)
+    found = intervals.better_predictor(x, x, x + DRAW.normal(size=30))
+    assert found.value == 0 and found.low <= 0 <= found.high

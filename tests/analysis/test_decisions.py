@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -6,13 +7,12 @@ from datetime import date
 import numpy as np
 import pytest
 
-from randprune_core import decisions
-from randprune_core.chapters import flat_phase
-from randprune_core.claims import STATEMENTS
+from randprune_core.analysis import decisions, gradient_flow
+from randprune_core.analysis.cells import MARGINS
+from randprune_core.analysis.claims import STATEMENTS
+from randprune_core.analysis.contrasts import cell, size
+from randprune_core.analysis.decisions import DECISIONS
 from randprune_core.config import setting
-from randprune_core.contrasts import cell, size
-from randprune_core.decisions import DECISIONS
-from randprune_core.statistics import MARGINS
 from randprune_core.sweeps import grids
 from randprune_core.sweeps.grids import grid
 
@@ -54,7 +54,8 @@ def test_thresholds_are_the_margins_of_the_design():
             assert row.threshold == -MARGINS[row.unit]
         elif row.claim in (1, 2, 4):
             assert row.threshold == 0
-    assert decisions.FLAT == flat_phase.TOLERANCE
+    rises = [row for row in DECISIONS if row.metric in ("gradient.rise", "gradient.fall")]
+    assert {row.threshold for row in rises} == {round(math.log2(1 + gradient_flow.TOLERANCE), 3)}
 
 
 @pytest.mark.parametrize("claim", [3, 6, 7, 8])
@@ -124,5 +125,5 @@ def test_the_date_is_a_date():
 
 
 def test_the_table_is_read_without_torch():
-    code = "import sys, randprune_core.decisions; sys.exit('torch' in sys.modules)"
+    code = "import sys, randprune_core.analysis.decisions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

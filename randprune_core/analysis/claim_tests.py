@@ -13,16 +13,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ..datasets import DATASETS
+from ..presentation.theme import LABELS
+from ..presentation.words import listing, model_label
 from . import gradient_claims
+from .cells import Cells, chance_limit
 from .contrasts import Cell, Decision
 from .decisions import CONFIDENCE, pool
-from .evidence import decide
+from .intervals import contrast, decide, pooled_spread
 from .parts import Part
-from .presentation.theme import LABELS
-from .presentation.words import listing, model_label
-from .statistics import Cells, chance_limit, contrast, pooled_spread
 
-CLASSES = 10
+CLASSES = DATASETS["cifar10"].classes
 """Of CIFAR-10, which the claims are about."""
 MOST_SEEDS = 100
 """Up to so many seeds a cell is said how many would decide."""

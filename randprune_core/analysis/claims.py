@@ -71,7 +71,7 @@ def judge(
     """Every part of the claims `only`, in the order of the table.
 
     `runs` is as `table.load_runs` gives it, of one profile and variant, in any order; claims 9 and
-    10 also need the columns `gradient_claims.GRADIENT`. What is absent is undecided, and the part
+    10 also need the columns `gradient_flow.CLAIMED`. What is absent is undecided, and the part
     says what it is. Raises ValueError where the runs are of several profiles or copies of the data,
     or one cell and seed has two.
     """

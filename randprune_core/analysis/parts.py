@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from . import evidence
+from ..presentation.words import number
+from . import intervals
 from .decisions import CONFIDENCE
-from .presentation.words import number
-from .statistics import Estimate
+from .intervals import Estimate
 
 COLUMNS = ["claim", "part", "verdict", "effect", "low", "high", "runs", "threshold", "unit"]
 COLUMNS += ["kind", "why", "own_low", "own_high", "seeds", "needed", "images_error"]
@@ -54,7 +54,7 @@ class Part:
         """
         if self.kind == "cited":
             return "out of reach"
-        found = {evidence.decide(*limits, self.threshold) for limits in self._limits()}
+        found = {intervals.decide(*limits, self.threshold) for limits in self._limits()}
         return "undecided" if self.lacking or len(found) > 1 else found.pop()
 
     @property
@@ -97,7 +97,7 @@ class Part:
         ending = "" if self.own else "s"
         if self.verdict in _PLACES:
             return f"{both} lie{ending} {_PLACES[self.verdict]} {bound}"
-        words = {evidence.decide(*limits, self.threshold) for limits in self._limits()}
+        words = {intervals.decide(*limits, self.threshold) for limits in self._limits()}
         text = f"{both} contain{ending} {bound}"
         if len(words) > 1:
             text = f"of the two intervals one contains {bound}"

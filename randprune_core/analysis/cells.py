@@ -1,24 +1,21 @@
-"""Cell means and contrasts of them, with intervals over seeds.
+"""Cells and what is computed from their means: tables of runs, a row a cell, difference or change.
 
-A run is one value; what varies between the runs of a *cell* (network, ratio, sparsity) are their
-seeds. Everything that is computed with runs is a *contrast*, a weighted sum of cell means: a mean,
-a gap to the dense network, its change from one network to another. Its interval takes the variance
-within cells, pooled over the static cells at hand (`Spread`), or that of its own cells alone
-(Welch, Satterthwaite). A cell of one run has a mean and nothing else: its interval is NaN, and so
-is that of every contrast that it enters.
+The runs of a *cell* (network, ratio, sparsity) differ in their seeds. Every number here is a
+contrast of cell means; its interval takes the spread between runs, pooled over the static cells at
+hand.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-CONFIDENCE = 0.95
+from .intervals import CONFIDENCE, Estimate, Spread, contrast, pooled_spread
+
 MARGINS = {"points": 0.3, "ECE": 0.005, "AUROC": 0.005}
 """How much worse is still no worse (non-inferiority), by unit."""
 CELL = ["model", "ratio", "sparsity"]
@@ -27,83 +24,9 @@ STATIC = {"granularity": "unstructured", "method": "static", "when": "before"}
 """Columns of the runs whose spread is pooled: masks as in the paper, which never move."""
 
 _SUMMARY = [*CELL, "n", "mean", "std", "low", "high"]
-_GAP = [*CELL, "n", "gap", "low", "high"]
+_DIFFERENCE = [*CELL, "n", "difference", "low", "high"]
 _CHANGE = ["ratio", "sparsity", "first", "last", "first_gap", "last_gap"]
 _CHANGE += ["n", "change", "low", "high"]
-
-
-class Estimate(NamedTuple):
-    """A value with its interval; `low` and `high` are NaN where `n`, the fewest runs, is 1."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-class Spread(NamedTuple):
-    """Variance between the runs of a cell, with its degrees of freedom; NaN with none of these."""
-
-    variance: float
-    freedom: int
-
-
-def pooled_spread(groups: Iterable[Sequence[float]]) -> Spread:
-    """The variance within groups, pooled: squared deviations over the sum of n − 1."""
-    samples = [np.asarray(group, dtype=float) for group in groups]
-    freedom = sum(sample.size - 1 for sample in samples)
-    squares = sum(float(((sample - sample.mean()) ** 2).sum()) for sample in samples)
-    return Spread(squares / freedom if freedom else math.nan, freedom)
-
-
-def contrast(
-    groups: Sequence[Sequence[float]],
-    weights: Sequence[float],
-    spread: Spread | None = None,
-    confidence: float = CONFIDENCE,
-) -> Estimate:
-    """A weighted sum of group means with its t interval.
-
-    With a variance s² that is pooled over more groups (`spread`), sizes n and weights c the
-    standard error is `s sqrt(sum c² / n)`, with the degrees of freedom of s². Without one it is
-    `sqrt(sum c² s² / n)` over the variances of these groups, not assumed equal, and the degrees of
-    freedom are those of Welch and Satterthwaite: one group with weight 1 gives the Student
-    interval, two with 1 and -1 Welch's. `confidence` lies in (0, 1). Raises ValueError for an
-    empty group, a value that is not finite, or weights that are not one a group.
-    """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence} is not in (0, 1): give for example 0.95")
-    if not groups or len(groups) != len(weights):
-        raise ValueError(f"{len(weights)} weights for {len(groups)} groups: give one a group")
-    samples = [np.asarray(group, dtype=float) for group in groups]
-    for position, sample in enumerate(samples):
-        if sample.size == 0 or not np.isfinite(sample).all():
-            raise ValueError(
-                f"group {position} holds {sample.tolist()}: every group needs at least one value, "
-                "and only finite ones"
-            )
-    value = float(sum(c * sample.mean() for c, sample in zip(weights, samples, strict=True)))
-    n = min(sample.size for sample in samples)
-    if n == 1:
-        return Estimate(value, math.nan, math.nan, 1)
-    variances = [x.var(ddof=1) if spread is None else spread.variance for x in samples]
-    parts = [c**2 * s / x.size for c, s, x in zip(weights, variances, samples, strict=True)]
-    variance = sum(parts)
-    if variance == 0:  # seeds without effect: the formula of the degrees of freedom is 0/0 there
-        return Estimate(value, value, value, n)
-    freedom = spread.freedom if spread else _freedom(parts, [x.size for x in samples])
-    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
-    return Estimate(value, value - reach, value + reach, n)
-
-
-def _freedom(parts: Sequence[float], sizes: Sequence[int]) -> float:
-    """Satterthwaite's degrees of freedom of a sum of variances of means."""
-    return sum(parts) ** 2 / sum(p**2 / (n - 1) for p, n in zip(parts, sizes, strict=True))
-
-
-def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """Mean of a group of runs with its Student-t interval; no interval for one run."""
-    return contrast([values], [1], None, confidence)
 
 
 class Cells(NamedTuple):
@@ -178,19 +101,68 @@ def summarise(
     return pd.DataFrame(rows, columns=_SUMMARY)
 
 
+def differences(
+    runs: pd.DataFrame,
+    pairs: Iterable[tuple[tuple, tuple]],
+    value: str = "accuracy",
+    scale: float = 100.0,
+) -> pd.DataFrame:
+    """Mean of the first cell minus that of the second, for every pair that is recorded.
+
+    A cell is given as `(model, ratio, sparsity)`. Columns `model, ratio, sparsity, n, difference,
+    low, high`: the second cell, and the smaller of the two numbers of runs. `scale` is as in
+    `cells_of`. The interval takes the spread of all static cells among `runs`.
+    """
+    cells, rows = cells_of(runs, value, scale), []
+    for first, second in pairs:
+        if first in cells.values and second in cells.values:
+            found = cells.difference(first, second)
+            rows.append([*second, found.n, found.value, found.low, found.high])
+    return pd.DataFrame(rows, columns=_DIFFERENCE)
+
+
+def recorded(runs: pd.DataFrame) -> list[tuple]:
+    """The cells of runs in the order in which they come."""
+    return (
+        [] if runs.empty else list(runs[CELL].drop_duplicates().itertuples(index=False, name=None))
+    )
+
+
+def pairs_of_settings(
+    runs: pd.DataFrame, pairs: Iterable[tuple[str, str]]
+) -> list[tuple[tuple, tuple]]:
+    """Pairs of settings (`config.setting`) as pairs of cells, at every network and sparsity."""
+    places, pairs = dict.fromkeys((cell[0], cell[2]) for cell in recorded(runs)), list(pairs)
+    return [
+        tuple((model, name, sparsity) for name in pair)
+        for model, sparsity in places
+        for pair in pairs
+    ]
+
+
 def gap_to_dense(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
     """Dense minus sparse for every sparse cell whose dense network is recorded too.
 
     Columns `model, ratio, sparsity, n, gap, low, high`: positive where the dense network is better
     (for a value of which more is better), `n` the smaller of the two numbers of runs.
     """
-    cells, rows = cells_of(runs, value, scale), []
-    for cell in cells.values:
-        dense = (cell[0], "dense", 0.0)
-        if cell[1] != "dense" and dense in cells.values:
-            found = cells.difference(dense, cell)
-            rows.append([*cell, found.n, found.value, found.low, found.high])
-    return pd.DataFrame(rows, columns=_GAP)
+    sparse = [cell for cell in recorded(runs) if cell[1] != "dense"]
+    pairs = [((cell[0], "dense", 0.0), cell) for cell in sparse]
+    return differences(runs, pairs, value, scale).rename(columns={"difference": "gap"})
+
+
+def sparse_minus_dense(runs: pd.DataFrame, value: str, scale: float = 1.0) -> pd.DataFrame:
+    """`gap_to_dense` with its sign turned: positive where the sparse network is better.
+
+    Columns as of `differences`. Empty where the runs have no such column.
+    """
+    gaps = gap_to_dense(runs if value in runs else runs[:0], value, scale)
+    return turned(gaps.rename(columns={"gap": "difference"}))
+
+
+def turned(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `differences` as second minus first."""
+    return table.assign(difference=0 - table.difference, low=0 - table.high, high=0 - table.low)
 
 
 def gap_change(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
