@@ -162,7 +162,7 @@ def sparse_minus_dense(runs: pd.DataFrame, value: str, scale: float = 1.0) -> pd
 
 def turned(table: pd.DataFrame) -> pd.DataFrame:
     """A table of `differences` as second minus first."""
-    return table.assign(difference=0 - table.difference, low=0 - table.high, high=0 - table.low)
+    return table.assign(difference=-table.difference, low=-table.high, high=-table.low)
 
 
 def gap_change(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:

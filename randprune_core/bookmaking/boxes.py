@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..chapters.common import Records, collect_records
+from ..chapters.shared.records import Records, collect_records
 from ..config import RunConfig, config_to_dict, run_id
 from ..presentation import foreign
 from ..presentation.words import listing

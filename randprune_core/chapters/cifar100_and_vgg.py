@@ -19,7 +19,7 @@ from ..presentation.plots import plot_heatmap
 from ..presentation.theme import LABELS
 from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
-from .common import Records, by_setting, collect_records
+from .shared.records import Records, by_setting, collect_records
 
 NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
 """The networks whose size is counted: those of the grid at profile `paper`."""
@@ -29,7 +29,7 @@ def collect(**parameters) -> list[Records]:
     """The records of both grids at one profile, for the parameters of the chapter.
 
     `auto` is what it is for `vgg`; where both grids are on one data set (`quick`) it is one grid.
-    Raises ValueError for names and values that are not known (`common.collect_records`).
+    Raises ValueError for names and values that are not known (`records.collect_records`).
     """
     vgg = collect_records("vgg", **parameters)
     other = collect_records("cifar100", **parameters | {"profile": vgg.profile})

@@ -10,8 +10,9 @@ from ..analysis.published import TITLE, figure1
 from ..presentation.plots import plot_by_sparsity
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from .common import Records, show_table, show_text
-from .gap import gains
+from .shared.gap_to_dense import gains
+from .shared.records import Records
+from .shared.tables import show_table, show_text
 
 
 def compare(records: Records, points: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

@@ -6,18 +6,17 @@ them, everything else is a pure function of what they return.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 
 import pandas as pd
 
-from ..analysis.cells import CELL
 from ..analysis.gradient_flow import FLAT, INITIAL, TO_FLAT
-from ..analysis.intervals import Estimate, mean_interval, rank_correlation
+from ..analysis.intervals import Estimate, rank_correlation
 from ..presentation.theme import LABELS
 from ..records.store import all_records, find_record
 from ..sweeps.grids import in_profile
-from .common import Records, as_list
+from .shared.records import Records, as_list
 
 PREDICTORS = {
     INITIAL: "norm at initialisation",
@@ -25,12 +24,8 @@ PREDICTORS = {
     FLAT: "level of the flat phase",
 }
 """What may predict the gap to dense, in the order in which training shows it."""
-PAPER_SPARSITY = 0.5
-"""The sparsity of the upper half of the paper's Figure 6."""
-
 _PLAIN = {"mask_source": "random", "granularity": "unstructured", "method": "static"}
 _PLAIN |= {"when": "before"}
-_CURVES = [*CELL, "epoch", "n", "norm", "low", "high"]
 _CORRELATIONS = ["predictor", "n", "all", "all_low", "all_high"]
 _CORRELATIONS += ["n_within", "within", "within_low", "within_high"]
 
@@ -75,44 +70,6 @@ def _place(record: Mapping) -> tuple:
     config = record["config"]
     order = [config["model"], list(LABELS).index(config["ratio"]), config["sparsity"]]
     return record["cost"]["dense_weights"], *order, config["seed_init"], record["run_id"]
-
-
-def mean_curves(found: Iterable[Mapping]) -> pd.DataFrame:
-    """Gradient norm against epoch for each cell: mean over seeds with its Student-t interval.
-
-    Columns `model, ratio, sparsity, epoch, n, norm, low, high`. Epoch 0 is initialisation; any
-    other value is the mean over the part of training that ends at its epoch.
-    """
-    norms: dict[tuple, list[float]] = {}
-    for record in found:
-        cell = tuple(record["config"][name] for name in CELL)
-        history = record["history"]
-        norms.setdefault((*cell, 0.0), []).append(history["gradient_norm_at_init"])
-        curve = history["gradient_norm"]
-        for epoch, norm in zip(curve["epoch"], curve["norm"], strict=True):
-            norms.setdefault((*cell, epoch), []).append(norm)
-    rows = []
-    for key, values in norms.items():
-        mean = mean_interval(values)
-        rows.append([*key, mean.n, mean.value, mean.low, mean.high])
-    return pd.DataFrame(rows, columns=_CURVES)
-
-
-def rate_steps(found: Sequence[Mapping]) -> list[int]:
-    """After which epochs the learning rate of any of the runs falls."""
-    steps = set()
-    for record in found:
-        rates = record["history"]["lr"]
-        steps |= {epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]}
-    return sorted(steps)
-
-
-def shown_sparsity(flows: pd.DataFrame) -> float | None:
-    """The one sparsity to draw: where most cells are recorded, then nearest to the paper's 50 %."""
-    levels = flows[flows.ratio != "dense"].drop_duplicates(CELL).groupby("sparsity").size()
-    if levels.empty:
-        return None
-    return min(levels.index, key=lambda level: (-levels[level], abs(level - PAPER_SPARSITY), level))
 
 
 def comparable(flows: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from math import ceil
-from unittest.mock import patch
 
 import pandas as pd
 import torch
@@ -24,8 +23,8 @@ from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.masks import random_masks
 from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
 from ..pruning.saliency import GRASP_PER_CLASS, SCORES
-from .common import Records
-from .settings import count_of, settings_of
+from .shared.pruning_settings import count_of, settings_of
+from .shared.records import Records
 
 OWN = (("snip:own", "snip"), ("grasp:own", "grasp"))
 """A criterion's own mask, and the random mask of the same layer-wise sparsities."""
@@ -105,18 +104,22 @@ def count_passes(config: RunConfig, criterion: str, side: int = 16) -> dict[str,
     are compared.
     """
     model, (images, labels) = build_model(config.model), _batch(config, criterion, side)
-    calls = []
-    handle = model.register_forward_hook(lambda *_: calls.append("forward"))
+    calls = {"forward": 0, "backward": 0}
+
+    def count(kind: str) -> None:
+        calls[kind] += 1
+
+    def passed(_module, _inputs, output: Tensor) -> None:
+        count("forward")
+        output.register_hook(lambda _: count("backward"))
+
+    handle = model.register_forward_hook(passed)
     try:
-        with (
-            _Convolutions() as counter,
-            patch.object(torch.autograd, "grad", wraps=torch.autograd.grad) as grad,
-        ):
+        with _Convolutions() as counter:
             SCORES[criterion](model, images, labels)
     finally:
         handle.remove()
-    found = {"images": len(images), "forward": len(calls), "backward": grad.call_count}
-    return found | {"macs": counter.macs}
+    return {"images": len(images), **calls, "macs": counter.macs}
 
 
 def costs(config: RunConfig) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from ..analysis.intervals import NORMAL_95
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import DATA_LABELS, data_label, listing, model_label
-from . import no_worse
-from .common import Records
+from .shared import noninferiority
+from .shared.records import Records
 
 SETS = DATA_LABELS | {"cifar100": "CIFAR-100", "photos": "patches of two photographs"}
 
@@ -66,7 +66,7 @@ def measure_points(wide: pd.DataFrame, value: str, scale: float = 1.0) -> pd.Dat
 
 
 def auroc_differences(wide: pd.DataFrame) -> pd.DataFrame:
-    """Sparse minus dense in AUROC (`no_worse.sparse_minus_dense`), with `se`.
+    """Sparse minus dense in AUROC (`cells.sparse_minus_dense`), with `se`.
 
     `se` adds the two sampling errors as if they were independent. The networks share their images,
     so that it is an upper limit unless their errors are negatively correlated.
@@ -138,7 +138,7 @@ def finding(records: Records, ratio: str = "erk") -> str:
     """Sparse minus dense in AUROC, and how it changes with depth."""
     where = f"profile {records.profile}, {data_label(records.configs[0])}, {records.seeds()}"
     wide = measures(records.runs)
-    found = no_worse.finding(wide, "auroc", "in OoD AUROC", digits=3, ratio=ratio)
+    found = noninferiority.finding(wide, "auroc", "in OoD AUROC", digits=3, ratio=ratio)
     if not found:
         return f"The records allow no statement on OoD detection ({where})."
     return f"{found} ({where[0].upper()}{where[1:]}.)"

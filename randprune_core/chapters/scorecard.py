@@ -20,7 +20,7 @@ from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..presentation.words import data_label
 from ..sweeps import coverage, grids
 from ..sweeps import sweep as sweep_module
-from .common import Records, grid_parameters
+from .shared.records import Records, grid_parameters
 
 STYLES = {
     "supported": (COLOURS["erk"], "o"),
@@ -45,7 +45,7 @@ def collect(
     train_missing: bool | None = None,
     device: str = "auto",
 ) -> Records:
-    """The runs of all grids of the chapter at one profile (as in `common.collect_records`).
+    """The runs of all grids of the chapter at one profile (as in `records.collect_records`).
 
     The lists limit what is trained and shown, not what decides: the verdicts rest on the runs of
     the table of decisions (`verdicts.configs`), which are among these grids.

@@ -1,6 +1,6 @@
 """What the chapter on width adds to that on depth: filters as an axis, equal numbers of weights.
 
-The gap to the dense network and the sentences on it are those of `gap`.
+The gap to the dense network and the sentences on it are those of `gap_to_dense`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..models import maskable_weights, meta_model
 from ..presentation.plots import plot_gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
-from . import gap
-from .common import Records
+from .shared import gap_to_dense
+from .shared.records import Records
 
 _PAIRS = [*CELL, "kept", "mean", "dense_model", "dense_weights", "dense_mean"]
 _PAIRS += ["n", "difference", "low", "high"]
@@ -60,7 +60,7 @@ def network_table(configs: Iterable[RunConfig]) -> pd.DataFrame:
 
 def gap_figure(records: Records, gaps: pd.DataFrame) -> Figure:
     """The gap to dense against width, a panel a sparsity (see `plots.plot_gap_to_dense`)."""
-    shown = gaps[gaps.sparsity.isin(gap.panels(gaps))]
+    shown = gaps[gaps.sparsity.isin(gap_to_dense.panels(gaps))]
     figure = plot_gap_to_dense(
         shown, title=records.source(), xlabel="Filters in the first convolution of ResNet-20"
     )
@@ -71,8 +71,10 @@ def gap_figure(records: Records, gaps: pd.DataFrame) -> Figure:
 
 
 def direction_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """`gap.direction_table` of the records, with both networks by their full names."""
-    table = gap.direction_table({"records": changes}).drop(columns="source", errors="ignore")
+    """`gap_to_dense.direction_table` of the records, with both networks by their full names."""
+    table = gap_to_dense.direction_table({"records": changes}).drop(
+        columns="source", errors="ignore"
+    )
     if table.empty:
         return table
     ordered = changes.sort_values("sparsity", kind="stable")

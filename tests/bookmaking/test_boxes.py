@@ -5,7 +5,7 @@ import pytest
 from conftest import made_up_record, store_record
 
 from randprune_core.bookmaking import boxes, expected_time
-from randprune_core.chapters import common
+from randprune_core.chapters.shared.records import collect_records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import load_runs, records_to_frame
 from randprune_core.sweeps import grids
@@ -132,7 +132,7 @@ def test_box_names_what_is_behind_a_page(store, tmp_path):
     boxed = boxes.add_boxes(shown, "04_calibration", load_runs(), None, tmp_path)
     text = "".join(boxed["cells"][1]["source"])
     assert "2 runs of profile" not in text  # auto: nothing like enough is recorded for cpu
-    records = common.collect_records("calibration", profile="cpu", train_missing=False)
+    records = collect_records("calibration", profile="cpu", train_missing=False)
     line = boxes.origin("04_x", "cpu", records.runs, None)
     assert "2 runs of profile cpu (seeds 0 and 2; accuracy on 360 test images)" in line
     assert "on a CPU, 201 seconds, code at commit `abc`" in line

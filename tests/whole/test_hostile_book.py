@@ -21,7 +21,8 @@ from conftest import picture, redirect_store, store_record
 from randprune_core import paths
 from randprune_core.analysis import claims
 from randprune_core.bookmaking import boxes, build, notebooks
-from randprune_core.chapters import common
+from randprune_core.chapters.shared import tables
+from randprune_core.chapters.shared.records import Records, collect_records
 from randprune_core.config import config_to_dict, run_id
 from randprune_core.records import failures
 from randprune_core.records import store as store_module
@@ -48,10 +49,10 @@ def output(**data) -> dict:
     return {"output_type": "display_data", "data": data, "metadata": {}}
 
 
-def chapter(records: common.Records) -> dict:
+def chapter(records: Records) -> dict:
     """Chapter 02 in short, with the outputs that its cells give for these records."""
     figure = base64.b64encode(picture(np.zeros((2, 2, 3), "uint8"))).decode()
-    table = common.show_table(common.provenance(records.runs), "tab-here", "Where runs were made.")
+    table = tables.show_table(tables.provenance(records.runs), "tab-here", "Where runs were made.")
     cells = [
         cell("markdown", "title", "(chapter-depth)=\n# Depth"),
         cell("code", "values", 'profile = "auto"', tags=["parameters"]),
@@ -123,7 +124,7 @@ def built(tmp_path_factory):
         texts = hostile.texts(marker, secret, folder / "_build" / "staging" / "book")
         fill_store(texts)
         executed = folder / "02_depth.ipynb"
-        records = common.collect_records("depth", profile=PROFILE, seeds=SEEDS)
+        records = collect_records("depth", profile=PROFILE, seeds=SEEDS)
         executed.write_text(json.dumps(chapter(records)))
         monkeypatch.setattr(boxes, "chapter_records", lambda _: [records])
         staging = build.stage({"02_depth": executed})

@@ -13,7 +13,9 @@ from randprune_core.analysis.gradient_flow import (
     TO_FLAT,
     flow_table,
 )
-from randprune_core.chapters import common, gradient_figures, gradient_flow, gradient_text
+from randprune_core.chapters import gradient_flow, gradient_flow_figures, gradient_flow_text
+from randprune_core.chapters.shared import gradient_curves
+from randprune_core.chapters.shared.records import Records, collect_records
 from randprune_core.presentation import plots
 from randprune_core.sweeps.grids import grid
 
@@ -46,26 +48,28 @@ def record_all(seeds=(0,), leave_out=(), never_flat=(), ratios=("dense", "erk", 
         store_record(record)
 
 
-def collect(**parameters) -> common.Records:
-    return common.collect_records("gradient_flow", profile="cpu", **GRID, **parameters)
+def collect(**parameters) -> Records:
+    return collect_records("gradient_flow", profile="cpu", **GRID, **parameters)
 
 
 def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
     records = collect(seeds=[0])
     found = gradient_flow.grid_records(records)
-    flows, curves = flow_table(found), gradient_flow.mean_curves(found)
+    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
     assert found == [] and flows.empty and curves.empty
-    assert gradient_flow.shown_sparsity(flows) is None
-    assert gradient_text.norm_rows(flows).empty
+    assert gradient_curves.shown_sparsity(flows) is None
+    assert gradient_flow_text.norm_rows(flows).empty
     assert gradient_flow.correlations(flows)["all"].isna().all()
-    assert "no sparse run" in gradient_text.drawn(records, flows, None)
-    assert "no sparse run" in gradient_text.shapes(records, flows)
-    assert "No network has both" in gradient_text.order(flows)
-    assert "too few" in gradient_text.finding(records, flows)
-    assert gradient_text.sensitivity(found) == gradient_text.saw_tooth(records, found) == ""
-    figure = gradient_figures.plot_curves(curves, flows, gradient_flow.rate_steps(found), None)
+    assert "no sparse run" in gradient_flow_text.drawn(records, flows, None)
+    assert "no sparse run" in gradient_flow_text.shapes(records, flows)
+    assert "No network has both" in gradient_flow_text.order(flows)
+    assert "too few" in gradient_flow_text.finding(records, flows)
+    assert (
+        gradient_flow_text.sensitivity(found) == gradient_flow_text.saw_tooth(records, found) == ""
+    )
+    figure = gradient_curves.plot_curves(curves, flows, gradient_curves.rate_steps(found), None)
     assert "1 panel, 0 numbers" in plots.digest(figure)
-    assert "6 panels, 0 numbers" in plots.digest(gradient_figures.plot_predictors(flows))
+    assert "6 panels, 0 numbers" in plots.digest(gradient_flow_figures.plot_predictors(flows))
 
 
 def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
@@ -88,8 +92,8 @@ def test_gap_needs_a_dense_network_and_predictors_a_flat_phase(store):
     flows = flow_table(gradient_flow.grid_records(records))
     used = gradient_flow.comparable(flows)
     assert set(zip(used.model, used.ratio, strict=True)) == {("resnet-14", "erk")}
-    assert "too few" in gradient_text.finding(records, flows)
-    rows = gradient_text.norm_rows(flows).set_index(["network", "ratio", "sparsity"])
+    assert "too few" in gradient_flow_text.finding(records, flows)
+    rows = gradient_flow_text.norm_rows(flows).set_index(["network", "ratio", "sparsity"])
     assert rows.loc[("ResNet-14", "SNIP ratio", "0.9"), "flat level"] == "–"
     assert rows.loc[("ResNet-8", "ERK", "0.9"), "gap"] == "–"
 
@@ -144,10 +148,10 @@ def test_profile_records_obey_the_lists_and_keep_dense(store):
 
 def test_mean_curves_begin_with_initialisation_and_have_intervals_over_seeds(store):
     record_all(seeds=(0,))
-    one = gradient_flow.mean_curves(gradient_flow.grid_records(collect()))
+    one = gradient_curves.mean_curves(gradient_flow.grid_records(collect()))
     assert one.low.isna().all() and (one.groupby(["model", "ratio", "sparsity"]).size() == 62).all()
     record_all(seeds=(1,))
-    two = gradient_flow.mean_curves(gradient_flow.grid_records(collect()))
+    two = gradient_curves.mean_curves(gradient_flow.grid_records(collect()))
     first = two.iloc[0]
     assert (first.epoch, first.n) == (0.0, 2) and first.low < first.norm < first.high
     assert first.norm == pytest.approx(5 * 1.2005)
@@ -155,8 +159,8 @@ def test_mean_curves_begin_with_initialisation_and_have_intervals_over_seeds(sto
 
 def test_steps_of_the_learning_rate(store):
     record_all()
-    assert gradient_flow.rate_steps(gradient_flow.grid_records(collect())) == [8, 12]
-    assert gradient_flow.rate_steps([]) == []
+    assert gradient_curves.rate_steps(gradient_flow.grid_records(collect())) == [8, 12]
+    assert gradient_curves.rate_steps([]) == []
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_steps_of_the_learning_rate(store):
 )
 def test_shown_sparsity_has_most_cells_and_then_is_nearest_to_the_papers(cells, level):
     flows = pd.DataFrame(cells, columns=["ratio", "sparsity"]).assign(model="resnet-8")
-    assert gradient_flow.shown_sparsity(pd.concat([flows, flows])) == level
+    assert gradient_curves.shown_sparsity(pd.concat([flows, flows])) == level
 
 
 # ---------------------------------------------------------------- predictors
@@ -214,9 +218,9 @@ def test_too_few_runs_have_no_interval_and_the_words_say_so(store):
     record_all()
     records = collect(seeds=[0])
     flows = flow_table(gradient_flow.grid_records(records))
-    rows = gradient_text.correlation_rows(gradient_flow.correlations(flows))
+    rows = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows))
     assert rows["over all runs"].str.contains("(no interval), 8 runs", regex=False).all()
-    text = gradient_text.finding(records, flows)
+    text = gradient_flow_text.finding(records, flows)
     assert text.startswith("Over 8 sparse runs (profile cpu, CIFAR-10, copy jpeg75)")
     assert "(no interval) for the norm at initialisation" in text
     assert "or there is none, not even the sign is decided" in text
@@ -227,15 +231,15 @@ def test_finding_with_seeds_gives_each_correlation_its_interval(store):
     record_all(seeds=(0, 1, 2), ratios=("dense", "erk", "snip", "uniform"))
     records = collect()
     flows = flow_table(gradient_flow.profile_records(records))
-    text = gradient_text.finding(records, flows)
+    text = gradient_flow_text.finding(records, flows)
     assert text.startswith("Over 36 sparse runs") and "one seed" not in text
-    row = gradient_text.correlation_rows(gradient_flow.correlations(flows)).iloc[-1]
+    row = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows)).iloc[-1]
     cell, runs = row["within networks"].rsplit(", ", 1)
     assert runs == "36 runs" and " to " in cell
     assert f"{cell} for the level of the flat phase. Where an interval holds zero" in text
     assert "more lack" not in text
     flows.loc[flows.ratio == "snip", FLAT] = math.nan
-    assert "12 more lack a flat phase" in gradient_text.finding(records, flows)
+    assert "12 more lack a flat phase" in gradient_flow_text.finding(records, flows)
 
 
 def test_shapes_counts_rises_and_falls():
@@ -247,8 +251,8 @@ def test_shapes_counts_rises_and_falls():
         ["snip", math.nan, 1.0, math.nan, math.nan],
         ["dense", 9.0, 1.0, 9.0, 1.0],
     ]
-    records = common.Records("gradient_flow", "cpu", [], pd.DataFrame(), True)
-    text = gradient_text.shapes(records, pd.DataFrame(rows, columns=columns))
+    records = Records("gradient_flow", "cpu", [], pd.DataFrame(), True)
+    text = gradient_flow_text.shapes(records, pd.DataFrame(rows, columns=columns))
     assert "Of the 4 sparse runs" in text and "3 have a flat phase" in text
     assert "between epochs 0.5 and 2" in text
     assert "2 of them first rise" in text and "and 2 fall" in text and "1 do both" in text
@@ -257,11 +261,13 @@ def test_shapes_counts_rises_and_falls():
 def test_order_counts_pairs_that_agree(store):
     record_all(seeds=(0, 1))
     flows = flow_table(gradient_flow.grid_records(collect()))
-    assert "in 4 of 4 pairs" in gradient_text.order(flows)
-    assert "one seed" not in gradient_text.order(flows)
+    assert "in 4 of 4 pairs" in gradient_flow_text.order(flows)
+    assert "one seed" not in gradient_flow_text.order(flows)
     worse = flows.assign(accuracy=flows.accuracy.where(flows.ratio != "erk", 0.0))
-    assert "in 0 of 4 pairs" in gradient_text.order(worse)
-    assert "In each of them one side is one seed" in gradient_text.order(flows[flows.seed == 0])
+    assert "in 0 of 4 pairs" in gradient_flow_text.order(worse)
+    assert "In each of them one side is one seed" in gradient_flow_text.order(
+        flows[flows.seed == 0]
+    )
 
 
 def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
@@ -271,10 +277,10 @@ def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
     for record in found:
         norms = record["history"]["gradient_norm"]["norm"]
         norms[:50] = ([1.0] * 9 + [1.5]) * 5
-    text = gradient_text.saw_tooth(records, found)
+    text = gradient_flow_text.saw_tooth(records, found)
     assert "16 images instead of 128" in text and "50 % above" in text
-    quick = common.collect_records("gradient_flow", profile="quick", train_missing=False)
-    assert gradient_text.saw_tooth(quick, found) == ""
+    quick = collect_records("gradient_flow", profile="quick", train_missing=False)
+    assert gradient_flow_text.saw_tooth(quick, found) == ""
 
 
 # ---------------------------------------------------------------- figures
@@ -283,24 +289,26 @@ def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
 def test_figures_change_with_what_they_draw(store):
     record_all(seeds=(0, 1))
     found = gradient_flow.grid_records(collect())
-    flows, curves = flow_table(found), gradient_flow.mean_curves(found)
-    draw = gradient_figures.plot_curves
+    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
+    draw = gradient_curves.plot_curves
     base = plots.digest(draw(curves, flows, [8, 12], 0.9))
     assert base.startswith("4 panels")
     assert plots.digest(draw(curves, flows, [8, 12], 0.8)) != base
     assert plots.digest(draw(curves, flows, [8], 0.9)) != base
     assert plots.digest(draw(curves, flows.assign(start=2.0), [8, 12], 0.9)) != base
-    scatter = plots.digest(gradient_figures.plot_predictors(flows))
-    assert plots.digest(gradient_figures.plot_predictors(flows.assign(gap=-flows.gap))) != scatter
+    scatter = plots.digest(gradient_flow_figures.plot_predictors(flows))
+    assert (
+        plots.digest(gradient_flow_figures.plot_predictors(flows.assign(gap=-flows.gap))) != scatter
+    )
 
 
 def test_short_training_has_one_row_of_panels_and_late_flat_phases_stand_in_the_lower(store):
     record_all()
     found = gradient_flow.grid_records(collect())
-    flows, curves = flow_table(found), gradient_flow.mean_curves(found)
-    short = gradient_figures.plot_curves(curves[curves.epoch <= 5], flows, [2], 0.9)
+    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
+    short = gradient_curves.plot_curves(curves[curves.epoch <= 5], flows, [2], 0.9)
     assert len(short.get_axes()) == 2
-    figure = gradient_figures.plot_curves(curves, flows.assign(start=6.5), [], 0.9)
+    figure = gradient_curves.plot_curves(curves, flows.assign(start=6.5), [], 0.9)
     strokes = [
         [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"]
         for axis in figure.get_axes()
@@ -309,7 +317,7 @@ def test_short_training_has_one_row_of_panels_and_late_flat_phases_stand_in_the_
 
 
 def test_key_puts_ratios_and_networks_on_rows_of_their_own():
-    handles, columns = gradient_figures._rows_of_key([*"abcdefg"], [*"xy"])
+    handles, columns = gradient_flow_figures._rows_of_key([*"abcdefg"], [*"xy"])
     shown = [h if isinstance(h, str) else "" for h in handles]
     rows = [shown[row :: len(shown) // columns] for row in range(len(shown) // columns)]
     assert ["".join(row) for row in rows] == ["abcdef", "g", "xy"]

@@ -6,8 +6,9 @@ import pytest
 
 from randprune_core import paths
 from randprune_core.analysis import claims
-from randprune_core.chapters import scorecard, verdicts
-from randprune_core.chapters.common import Records
+from randprune_core.chapters import scorecard
+from randprune_core.chapters.shared import verdicts
+from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig
 from randprune_core.presentation import plots
 from randprune_core.records.table import records_to_frame

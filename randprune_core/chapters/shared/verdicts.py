@@ -10,18 +10,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..analysis.claims import STATEMENTS, judge, together
-from ..analysis.contrasts import Cell, Decision
-from ..analysis.decisions import DATE, DECISIONS, pool
-from ..analysis.gradient_flow import CLAIMED, flow_table
-from ..analysis.parts import Part
-from ..config import RunConfig, run_id
-from ..presentation.theme import LABELS
-from ..presentation.words import listing, model_label, number
-from ..records.store import find_record
-from ..records.table import records_to_frame
-from ..sweeps.grids import PROFILES
-from .common import Records, show_table
+from ...analysis.claims import STATEMENTS, judge, together
+from ...analysis.contrasts import Cell, Decision
+from ...analysis.decisions import DATE, DECISIONS, pool
+from ...analysis.gradient_flow import CLAIMED, flow_table
+from ...analysis.parts import Part
+from ...config import RunConfig, run_id
+from ...presentation.theme import LABELS
+from ...presentation.words import listing, model_label, number
+from ...records.store import find_record
+from ...records.table import records_to_frame
+from ...sweeps.grids import PROFILES
+from .records import Records
+from .tables import show_table
 
 
 def configs(profile: str, variant: str, claims: Sequence[int] | None = None) -> list[RunConfig]:

@@ -8,20 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
-from matplotlib import pyplot as plt
 
 from randprune_core.analysis.cells import sparse_minus_dense
-from randprune_core.chapters import no_worse, ood, roc
-from randprune_core.chapters.common import Records
+from randprune_core.chapters import ood, ood_curves
+from randprune_core.chapters.shared import noninferiority
+from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.presentation import plots
 from randprune_core.records.table import records_to_frame
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def record(model: str, sparsity: float, seed=0, auroc=0.7, se=0.01, ratio="erk", **entry) -> dict:
@@ -75,7 +69,7 @@ def test_sparse_minus_dense_of_an_unknown_column_is_empty():
 
 def test_wide_table_shows_the_wanted_sparsities_and_a_dash_for_what_is_missing():
     found = [*runs({"resnet-8": 0.1, "resnet-20": 0.1}), record("resnet-8", 0.8, auroc=0.81)]
-    table = no_worse.wide_table(
+    table = noninferiority.wide_table(
         sparse_minus_dense(ood.measures(records_to_frame(found)), "auroc"),
         [0.5, 0.8, 0.9],
         digits=3,
@@ -173,14 +167,14 @@ def test_nothing_recorded_gives_figures_and_tables_that_say_so():
     figures = [
         ood.points_figure(ood.measure_points(frame, "auroc"), "AUROC"),
         ood.difference_figure(ood.auroc_differences(frame), [0.5, 0.9]),
-        roc.curve_figure(roc.curve_table([])),
+        ood_curves.curve_figure(ood_curves.curve_table([])),
     ]
     for figure in figures:
         assert figure.get_axes()[0].get_title() == "no run is recorded"
     assert ood.figure_table(frame).empty
     assert ood.sampling_note(frame, ood.auroc_differences(frame)) == ""
     assert ood.energy_note(ood.measure_points(frame, "auroc")) == ""
-    assert "No model" in roc.curve_note(roc.curve_table([]))
+    assert "No model" in ood_curves.curve_note(ood_curves.curve_table([]))
 
 
 def test_figure_table_holds_a_row_a_cell_with_all_measures():
@@ -211,7 +205,7 @@ def test_smallest_and_largest_model_are_shown_at_the_highest_sparsity_first_seed
     found += [record("resnet-8", 0.8), record("resnet-32", 0.0)]
     for made in found:
         store_record(made)
-    shown = roc.curve_records(records_of(found))
+    shown = ood_curves.curve_records(records_of(found))
     cells = [[made["config"][key] for key in ("model", "sparsity", "seed_init")] for made in shown]
     assert cells == [
         ["resnet-8", 0.0, 0],
@@ -225,26 +219,26 @@ def test_curves_of_other_ratios_are_shown_where_there_is_no_erk(store):
     found = [record("resnet-8", 0.0), record("resnet-8", 0.9, ratio="snip")]
     for made in found:
         store_record(made)
-    assert [made["run_id"] for made in roc.curve_records(records_of(found))] == [
+    assert [made["run_id"] for made in ood_curves.curve_records(records_of(found))] == [
         run_id(RunConfig(**made["config"])) for made in found
     ]
 
 
 def test_record_without_curves_has_its_point_alone():
-    curves = roc.curve_table(runs({"resnet-8": 0.1}))
+    curves = ood_curves.curve_table(runs({"resnet-8": 0.1}))
     assert curves.kind.tolist() == ["point", "point"]
     assert curves[["x", "y"]].values.tolist() == [[0.8, 0.95]] * 2
-    assert roc.curve_note(curves).startswith("None of these 2 runs has a recorded curve")
-    (axis,) = roc.curve_figure(curves).get_axes()
+    assert ood_curves.curve_note(curves).startswith("None of these 2 runs has a recorded curve")
+    (axis,) = ood_curves.curve_figure(curves).get_axes()
     assert axis.get_xlim() == (0.7, 1.0)  # the corner, not an empty square
 
 
 def test_recorded_curves_and_histograms_are_drawn_as_shares():
-    curves = roc.curve_table(runs({"resnet-8": 0.1}, **curve()))
+    curves = ood_curves.curve_table(runs({"resnet-8": 0.1}, **curve()))
     assert curves.kind.value_counts().to_dict() == {"roc": 202, "in": 40, "out": 40, "point": 2}
     assert curves[curves.kind == "out"].groupby("ratio").y.sum().tolist() == pytest.approx([1, 1])
-    assert "Each of the 2 runs" in roc.curve_note(curves)
-    figure = roc.curve_figure(curves)
+    assert "Each of the 2 runs" in ood_curves.curve_note(curves)
+    figure = ood_curves.curve_figure(curves)
     axes = figure.get_axes()
     assert [axis.get_title("left") for axis in axes[1:]] == ["dense", "ERK 0.9"]
     assert axes[0].get_xlim() == (0, 1)
@@ -253,10 +247,10 @@ def test_recorded_curves_and_histograms_are_drawn_as_shares():
 
 def test_curve_missing_from_one_run_is_named_and_its_panel_says_so():
     found = [record("resnet-8", 0.0), record("resnet-8", 0.9, **curve())]
-    curves = roc.curve_table(found)
-    note = roc.curve_note(curves)
+    curves = ood_curves.curve_table(found)
+    note = ood_curves.curve_note(curves)
     assert note.startswith("1 of the 2 runs shown") and "of ResNet-8 dense only the point" in note
-    titles = [axis.get_title("left") for axis in roc.curve_figure(curves).get_axes()]
+    titles = [axis.get_title("left") for axis in ood_curves.curve_figure(curves).get_axes()]
     assert titles == ["", "dense: not recorded", "ERK 0.9"]
 
 
@@ -264,4 +258,4 @@ def test_curve_with_lists_of_unequal_length_is_an_error():
     broken = curve()
     broken["roc"]["tpr"].pop()
     with pytest.raises(ValueError, match="shorter"):
-        roc.curve_table(runs({"resnet-8": 0.1}, **broken))
+        ood_curves.curve_table(runs({"resnet-8": 0.1}, **broken))

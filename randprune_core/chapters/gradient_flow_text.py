@@ -12,8 +12,9 @@ from ..analysis.gradient_flow import FLAT, INITIAL, PEAK, TO_FLAT, TOLERANCE, fl
 from ..analysis.intervals import mean_interval
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from .common import Records
-from .gradient_flow import PAPER_SPARSITY, PREDICTORS, comparable, correlations
+from .gradient_flow import PREDICTORS, comparable, correlations
+from .shared.gradient_curves import PAPER_SPARSITY
+from .shared.records import Records
 
 
 def rule(tolerance: float = TOLERANCE) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from randprune_core import paths
 from randprune_core.chapters import speed, speed_trials
+from randprune_core.chapters.shared import benchmarks
 
 
 def compiled(rate: float, epochs: float = float("nan")) -> pd.DataFrame:
@@ -35,7 +36,7 @@ def trained(accuracies: dict[str, list[float]], arithmetic: str = "native") -> p
 
 
 def test_nothing_measured_is_said(store):
-    empty = speed.benchmark("compiled"), speed.benchmark("precision")
+    empty = benchmarks.benchmark("compiled"), benchmarks.benchmark("precision")
     assert speed_trials.compiled_table(empty[0]).empty
     assert speed_trials.precision_table(empty[1]).empty
     assert "not measured yet" in speed_trials.compiled_sentence(empty[0])

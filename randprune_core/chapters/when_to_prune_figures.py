@@ -15,7 +15,7 @@ from ..config import RunConfig, pruning_epoch, setting
 from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..presentation.words import model_label
-from .when import label, ordered, shown_sparsity
+from .when_to_prune import label, ordered, shown_sparsity
 
 _COLUMNS = 3  # panels side by side
 
@@ -62,8 +62,8 @@ def _draw_scenario(axis: Axes, row: int, cell) -> None:
 def plot_curves(lines: pd.DataFrame, configs: Sequence[RunConfig], title: str) -> Figure:
     """A panel a network: validation accuracy against epoch, a line a scenario.
 
-    `lines` is as from `when.curves`; the highest recorded sparsity is drawn, and dense. A dotted
-    upright line marks where a network that was dense is pruned.
+    `lines` is as from `when_to_prune.curves`; the highest recorded sparsity is drawn, and dense. A
+    dotted upright line marks where a network that was dense is pruned.
     """
     level = shown_sparsity(lines)
     shown = lines[lines.sparsity.isin([0.0, level])]
@@ -93,7 +93,10 @@ def plot_curves(lines: pd.DataFrame, configs: Sequence[RunConfig], title: str) -
 
 
 def plot_moves(moves: pd.DataFrame, title: str) -> Figure:
-    """How masks move: what an update changes, and what has ever been kept (`when.watch_rules`)."""
+    """How masks move: what an update changes, and what has ever been kept.
+
+    `moves` is as from `when_to_prune.watch_rules`.
+    """
     figure, axes = _panels(2, 2.2, title, "Full epochs before the update", sharey=False)
     panels = {"changed": "Kept weights that changed (%)", "ever": "Weights ever kept (%)"}
     for axis, (column, text) in zip(axes, panels.items(), strict=True):

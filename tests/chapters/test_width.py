@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from randprune_core.analysis import cells
 from randprune_core.chapters import width
-from randprune_core.chapters.common import Records
+from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import records_to_frame
 

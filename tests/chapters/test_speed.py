@@ -8,6 +8,7 @@ import pytest
 
 from randprune_core import paths
 from randprune_core.chapters import speed
+from randprune_core.chapters.shared import benchmarks
 
 CASES = ["plain", "torch_prune", "engine", "engine_dense", "sweep"]
 
@@ -39,26 +40,27 @@ def measured(store):
 
 
 def test_nothing_measured_gives_empty_tables_and_figures_that_say_so(store):
-    empty = speed.benchmark("training_speed")
-    assert empty.empty and speed.machines("training_speed") == {}
+    empty = benchmarks.benchmark("training_speed")
+    assert empty.empty and benchmarks.machines("training_speed") == {}
     assert speed.speed_table(empty).empty and speed.machine_table("scaling").empty
     assert speed.findings(empty) == ["Nothing is measured on cpu and cuda yet."]
     assert (
-        speed.bound_sentence(empty) == "" and speed.store_table(speed.benchmark("load_runs")).empty
+        speed.bound_sentence(empty) == ""
+        and speed.store_table(benchmarks.benchmark("load_runs")).empty
     )
     (axis,) = speed.speed_figure(empty).axes
     assert axis.get_title("left") == "nothing is measured"
-    scaling = speed.benchmark("scaling")
+    scaling = benchmarks.benchmark("scaling")
     assert "not measured" in speed.growth_sentence(scaling)
     assert len(speed.scaling_figure(scaling).axes) == 2
     plt.close("all")
 
 
 def test_a_device_is_chosen_and_an_unknown_one_refused(measured):
-    assert set(speed.benchmark("training_speed").device) == {"cpu", "cuda"}
-    assert set(speed.benchmark("training_speed", "cuda").device) == {"cuda"}
+    assert set(benchmarks.benchmark("training_speed").device) == {"cpu", "cuda"}
+    assert set(benchmarks.benchmark("training_speed", "cuda").device) == {"cuda"}
     with pytest.raises(ValueError, match="device 'tpu' is not known: choose auto, cpu or cuda"):
-        speed.benchmark("training_speed", "tpu")
+        benchmarks.benchmark("training_speed", "tpu")
 
 
 def test_the_sentences_give_ratios_the_price_of_masks_and_the_bound(measured):
@@ -83,7 +85,7 @@ def test_pairs_of_the_repetitions_decide_on_the_price_of_masks_where_they_are_no
 
 
 def test_bars_are_as_long_as_the_rates_and_the_bound_is_right_of_them(measured):
-    figure = speed.speed_figure(speed.benchmark("training_speed"))
+    figure = speed.speed_figure(benchmarks.benchmark("training_speed"))
     for axis, device in zip(figure.axes, ("cpu", "cuda"), strict=True):
         part = measured[measured.device == device]
         assert [bar.get_width() for bar in axis.patches] == part.images_per_second.tolist()

@@ -20,7 +20,8 @@ from ..pruning.dynamic import dropped_fraction
 from ..records.store import find_record
 from ..training.backward import RIGL_BATCHES
 from ..training.protocol import learning_rate
-from .common import Records, grid_table
+from .shared.records import Records
+from .shared.tables import grid_table
 
 TIMES = ("during", "after")
 MOVING = ("set", "rigl")
@@ -75,7 +76,7 @@ def scenario_table(configs: Sequence[RunConfig]) -> pd.DataFrame:
 
 
 def cell_table(cells: pd.DataFrame, value: str) -> pd.DataFrame:
-    """`common.grid_table` with the scenarios by their names."""
+    """`tables.grid_table` with the scenarios by their names."""
     places = {LABELS[name]: place for place, name in enumerate(ordered(LABELS))}
     table = grid_table(cells, value).rename(columns={"ratio": "scenario"})
     rows = sorted(range(len(table)), key=lambda row: places[table.scenario[row]])

@@ -14,9 +14,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
-from ..presentation.words import listing, model_label, plus_minus
-from .common import Records
+from ...presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ...presentation.words import listing, model_label, plus_minus
+from .records import Records
 
 _LINES = ("1", "2")  # markers without a face
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..analysis.cells import gap_change, gap_to_dense
-from ..presentation.theme import LABELS
-from ..presentation.words import data_label, listing, model_label, plus_minus
-from .common import Records
+from ...analysis.cells import gap_change, gap_to_dense
+from ...presentation.theme import LABELS
+from ...presentation.words import data_label, listing, model_label, plus_minus
+from .records import Records
 
 
 def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

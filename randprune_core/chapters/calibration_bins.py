@@ -15,7 +15,7 @@ from ..metrics.classification import error_of_bins
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import data_label, model_label, plus_minus
 from ..records.store import find_record
-from .common import Records
+from .shared.records import Records
 
 _BINS = ["lower", "upper", "count", "confidence", "accuracy"]
 _RUN = ["model", "ratio", "sparsity", "seed_init"]

@@ -1,8 +1,8 @@
-"""The figures of the gradient norm: curves during training, and predictors against the gap."""
+"""Gradient norm against epoch, as mean curves over seeds and as a figure of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,18 +12,59 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..analysis.cells import CELL
-from ..presentation.plots import ratio_handle, ratio_style
-from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
-from ..presentation.words import model_label, plus_minus
-from .gradient_flow import PREDICTORS, comparable, correlations, within_networks
+from ...analysis.cells import CELL
+from ...analysis.intervals import mean_interval
+from ...presentation.plots import ratio_handle, ratio_style
+from ...presentation.theme import COLOURS, LABELS, WIDTH, use_theme
+from ...presentation.words import model_label
 
-_WHICH = ("all", "within")  # the columns of `correlations` for the two rows of panels
+PAPER_SPARSITY = 0.5
+"""The sparsity of the upper half of the paper's Figure 6."""
+
 EARLY = 5
 """The epochs that are recorded in tenths, and have panels of their own."""
 GREY = "#777777"
 _DASHES = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 3))}
 _STROKE = {"marker": "|", "markersize": 12, "markeredgewidth": 2, "linestyle": "none"}
+_CURVES = [*CELL, "epoch", "n", "norm", "low", "high"]
+
+
+def mean_curves(found: Iterable[Mapping]) -> pd.DataFrame:
+    """Gradient norm against epoch for each cell: mean over seeds with its Student-t interval.
+
+    Columns `model, ratio, sparsity, epoch, n, norm, low, high`. Epoch 0 is initialisation; any
+    other value is the mean over the part of training that ends at its epoch.
+    """
+    norms: dict[tuple, list[float]] = {}
+    for record in found:
+        cell = tuple(record["config"][name] for name in CELL)
+        history = record["history"]
+        norms.setdefault((*cell, 0.0), []).append(history["gradient_norm_at_init"])
+        curve = history["gradient_norm"]
+        for epoch, norm in zip(curve["epoch"], curve["norm"], strict=True):
+            norms.setdefault((*cell, epoch), []).append(norm)
+    rows = []
+    for key, values in norms.items():
+        mean = mean_interval(values)
+        rows.append([*key, mean.n, mean.value, mean.low, mean.high])
+    return pd.DataFrame(rows, columns=_CURVES)
+
+
+def rate_steps(found: Sequence[Mapping]) -> list[int]:
+    """After which epochs the learning rate of any of the runs falls."""
+    steps = set()
+    for record in found:
+        rates = record["history"]["lr"]
+        steps |= {epoch for epoch in range(1, len(rates)) if rates[epoch] < rates[epoch - 1]}
+    return sorted(steps)
+
+
+def shown_sparsity(flows: pd.DataFrame) -> float | None:
+    """The one sparsity to draw: where most cells are recorded, then nearest to the paper's 50 %."""
+    levels = flows[flows.ratio != "dense"].drop_duplicates(CELL).groupby("sparsity").size()
+    if levels.empty:
+        return None
+    return min(levels.index, key=lambda level: (-levels[level], abs(level - PAPER_SPARSITY), level))
 
 
 def plot_curves(
@@ -35,7 +76,7 @@ def plot_curves(
 ) -> Figure:
     """A column a model: gradient norm against epoch, a line a ratio, at one sparsity and dense.
 
-    `curves` is `gradient_flow.mean_curves`, `flows` `gradient_flow.flow_table` of the same runs,
+    `curves` is `mean_curves`, `flows` `gradient_flow.flow_table` of the same runs,
     `steps` the epochs after which the learning rate changes. The first epochs have a row of panels
     of their own where there are more than `EARLY`; the row below has one value an epoch. Bands are
     intervals over seeds; an upright stroke is where a flat phase begins (the mean over seeds).
@@ -112,65 +153,3 @@ def _draw_starts(axis: Axes, curves: pd.DataFrame, flows: pd.DataFrame) -> None:
         if start < line.epoch.max() and whole == (start > EARLY):
             height = np.interp(start, line.epoch, line.norm)
             axis.plot(start, height, color=COLOURS[ratio], zorder=4, **_STROKE)
-
-
-def plot_predictors(flows: pd.DataFrame, title: str = "") -> Figure:
-    """The gap to dense against each predictor, a panel each, all runs above, ranks below.
-
-    `flows` is `gradient_flow.flow_table`. In the lower row each value is the place of the run among
-    those of its own network, from 0 to 1, so that differences between networks are not in it. A
-    larger marker is a larger network.
-    """
-    use_theme()
-    table = correlations(flows).set_index("predictor")
-    flows = comparable(flows).sort_values("weights", kind="stable")
-    ranked = flows[flows.groupby("model").model.transform("size") > 1]
-    ranked = ranked.assign(**{c: within_networks(ranked, c) for c in (*PREDICTORS, "gap")})
-    figure = plt.figure(figsize=(WIDTH, 5.4), layout="constrained")
-    axes = figure.subplots(2, len(PREDICTORS), sharey="row")
-    sizes = dict(zip(flows.model.unique(), _sizes(flows.model.nunique(), len(flows)), strict=True))
-    for column, (name, label) in enumerate(PREDICTORS.items()):
-        for axis, frame, which in zip(axes[:, column], (flows, ranked), _WHICH, strict=True):
-            for (model, ratio), part in frame[::-1].groupby(["model", "ratio"], sort=False):
-                axis.plot(part[name], part.gap, **_point(ratio, sizes[model]))
-            value = table.loc[name, which]
-            axis.set_title("" if np.isnan(value) else f"ρ = {plus_minus(value, digits=2)}")
-        axes[0, column].margins(0.08)  # no marker is cut by the frame
-        axes[0, column].set_xlabel(label[:1].upper() + label[1:])
-        axes[1, column].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        axes[1, column].set_xlabel("Place in its network")
-    axes[0, 0].set_ylabel("Gap to dense (points)")
-    axes[1, 0].set_ylabel("Place of the gap")
-    figure.suptitle(title or "no run is recorded", x=0.01, ha="left", weight="bold")
-    ratios = [ratio for ratio in LABELS if ratio in set(flows.ratio)]
-    handles = [Line2D([], [], label=LABELS[ratio], **_point(ratio, 6)) for ratio in ratios]
-    dot = {"marker": "o", "linestyle": "none", "color": GREY, "markeredgecolor": "white"}
-    models = [Line2D([], [], label=model_label(m), markersize=n, **dot) for m, n in sizes.items()]
-    if handles:
-        handles, columns = _rows_of_key(handles, models)
-        close = {"columnspacing": 1.0, "handletextpad": 0.3, "frameon": False}
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, **close)
-    return figure
-
-
-def _rows_of_key(*groups: Sequence[Line2D], most: int = 6) -> tuple[list[Line2D], int]:
-    """Handles in the order that puts each group on rows of its own, and the number of columns."""
-    columns = min(most, max(len(group) for group in groups))
-    cells = []
-    for group in groups:
-        blanks = [Line2D([], [], label=" ", linestyle="none")] * (-len(group) % columns)
-        cells += [*group, *blanks]
-    return [
-        cells[place] for c in range(columns) for place in range(c, len(cells), columns)
-    ], columns
-
-
-def _sizes(models: int, runs: int) -> np.ndarray:
-    """Marker sizes in points, small to large network; smaller where there are very many runs."""
-    sizes = np.linspace(4.5, 10, models) if models > 1 else np.full(models, 6.0)
-    return sizes if runs < 100 else sizes / 2
-
-
-def _point(ratio: str, size: float) -> dict:
-    style = {"marker": MARKERS[ratio], "color": COLOURS[ratio], "markersize": size}
-    return style | {"linestyle": "none", "markeredgecolor": "white", "markeredgewidth": size / 10}

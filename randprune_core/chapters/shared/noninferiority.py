@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ..analysis.cells import gap_change, sparse_minus_dense
-from ..presentation.theme import LABELS
-from ..presentation.words import listing, model_label, plus_minus
+from ...analysis.cells import gap_change, sparse_minus_dense
+from ...presentation.theme import LABELS
+from ...presentation.words import listing, model_label, plus_minus
 
 
 def wide_table(

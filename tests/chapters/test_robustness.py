@@ -7,19 +7,12 @@ matplotlib.use("Agg")
 import numpy as np
 import pytest
 from conftest import made_up_record, tiny
-from matplotlib import pyplot as plt
 
-from randprune_core.chapters import attacked, robustness
+from randprune_core.chapters import robustness, robustness_live
 from randprune_core.chapters import robustness_figures as figures
-from randprune_core.chapters.common import Records
+from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig
 from randprune_core.records.table import records_to_frame
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def record(model: str, sparsity: float, seed=0, clean=0.8, keeps=1.0, images=1000) -> dict:
@@ -228,20 +221,22 @@ def test_intervals_over_seeds_are_drawn_beside_the_binomial_ones():
 # ---------------------------------------------------------------- attacked images
 
 
-def example(name: str, before: list[int], after: list[int], epsilon=0.1) -> attacked.Attacked:
+def example(
+    name: str, before: list[int], after: list[int], epsilon=0.1
+) -> robustness_live.Attacked:
     images = np.full((len(before), 3, 4, 4), 0.5, dtype=np.float32)
     sure = np.full(len(before), 0.875)
     targets = np.zeros(len(before), dtype=int)
     changed = images + np.float32(epsilon)
     both = (np.array(before), np.array(after), sure, sure)
-    return attacked.Attacked(name, epsilon, images, changed, targets, *both)
+    return robustness_live.Attacked(name, epsilon, images, changed, targets, *both)
 
 
 def test_chosen_images_are_right_for_all_and_turned_for_one():
     first = example("dense", [0, 1, 0, 0], [0, 1, 1, 0])
     second = example("ERK 0.9", [0, 0, 0, 0], [0, 1, 0, 1])
-    assert attacked.choose([first, second], 2) == [2, 3]
-    assert attacked.choose([first, second], 3) == [2, 3, 0]  # filled up
+    assert robustness_live.choose([first, second], 2) == [2, 3]
+    assert robustness_live.choose([first, second], 3) == [2, 3, 0]  # filled up
 
 
 def test_example_figure_shows_change_answer_and_confidence():
@@ -260,9 +255,9 @@ def test_example_figure_shows_change_answer_and_confidence():
 
 
 def test_networks_are_trained_attacked_and_left_unrecorded(store):
-    networks = attacked.train_networks("cpu", train_images=50)
-    examples = attacked.attack(networks, count=20)
-    dense, sparse = attacked.facts(networks, examples)
+    networks = robustness_live.train_networks("cpu", train_images=50)
+    examples = robustness_live.attack(networks, count=20)
+    dense, sparse = robustness_live.facts(networks, examples)
     assert dense.startswith("dense: 77,360 of 77,360 weights")
     assert sparse.startswith("ERK 0.9: 7,73") and "masked weights zero: True" in sparse
     assert dense.endswith("20 attacked images, all within ε and in [0, 1]: True")
@@ -270,13 +265,13 @@ def test_networks_are_trained_attacked_and_left_unrecorded(store):
     for one in examples:
         kept = np.mean(one.after == one.targets), np.mean(one.before == one.targets)
         assert kept[0] <= kept[1]
-    assert len(attacked.accuracies(examples)) == 2
+    assert len(robustness_live.accuracies(examples)) == 2
 
 
 def test_facts_report_an_image_outside_of_the_ball(store):
-    networks = attacked.train_networks("cpu", train_images=50)
+    networks = robustness_live.train_networks("cpu", train_images=50)
     name = next(iter(networks))
     outside = example(name, [0], [0], epsilon=0.1)
     outside.perturbed[0, 0, 0, 0] = 0.7
-    (line,) = attacked.facts({name: networks[name]}, [outside])
+    (line,) = robustness_live.facts({name: networks[name]}, [outside])
     assert line.endswith(": False")

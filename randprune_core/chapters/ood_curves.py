@@ -22,7 +22,7 @@ from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
 from ..presentation.words import listing, model_label
 from ..records.store import find_record
-from .common import Records
+from .shared.records import Records
 
 _CURVES = ["model", "ratio", "sparsity", "seed", "kind", "x", "y"]
 
