@@ -74,7 +74,7 @@ test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes o
 		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py))
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
-	@$(PY) -c 'from randprune_core import book; book.run_quick()'
+	@$(PY) -c 'from randprune_core.bookmaking import build; build.run_quick()'
 
 notebook: $(STAMP) ## re-run one chapter: make notebook NAME=02_depth ARGS="-p profile quick"
 	@name=$(call quoted,NAME)

@@ -203,24 +203,24 @@ def _status(options) -> int:
 
 
 def _book(options) -> int:
-    from . import book
+    from .bookmaking import build
 
     if options.refresh:
-        book.refresh()
+        build.refresh()
         return 0
-    print(book.build_book())
+    print(build.build_book())
     return 0
 
 
 def _notebook(options) -> int:
-    from . import book
+    from .bookmaking import build, notebooks
 
-    book.run_notebook(options.name, book.parse_parameters(options.parameters))
+    build.run_notebook(options.name, notebooks.parse_parameters(options.parameters))
     return 0
 
 
 def _check(options) -> int:
-    from .checks import check
+    from .bookmaking.checks import check
 
     problems = check()
     for problem in problems:

@@ -1,4 +1,4 @@
-"""What the chapters of the book compute: one module a chapter, and `common`, which all share.
+"""What a chapter of the book computes: the tables, sentences and figures of its page.
 
-A notebook cell calls these; they turn records into the tables, sentences and figures of its page.
+A module begins with the topic of its notebook; what two chapters use is in `shared`.
 """

@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..analysis import cells as cells_module
+from ..analysis.cells import CELL, MARGINS, gap_change, summarise
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..statistics import CELL, MARGINS, gap_change, summarise
-from . import no_worse
-from .common import Records
+from .shared.records import Records
 
 MARGIN = MARGINS["ECE"]
 """ECE by which a sparse network may be worse and still count as no worse (`method`, Statistics)."""
@@ -30,11 +30,11 @@ def by_size(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def sparse_minus_dense(runs: pd.DataFrame, value: str = "ece") -> pd.DataFrame:
-    """Sparse minus dense of a column, smallest network first (see `no_worse.sparse_minus_dense`).
+    """Sparse minus dense of a column, smallest network first (see `cells.sparse_minus_dense`).
 
     Columns `model, ratio, sparsity, n, difference, low, high`, in the unit of the column.
     """
-    return no_worse.sparse_minus_dense(by_size(runs), value)
+    return cells_module.sparse_minus_dense(by_size(runs), value)
 
 
 def shared_sparsity(differences: pd.DataFrame, ratio: str) -> float | None:
@@ -85,7 +85,7 @@ def _trend(records: Records, ratio: str, sparsity: float) -> str:
 def confidence_finding(runs: pd.DataFrame, ratio: str = "erk") -> str:
     """Which networks are too sure, and which way pruning moves them; "" without differences.
 
-    `runs` is `reliability.with_bins`.
+    `runs` is `calibration_bins.with_bins`.
     """
     differences = sparse_minus_dense(runs, "overconfidence") if len(runs) else pd.DataFrame()
     sparsity = shared_sparsity(differences, ratio) if len(differences) else None
@@ -149,7 +149,7 @@ def likelihood_finding(ece: pd.DataFrame, nll: pd.DataFrame) -> str:
 
 
 def error_figure(records: Records, points: pd.DataFrame) -> Figure:
-    """ECE against sparsity, a panel a network, from zero up; `points` is `statistics.summarise`."""
+    """ECE against sparsity, a panel a network, from zero up; `points` is `cells.summarise`."""
     figure = plot_by_sparsity(points, title=records.source(), label="ECE (15 bins)")
     figure.get_axes()[0].set_ylim(bottom=0)  # the panels share it
     return figure
@@ -182,7 +182,7 @@ def difference_figure(
 def figure_table(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
     """Every number by cell that the chapter draws or lists: fractions, the NLL in nats.
 
-    `runs` is `reliability.with_bins`. Columns `source, model, ratio, sparsity, n`, then `ece`,
+    `runs` is `calibration_bins.with_bins`. Columns `source, model, ratio, sparsity, n`, then `ece`,
     `nll` and `difference` (ECE, sparse minus dense), each with `_low` and `_high`, the 95 %
     interval over seeds, then the means of `overconfidence` and `chance`.
     """

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..analysis.cells import gap_to_dense, summarise
 from ..config import check_sparsity
 from ..metrics.cost import cost
 from ..models import maskable_weights, meta_model
@@ -18,8 +19,7 @@ from ..presentation.plots import plot_heatmap
 from ..presentation.theme import LABELS
 from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
-from ..statistics import gap_to_dense, summarise
-from .common import Records, by_setting, collect_records
+from .shared.records import Records, by_setting, collect_records
 
 NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
 """The networks whose size is counted: those of the grid at profile `paper`."""
@@ -29,7 +29,7 @@ def collect(**parameters) -> list[Records]:
     """The records of both grids at one profile, for the parameters of the chapter.
 
     `auto` is what it is for `vgg`; where both grids are on one data set (`quick`) it is one grid.
-    Raises ValueError for names and values that are not known (`common.collect_records`).
+    Raises ValueError for names and values that are not known (`records.collect_records`).
     """
     vgg = collect_records("vgg", **parameters)
     other = collect_records("cifar100", **parameters | {"profile": vgg.profile})
@@ -69,12 +69,12 @@ def together(parts: Iterable[Records]) -> pd.DataFrame:
 
 
 def points(parts: Iterable[Records]) -> pd.DataFrame:
-    """`statistics.summarise` of each grid by itself: the spread is that of one data set."""
+    """`cells.summarise` of each grid by itself: the spread is that of one data set."""
     return _joined([summarise(together([part])) for part in parts])
 
 
 def gaps(parts: Iterable[Records]) -> pd.DataFrame:
-    """`statistics.gap_to_dense` of each grid by itself."""
+    """`cells.gap_to_dense` of each grid by itself."""
     return _joined([gap_to_dense(together([part])) for part in parts])
 
 

@@ -5,8 +5,7 @@ Times were measured once by `benchmarks/granularity.py` and are read from `resul
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -15,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from .. import paths
+from ..analysis.cells import differences, pairs_of_settings
 from ..metrics.cost import cost, layer_macs
 from ..models import build_model, maskable_weights
 from ..presentation import foreign
@@ -24,9 +23,9 @@ from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.compact import compact
 from ..pruning.masks import apply_masks, random_masks
 from ..pruning.ratios import layer_sparsities
-from ..records import forms
-from .common import Records
-from .settings import count_of, differences, settings_of
+from .shared.benchmarks import machines
+from .shared.pruning_settings import count_of, settings_of
+from .shared.records import Records
 
 NAMED = LABELS | {"uniform": "unstructured"}
 """The settings of this chapter, whose ratio is always Uniform."""
@@ -44,9 +43,9 @@ MODES = {"training": "training step", "inference": "use"}
 
 
 def unstructured_minus_others(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
-    """Unstructured minus each other pattern of the grid (see `settings.differences`)."""
+    """Unstructured minus each other pattern of the grid (see `cells.differences`)."""
     others = [name for name in settings_of(records) if name != "uniform"]
-    return differences(runs, [("uniform", name) for name in others])
+    return differences(runs, pairs_of_settings(runs, [("uniform", name) for name in others]))
 
 
 def renamed(table: pd.DataFrame) -> pd.DataFrame:
@@ -131,16 +130,6 @@ def largest_difference(name: str, sparsity: float = 0.5, images: int = 2) -> flo
 # --- times, from the benchmark -------------------------------------------------------------------
 
 
-def times() -> pd.DataFrame:
-    """What `benchmarks/granularity.py` measured, a row a device, network and case; may be empty."""
-    path = paths.BENCHMARKS / "granularity.csv"
-    if not path.exists():
-        return pd.DataFrame(columns=["device", "model", "case"])
-    measured = pd.read_csv(path)
-    forms.check_benchmark(measured, path)
-    return measured
-
-
 def times_table(measured: pd.DataFrame) -> pd.DataFrame:
     """The measured times to read, relative to dense: medians, and the range of the repetitions.
 
@@ -165,7 +154,7 @@ def times_table(measured: pd.DataFrame) -> pd.DataFrame:
 def times_caption(measured: pd.DataFrame, name: str = "granularity") -> str:
     """What stands above `times_table`: devices, repetitions and what the numbers are."""
     devices = listing(DEVICES[device] for device in measured.device.unique())
-    counts = listing(dict.fromkeys(facts["repetitions"] for facts in _machines(name).values()))
+    counts = listing(dict.fromkeys(facts["repetitions"] for facts in machines(name).values()))
     return (
         f"Time of a step relative to the dense network ({devices or 'nothing is measured'}): "
         f"median of {counts or 'the'} repetitions, in brackets the fastest and the slowest of "
@@ -208,7 +197,7 @@ def _dense_macs(measured: pd.DataFrame) -> pd.Series:
 def machine_text(name: str = "granularity") -> str:
     """Where and when the times were measured, from `results/benchmarks/machines.json`."""
     sentences = []
-    for facts in _machines(name).values():
+    for facts in machines(name).values():
         commit = (facts["commit"] or "unknown")[:12] + ("+" if facts["dirty"] else "")
         date, device, torch_version, commit = (
             foreign.text(word) for word in (facts["date"], facts["device"], facts["torch"], commit)
@@ -218,13 +207,6 @@ def machine_text(name: str = "granularity") -> str:
             f"of {facts['repetitions']} repetitions."
         )
     return " ".join(sentences)
-
-
-def _machines(name: str) -> Mapping:
-    path = paths.BENCHMARKS / "machines.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    forms.check_benchmark(known, path)
-    return known.get(name, {})
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:

@@ -6,23 +6,23 @@ are trained here and never stored.
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ..analysis.gradient_flow import flow_table
 from ..config import RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
+from ..devices import environment
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..records.table import records_to_frame
 from ..training import protocol
-from . import gradient_figures, gradient_flow
-from .common import Records, grid_parameters, one_record
 from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
+from .shared import gradient_curves
+from .shared.records import Records, grid_parameters, one_record
 
 RATIOS = ("dense", "snip", "erk")
 _MADE = {"model": "resnet-8-4", "batch_size": 16, "lr": 0.05, "weight_decay": 5e-4}
@@ -96,7 +96,7 @@ def made_runs(epochs: int, device: str = "auto", **lists) -> tuple[list[RunConfi
     from ..data.imagenet import load_folder, make_pictures
     from ..training.train import train
 
-    with tempfile.TemporaryDirectory() as folder, _data_in(folder):
+    with tempfile.TemporaryDirectory() as folder, environment({"RANDPRUNE_DATA": folder}):
         make_pictures(Path(folder))
         data = load_folder(_MADE["model"])
         fields = _MADE | {"variant": data.variant, "train_images": len(data.train)}
@@ -118,18 +118,6 @@ def demonstration(
         return records, found
     configs, made = made_runs(_MADE_EPOCHS["quick"], device, sparsities=SPARSITIES[:1])
     return Records("imagenet", "quick", configs, records_to_frame(made), records.default), made
-
-
-@contextmanager
-def _data_in(folder: str) -> Iterator[None]:
-    before = os.environ.get("RANDPRUNE_DATA")
-    os.environ["RANDPRUNE_DATA"] = folder
-    try:
-        yield
-    finally:
-        os.environ.pop("RANDPRUNE_DATA")
-        if before is not None:
-            os.environ["RANDPRUNE_DATA"] = before
 
 
 def source(records: Records, made: bool = False) -> str:
@@ -198,14 +186,14 @@ def show_commands(records: Records):
 
 def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = False) -> Figure:
     """Figure 6, bottom: gradient norm against epoch, a line a ratio; says what is not recorded."""
-    flows = gradient_flow.flow_table(found)
-    sparsity = gradient_flow.shown_sparsity(flows)
+    flows = flow_table(found)
+    sparsity = gradient_curves.shown_sparsity(flows)
     title = source(records, made)
     if sparsity is not None:
         title += f"\nSparsity {sparsity:g}, and dense"
-    curves = gradient_flow.mean_curves(found)
-    steps = gradient_flow.rate_steps(found)
-    figure = gradient_figures.plot_curves(curves, flows, steps, sparsity, title)
+    curves = gradient_curves.mean_curves(found)
+    steps = gradient_curves.rate_steps(found)
+    figure = gradient_curves.plot_curves(curves, flows, steps, sparsity, title)
     _trim_key(figure)
     if not found:
         figure.set_figheight(1.8)
@@ -213,7 +201,7 @@ def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = 
         axis.tick_params(labelleft=False, labelbottom=False)
         centre = {"ha": "center", "va": "center", "transform": axis.transAxes}
         box = {"facecolor": "white", "edgecolor": "none"}
-        axis.text(0.5, 0.5, _missing(records), color=gradient_figures.GREY, bbox=box, **centre)
+        axis.text(0.5, 0.5, _missing(records), color=gradient_curves.GREY, bbox=box, **centre)
     return figure
 
 

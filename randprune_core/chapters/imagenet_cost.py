@@ -16,7 +16,7 @@ from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..pruning.ratios import SHAPE_RATIOS
 from ..training import protocol
-from . import layerwise
+from .shared import layers as layers_module
 
 MODEL = protocol.IMAGENET["model"]
 SPARSITIES = (0.5, 0.9)
@@ -57,9 +57,9 @@ def recipe_table() -> pd.DataFrame:
 def layers(
     models: Sequence[str] | None, ratios: Sequence[str] | None, sparsities: Sequence[float] | None
 ) -> pd.DataFrame:
-    """`layerwise.layer_table` of the chapter's networks, for the ratios that need shapes only."""
+    """`layers.layer_table` of the chapter's networks, for the ratios that need shapes only."""
     chosen = [ratio for ratio in ratios or () if ratio in SHAPE_RATIOS and ratio != "dense"]
-    return layerwise.layer_table(models or [MODEL], chosen or _SHAPES, sparsities or SPARSITIES)
+    return layers_module.layer_table(models or [MODEL], chosen or _SHAPES, sparsities or SPARSITIES)
 
 
 def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
     epochs`, and `flop` of a training on dense kernels, which skip no zero.
     """
     rows = []
-    for row in layerwise.budget_table(layers).itertuples():
+    for row in layers_module.budget_table(layers).itertuples():
         network = meta_model(row.model)
         others = sum(parameter.numel() for parameter in network.parameters()) - row.total
         part = layers[(layers.model == row.model) & (layers.ratio == row.ratio)]
@@ -157,5 +157,5 @@ def unequal(costs: pd.DataFrame) -> str:
 
 def reading(layers: pd.DataFrame) -> str:
     """What the ratios do to the layers, in sentences."""
-    budget = layerwise.budget_table(layers)
-    return " ".join(layerwise.reading(budget, layers))
+    budget = layers_module.budget_table(layers)
+    return " ".join(layers_module.reading(budget, layers))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from math import ceil
-from unittest.mock import patch
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..analysis.cells import differences, pairs_of_settings
 from ..config import RATIOS, RunConfig, image_side
 from ..models import build_model
 from ..presentation.theme import LABELS
@@ -23,20 +23,20 @@ from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.masks import random_masks
 from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
 from ..pruning.saliency import GRASP_PER_CLASS, SCORES
-from .common import Records
-from .settings import count_of, differences, settings_of
+from .shared.pruning_settings import count_of, settings_of
+from .shared.records import Records
 
 OWN = (("snip:own", "snip"), ("grasp:own", "grasp"))
 """A criterion's own mask, and the random mask of the same layer-wise sparsities."""
 
 
 def erk_minus_others(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
-    """ERK minus each other sparse setting of the grid (see `settings.differences`).
+    """ERK minus each other sparse setting of the grid (see `cells.differences`).
 
     By network, then by setting, in the order of the table of accuracies.
     """
     names = [name for name in settings_of(records) if name != "erk"]
-    table = differences(runs, [("erk", name) for name in names])
+    table = differences(runs, pairs_of_settings(runs, [("erk", name) for name in names]))
     places = {name: place for place, name in enumerate([*runs.model.unique(), *LABELS])}
     return table.sort_values(
         ["model", "ratio"], key=lambda column: column.map(places), kind="stable", ignore_index=True
@@ -45,7 +45,7 @@ def erk_minus_others(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
 
 def own_minus_redrawn(runs: pd.DataFrame) -> pd.DataFrame:
     """A criterion's own mask minus the mask redrawn at its ratio; `ratio` names the own mask."""
-    table = differences(runs, OWN)
+    table = differences(runs, pairs_of_settings(runs, OWN))
     return table.assign(ratio=table.ratio + ":own")
 
 
@@ -104,18 +104,22 @@ def count_passes(config: RunConfig, criterion: str, side: int = 16) -> dict[str,
     are compared.
     """
     model, (images, labels) = build_model(config.model), _batch(config, criterion, side)
-    calls = []
-    handle = model.register_forward_hook(lambda *_: calls.append("forward"))
+    calls = {"forward": 0, "backward": 0}
+
+    def count(kind: str) -> None:
+        calls[kind] += 1
+
+    def passed(_module, _inputs, output: Tensor) -> None:
+        count("forward")
+        output.register_hook(lambda _: count("backward"))
+
+    handle = model.register_forward_hook(passed)
     try:
-        with (
-            _Convolutions() as counter,
-            patch.object(torch.autograd, "grad", wraps=torch.autograd.grad) as grad,
-        ):
+        with _Convolutions() as counter:
             SCORES[criterion](model, images, labels)
     finally:
         handle.remove()
-    found = {"images": len(images), "forward": len(calls), "backward": grad.call_count}
-    return found | {"macs": counter.macs}
+    return {"images": len(images), **calls, "macs": counter.macs}
 
 
 def costs(config: RunConfig) -> pd.DataFrame:

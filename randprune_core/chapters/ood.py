@@ -16,15 +16,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..analysis import cells
+from ..analysis.cells import CELL, MARGINS, summarise
+from ..analysis.intervals import NORMAL_95
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import DATA_LABELS, data_label, listing, model_label
-from ..statistics import CELL, MARGINS, summarise
-from . import no_worse
-from .common import Records
+from .shared import noninferiority
+from .shared.records import Records
 
 SETS = DATA_LABELS | {"cifar100": "CIFAR-100", "photos": "patches of two photographs"}
-NORMAL_95 = 1.96
 
 
 def ood_set(runs: pd.DataFrame) -> str:
@@ -55,7 +56,7 @@ def measures(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_points(wide: pd.DataFrame, value: str, scale: float = 1.0) -> pd.DataFrame:
-    """`statistics.summarise` of `auroc` or `fpr95` of `measures`, with `se`: its sampling error.
+    """`cells.summarise` of `auroc` or `fpr95` of `measures`, with `se`: its sampling error.
 
     `se` is the mean of the standard errors of the cell's runs, not divided by their number: all
     networks are measured on the same images.
@@ -65,13 +66,13 @@ def measure_points(wide: pd.DataFrame, value: str, scale: float = 1.0) -> pd.Dat
 
 
 def auroc_differences(wide: pd.DataFrame) -> pd.DataFrame:
-    """Sparse minus dense in AUROC (`no_worse.sparse_minus_dense`), with `se`.
+    """Sparse minus dense in AUROC (`cells.sparse_minus_dense`), with `se`.
 
     `se` adds the two sampling errors as if they were independent. The networks share their images,
     so that it is an upper limit unless their errors are negatively correlated.
     """
     errors = measure_points(wide, "auroc").set_index(CELL).se
-    differences = no_worse.sparse_minus_dense(wide, "auroc")
+    differences = cells.sparse_minus_dense(wide, "auroc")
     se = [
         math.hypot(errors[cell.model, "dense", 0.0], errors[cell.model, cell.ratio, cell.sparsity])
         for cell in differences.itertuples()
@@ -137,7 +138,7 @@ def finding(records: Records, ratio: str = "erk") -> str:
     """Sparse minus dense in AUROC, and how it changes with depth."""
     where = f"profile {records.profile}, {data_label(records.configs[0])}, {records.seeds()}"
     wide = measures(records.runs)
-    found = no_worse.finding(wide, "auroc", "in OoD AUROC", digits=3, ratio=ratio)
+    found = noninferiority.finding(wide, "auroc", "in OoD AUROC", digits=3, ratio=ratio)
     if not found:
         return f"The records allow no statement on OoD detection ({where})."
     return f"{found} ({where[0].upper()}{where[1:]}.)"

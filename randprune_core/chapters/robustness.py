@@ -12,11 +12,11 @@ import re
 import numpy as np
 import pandas as pd
 
+from ..analysis.cells import CELL, chance_limit, sparse_minus_dense, summarise
 from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
-from ..statistics import CELL, chance_limit, summarise
-from .common import Records
-from .no_worse import depths, finding, sparse_minus_dense, wide_table
+from .shared.noninferiority import depths, finding, wide_table
+from .shared.records import Records
 
 KINDS = {"fgsm": "FGSM", "pgd": "PGD, ten steps", "noise": "Gaussian noise"}
 """What is done to the images. Levels are ε in grey levels of 255, for noise σ of the range."""
@@ -41,7 +41,7 @@ def column(kind: str, level: float, what: str = "accuracy") -> str:
 
 
 def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a kind, level and cell: `statistics.summarise` in percent, `images` and `se`.
+    """One row a kind, level and cell: `cells.summarise` in percent, `images` and `se`.
 
     Columns `kind, level, model, ratio, sparsity, n, mean, std, low, high, images, se`; `se` is the
     binomial standard error in points for this many images. It does not become smaller with more
@@ -60,7 +60,7 @@ def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def difference_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Sparse minus dense in points at each kind and level (`no_worse.sparse_minus_dense`).
+    """Sparse minus dense in points at each kind and level (`cells.sparse_minus_dense`).
 
     Adds `kind, level` and `se`, the two binomial errors taken as independent: an upper limit, since
     the networks attack the same images and mostly fail on the same ones.

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
+from ..analysis.intervals import NORMAL_95
 from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
 from ..presentation.words import model_label
-from .attacked import Attacked
 from .robustness import KINDS, UNITS, floor_levels, shown_sparsities
+from .robustness_live import Attacked
 
-NORMAL_95 = 1.96
 _LINES = ((0, (1, 1.2)), (0, (4, 1.5)), "-")
 _COLUMNS = 4  # panels side by side
 _ASIDE = 3.5  # points between two lines of differences, whose bars would lie on each other

@@ -11,46 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..claims import together
+from ..analysis.cells import MARGINS
+from ..analysis.claims import CHAPTERS, TITLES, together
+from ..analysis.decisions import CONFIDENCE, LARGE, SMALL_DEPTH
+from ..analysis.intervals import ENOUGH, VERDICTS
 from ..config import run_id
-from ..decisions import CONFIDENCE, LARGE, SMALL_DEPTH
-from ..evidence import ENOUGH, VERDICTS
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..presentation.words import data_label
-from ..statistics import MARGINS
 from ..sweeps import coverage, grids
 from ..sweeps import sweep as sweep_module
-from .common import Records, grid_parameters
+from .shared.records import Records, grid_parameters
 
-FIGURES = ("depth", "width", "calibration", "ood", "robustness", "gradient_flow", "methods")
-"""The figures whose grids the claims rest on."""
-CHAPTERS = {
-    1: "chapter-depth",
-    2: "chapter-width",
-    3: "chapter-depth",
-    4: "chapter-methods",
-    5: "chapter-methods",
-    6: "chapter-calibration",
-    7: "chapter-ood",
-    8: "chapter-robustness",
-    9: "chapter-gradient-flow",
-    10: "chapter-gradient-flow",
-}
-"""Label of the chapter that shows what a claim is about, where there is one."""
-TITLES = {
-    1: "gap shrinks with depth",
-    2: "gap shrinks with width",
-    3: "large networks match dense",
-    4: "ratio matters, in small networks",
-    5: "ERK as good as SNIP, GraSP",
-    6: "calibration no worse",
-    7: "out-of-distribution no worse",
-    8: "adversarial no worse",
-    9: "gradient norm and accuracy",
-    10: "initial norm explains little",
-    11: "Wide ResNet-50-2, ImageNet",
-}
-"""A claim in the few words that fit above its rows in the picture."""
 STYLES = {
     "supported": (COLOURS["erk"], "o"),
     "contradicted": (COLOURS["uniform_plus"], "X"),
@@ -74,7 +45,7 @@ def collect(
     train_missing: bool | None = None,
     device: str = "auto",
 ) -> Records:
-    """The runs of all `FIGURES` at one profile (as in `common.collect_records`).
+    """The runs of all grids of the chapter at one profile (as in `records.collect_records`).
 
     The lists limit what is trained and shown, not what decides: the verdicts rest on the runs of
     the table of decisions (`verdicts.configs`), which are among these grids.
@@ -84,7 +55,8 @@ def collect(
     profile = coverage.resolve_profile(profile)
     variant = coverage.recorded_variant(profile)
     configs = {}
-    for figure in (name for name in FIGURES if profile in grids.GRIDS.get(name, ())):
+    figures = grids.CHAPTERS["14_scorecard"]
+    for figure in (name for name in figures if profile in grids.GRIDS[name]):
         for config in grids.grid(figure, profile, variant=variant, **lists):
             configs[run_id(config)] = config
     configs = list(configs.values())

@@ -5,20 +5,16 @@ Everything is read from `results/benchmarks/`, which the scripts in `benchmarks/
 
 from __future__ import annotations
 
-import json
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .. import paths
 from ..presentation import foreign
 from ..presentation.theme import WIDTH, use_theme
 from ..presentation.words import listing, model_label
-from ..records import forms
+from .shared.benchmarks import DEVICES, machines
 
-DEVICES = ("cpu", "cuda")
 CASES = {
     "plain": "plain loop",
     "torch_prune": "torch.nn.utils.prune",
@@ -26,39 +22,9 @@ CASES = {
     "engine_dense": "engine, one dense run",
     "sweep": "engine, a sweep",
 }
-_COLUMNS = {
-    "training_speed": "case device model precision images_per_second ratio_to_plain "
-    "share_of_matmul",
-    "scaling": "grows model runs_at_once device precision seconds_per_step macs",
-    "load_runs": "records seconds device",
-    "compiled": "case device model precision threads first_epoch_seconds images_per_second "
-    "ratio_to_eager epochs_to_win_back",
-    "precision": "model ratio sparsity seed precision arithmetic device record accuracy ece",
-}
 _COLOURS = {"plain": "#777777", "torch_prune": "#E69F00", "sweep": "#009E73"}
 _ENGINE = "#0072B2"
 _GROWTH = {"depth": ("#0072B2", "o", "depth"), "width": ("#D55E00", "s", "width, 20 layers")}
-
-
-def benchmark(name: str, device: str = "auto") -> pd.DataFrame:
-    """The rows of `results/benchmarks/<name>.csv`; `device` is auto (all), cpu or cuda.
-
-    Raises ValueError for another device. No row where nothing was measured.
-    """
-    if device not in ("auto", *DEVICES):
-        raise ValueError(f"device {device!r} is not known: choose auto, cpu or cuda")
-    path = paths.BENCHMARKS / f"{name}.csv"
-    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=_COLUMNS[name].split())
-    forms.check_benchmark(table, path)
-    return table if device == "auto" else table[table.device == device]
-
-
-def machines(name: str) -> dict:
-    """Where the rows of a benchmark were made, by device."""
-    path = paths.BENCHMARKS / "machines.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    forms.check_benchmark(known, path)
-    return known.get(name, {})
 
 
 def speed_table(speed: pd.DataFrame) -> pd.DataFrame:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..analysis.intervals import Estimate, mean_interval
 from ..presentation import foreign
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, number, plus_minus
-from ..statistics import Estimate, mean_interval
 
 _WHERE = {"cpu": "the CPU", "cuda": "the GPU"}
 _CELL = ["device", "model", "ratio", "sparsity"]

@@ -1,6 +1,6 @@
 """What the chapter on width adds to that on depth: filters as an axis, equal numbers of weights.
 
-The gap to the dense network and the sentences on it are those of `gap`.
+The gap to the dense network and the sentences on it are those of `gap_to_dense`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..analysis.cells import CELL, differences, recorded, summarise, turned
 from ..config import RunConfig, parse_model_name
 from ..models import maskable_weights, meta_model
 from ..presentation.plots import plot_gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
-from ..statistics import CELL, cells_of
-from . import gap
-from .common import Records
+from .shared import gap_to_dense
+from .shared.records import Records
 
 _PAIRS = [*CELL, "kept", "mean", "dense_model", "dense_weights", "dense_mean"]
 _PAIRS += ["n", "difference", "low", "high"]
@@ -60,7 +60,7 @@ def network_table(configs: Iterable[RunConfig]) -> pd.DataFrame:
 
 def gap_figure(records: Records, gaps: pd.DataFrame) -> Figure:
     """The gap to dense against width, a panel a sparsity (see `plots.plot_gap_to_dense`)."""
-    shown = gaps[gaps.sparsity.isin(gap.panels(gaps))]
+    shown = gaps[gaps.sparsity.isin(gap_to_dense.panels(gaps))]
     figure = plot_gap_to_dense(
         shown, title=records.source(), xlabel="Filters in the first convolution of ResNet-20"
     )
@@ -71,8 +71,10 @@ def gap_figure(records: Records, gaps: pd.DataFrame) -> Figure:
 
 
 def direction_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """`gap.direction_table` of the records, with both networks by their full names."""
-    table = gap.direction_table({"records": changes}).drop(columns="source", errors="ignore")
+    """`gap_to_dense.direction_table` of the records, with both networks by their full names."""
+    table = gap_to_dense.direction_table({"records": changes}).drop(
+        columns="source", errors="ignore"
+    )
     if table.empty:
         return table
     ordered = changes.sort_values("sparsity", kind="stable")
@@ -91,19 +93,22 @@ def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return pd.DataFrame(columns=_PAIRS)
     counts = weight_counts(runs.model.unique())
-    cells, rows = cells_of(runs), []
-    means = {cell: sum(values) / len(values) for cell, values in cells.values.items()}
-    dense = [model for model, ratio, _ in cells.values if ratio == "dense"]
-    for model, ratio, sparsity in cells.values:
+    dense = [model for model, ratio, _ in recorded(runs) if ratio == "dense"]
+    narrow = {}
+    for model, ratio, sparsity in recorded(runs):
         kept = round((1 - sparsity) * counts[model])
         enough = [name for name in dense if kept <= counts[name] < counts[model]]
-        if ratio == "dense" or not enough:
-            continue
-        narrow = min(enough, key=counts.get)
-        cell, other = (model, ratio, sparsity), (narrow, "dense", 0.0)
-        found = cells.difference(cell, other)
-        row = [*cell, kept, means[cell], narrow, counts[narrow], means[other]]
-        rows.append([*row, found.n, found.value, found.low, found.high])
+        if ratio != "dense" and enough:
+            narrow[model, ratio, sparsity] = min(enough, key=counts.get)
+    pairs = [((name, "dense", 0.0), cell) for cell, name in narrow.items()]
+    means = summarise(runs).set_index(CELL)["mean"]
+    rows = []
+    for row in turned(differences(runs, pairs)).to_dict("records"):
+        cell = tuple(row[name] for name in CELL)
+        name = narrow[cell]
+        row |= {"kept": round((1 - cell[2]) * counts[cell[0]]), "mean": means[cell]}
+        row |= {"dense_model": name, "dense_weights": counts[name]}
+        rows.append(row | {"dense_mean": means[name, "dense", 0.0]})
     return pd.DataFrame(rows, columns=_PAIRS)
 
 

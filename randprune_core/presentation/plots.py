@@ -36,7 +36,7 @@ def plot_by_sparsity(
 ) -> Figure:
     """A panel a model: a value against sparsity, a line a ratio, the dense network across.
 
-    `points` has `model, ratio, sparsity, mean, low, high` (see `statistics.summarise`). `published`
+    `points` has `model, ratio, sparsity, mean, low, high` (see `cells.summarise`). `published`
     has `model, ratio, sparsity, mean, low, high, dense_band` (see `published.figure1`) and is
     drawn hollow, in a row of panels of its own, or with `overlay` in the panels of the same models.
     """
@@ -66,7 +66,7 @@ def plot_gap_to_dense(
 ) -> Figure:
     """A panel a sparsity: dense minus sparse against the models, a line a ratio.
 
-    `gaps` has `model, ratio, sparsity, gap, low, high` (see `statistics.gap_to_dense`), smallest
+    `gaps` has `model, ratio, sparsity, gap, low, high` (see `cells.gap_to_dense`), smallest
     model first. `published` has these columns and `dense_band`, and is drawn as in
     `plot_by_sparsity`; the spread of its dense line over seeds is a band about zero.
     `sparsities` limits the panels.

@@ -199,14 +199,27 @@ CHAPTERS = {
     "04_calibration": ("calibration",),
     "05_ood": ("ood",),
     "06_robustness": ("robustness",),
+    "07_gradient_flow": ("gradient_flow",),
     "08_methods": ("methods",),
     "09_granularity": ("granularity",),
     "10_when_to_prune": ("when",),
+    "11_imagenet": (),
     "12_speed": (),
     "13_cifar100_and_vgg": ("vgg", "cifar100"),
+    "14_scorecard": (
+        "depth",
+        "width",
+        "calibration",
+        "ood",
+        "robustness",
+        "gradient_flow",
+        "methods",
+    ),
 }
-"""The grids whose records a chapter reads. One that is not here may read any record: the gradient
-flow looks at every run of its protocol, the scorecard at those of every claim."""
+"""The grids that a chapter shows; one that has no grid of `sweep` shows none."""
+
+ANY_RUN = ("07_gradient_flow", "11_imagenet", "14_scorecard")
+"""Chapters that read runs of other grids too: every run of a protocol, or of every claim."""
 
 JUDGED = ("depth", "width")
 """The grids that every verdict reads beside its own: what varies between seeds is pooled there."""

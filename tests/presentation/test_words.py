@@ -1,5 +1,7 @@
 """Names and numbers as the text writes them."""
 
+import math
+
 import pytest
 from matplotlib import pyplot as plt
 
@@ -24,3 +26,23 @@ def close_figures():
 )
 def test_model_names_are_written_as_in_the_text(name, label):
     assert words.model_label(name) == label
+
+
+@pytest.mark.parametrize(
+    ("items", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ([1, 2, 3], "1, 2 and 3")]
+)
+def test_listing_joins_with_commas_and_an_and(items, text):
+    assert words.listing(items) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((62.54, math.nan, math.nan), "62.5"),
+        ((62.54, 62.04, 63.04), "62.5 ± 0.5"),
+        ((-1.26,), "−1.3"),
+        ((-0.01,), "0.0"),
+    ],
+)
+def test_plus_minus_has_a_reach_only_with_an_interval(numbers, text):
+    assert words.plus_minus(*numbers) == text

@@ -8,8 +8,10 @@ import hostile
 import pytest
 from conftest import made_up_record, store_record, tiny
 
-from randprune_core import checks, paths
-from randprune_core.chapters import granularity, speed
+from randprune_core import paths
+from randprune_core.bookmaking import checks
+from randprune_core.chapters import granularity
+from randprune_core.chapters.shared import benchmarks
 from randprune_core.config import run_id
 from randprune_core.records import failures, forms
 from randprune_core.records import store as store_module
@@ -173,7 +175,10 @@ def test_the_note_of_any_error_can_be_read_again(store):
 def test_a_benchmark_holds_names_and_numbers(store, text):
     paths.BENCHMARKS.mkdir(parents=True)
     header = "model,case,device,precision\n"
-    for name, reader in (("scaling", lambda: speed.benchmark("scaling")), ("granularity", None)):
+    for name, reader in (
+        ("scaling", lambda: benchmarks.benchmark("scaling")),
+        ("granularity", None),
+    ):
         (paths.BENCHMARKS / f"{name}.csv").write_text(f"{header}resnet-20,dense,cpu,{text}\n")
         with pytest.raises(ValueError, match=f"{name}.csv: a cell is"):
             (reader or granularity.times)()
@@ -184,7 +189,7 @@ def test_the_facts_of_a_machine_are_short_printable_lines(store):
     facts = {"scaling": {"cpu": {"device": "<script>", "cores": 2}}}
     (paths.BENCHMARKS / "machines.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=r"machines\.json: its scaling\.cpu\.device"):
-        speed.machines("scaling")
+        benchmarks.machines("scaling")
 
 
 def test_store_record_writes_a_made_up_record(store):

@@ -8,7 +8,7 @@ import pytest
 from conftest import files_under, made_up_record, store_record, tiny
 
 from randprune_core import paths
-from randprune_core.checks import check_records
+from randprune_core.bookmaking.checks import check_records
 from randprune_core.config import config_to_dict, run_id
 from randprune_core.records.files import BadRecord
 from randprune_core.records.store import find_record, read_record, write_record

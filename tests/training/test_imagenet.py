@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from conftest import files_under
 from two_processes import small
 
-from randprune_core import __main__, checks, datasets, models, paths
+from randprune_core import __main__, datasets, models, paths
+from randprune_core.bookmaking import checks
 from randprune_core.config import RunConfig, run_id
 from randprune_core.data.imagenet import (
     Folder,

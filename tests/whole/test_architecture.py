@@ -11,19 +11,13 @@ from pathlib import Path
 import pytest
 
 from randprune_core import paths
+from randprune_core.sweeps.grids import CHAPTERS
 
 PACKAGE = paths.ROOT / "randprune_core"
 WINGS = ("presentation", "pruning", "data", "metrics", "records", "training", "sweeps")
-"""From the lowest to the highest; below them the modules of the ground, above them all others."""
+WINGS += ("analysis", "chapters", "bookmaking")
+"""From the lowest to the highest; below them the modules of the ground, above them `__main__`."""
 GROUND = {"config", "datasets", "devices", "models", "paths", "precision", "seeds"}
-
-# What two chapters still share without a home of its own; an entry that is mended must go.
-SHARED_WITHOUT_A_HOME = {
-    ("chapters.gradient_figures", "chapters.gradient_flow"),
-    ("chapters.gradient_text", "chapters.gradient_flow"),
-    ("chapters.imagenet", "chapters.gradient_flow"),
-    ("chapters.verdicts", "chapters.gradient_flow"),
-}
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Path]:
@@ -51,11 +45,9 @@ def imports(package: Path = PACKAGE) -> Iterator[tuple[str, str, str]]:
 
 
 def rank(module: str) -> int:
-    """Height of a module: ground 0, the wings, everything above them, the command line."""
+    """Height of a module: ground 0, then the wings, then the command line."""
     wing = module.partition(".")[0]
-    if wing in WINGS:
-        return 1 + WINGS.index(wing)
-    return {"__main__": len(WINGS) + 2}.get(wing, 0 if wing in GROUND else len(WINGS) + 1)
+    return 0 if wing in {"", *GROUND} else (*WINGS, "__main__").index(wing) + 1
 
 
 def upwards(package: Path = PACKAGE) -> list[tuple[str, str]]:
@@ -85,7 +77,7 @@ def chapter_of(module: str, topics: list[str]) -> str | None:
 
 def across_chapters(package: Path = PACKAGE) -> list[tuple[str, str]]:
     """Imports of a module of one chapter by one of another, or of it by what both share."""
-    topics = [path.stem[3:] for path in paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")]
+    topics = [name[3:] for name in CHAPTERS]
     found = set()
     for importer, imported, _ in imports(package):
         if importer.startswith("chapters.") and imported.startswith("chapters."):
@@ -130,7 +122,18 @@ def test_no_module_reaches_itself():
 
 
 def test_no_chapter_imports_another_one():
-    assert set(across_chapters()) == SHARED_WITHOUT_A_HOME
+    assert across_chapters() == []
+
+
+def test_each_module_of_a_chapter_begins_with_the_topic_of_its_notebook():
+    topics = [name[3:] for name in CHAPTERS]
+    names = [name for name in modules() if name.startswith("chapters.") and name.count(".") == 1]
+    alone = [name for name in names if name != "chapters.shared" and not chapter_of(name, topics)]
+    assert alone == []
+    settings = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = {each["id"]: each for each in settings["tool"]["importlinter"]["contracts"]}
+    listed = {name.removeprefix("randprune_core.") for name in contracts["chapters"]["modules"]}
+    assert listed == set(names) - {"chapters.shared"}
 
 
 def test_no_name_with_an_underscore_crosses_a_module():
@@ -138,7 +141,7 @@ def test_no_name_with_an_underscore_crosses_a_module():
 
 
 def test_a_wing_holds_its_purpose_and_loads_nothing():
-    for wing in WINGS:
+    for wing in (*WINGS, "chapters/shared"):
         body = ast.parse((PACKAGE / wing / "__init__.py").read_text(encoding="utf-8")).body
         assert [type(node) for node in body] == [ast.Expr], wing
 
@@ -156,6 +159,9 @@ def test_a_wing_holds_its_purpose_and_loads_nothing():
         "sweeps.sweep",
         "presentation.theme",
         "presentation.words",
+        "analysis.cells",
+        "analysis.claims",
+        "analysis.published",
     ],
 )
 def test_what_looks_a_run_up_loads_no_torch(module):
@@ -176,9 +182,9 @@ def copy(tmp_path) -> Path:
 
 OFFENCES = {
     "wings": ("pruning/masks.py", "from ..training.engine import Run", upwards),
-    "core": ("metrics/cost.py", "from ..chapters.common import Records", upwards),
+    "core": ("metrics/cost.py", "from ..chapters.shared.records import Records", upwards),
     "circles": ("records/files.py", "from .store import read_record", circles),
-    "chapters": ("chapters/width.py", "from .speed import benchmark", across_chapters),
+    "chapters": ("chapters/width.py", "from .speed import speed_table", across_chapters),
 }
 """By contract: a module, what it must not import, and the function here that sees it."""
 

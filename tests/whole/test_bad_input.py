@@ -22,8 +22,9 @@ from fault_tools import hostile_pictures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from randprune_core import book, notebooks, paths
+from randprune_core import paths
 from randprune_core.__main__ import main
+from randprune_core.bookmaking import build, notebooks
 from randprune_core.config import RATIOS, RunConfig, config_from_dict, config_to_dict, run_id
 from randprune_core.data.files import DataError, identify
 from randprune_core.models import build_model, maskable_weights
@@ -204,9 +205,9 @@ def harmless(store, monkeypatch):
     monkeypatch.setattr(cifar, "download_and_extract_archive", no_network)
     monkeypatch.setattr(train_module, "train", no_training)
     monkeypatch.setattr(cores, "run_on_cores", lambda schedule, workers: iter(()))
-    monkeypatch.setattr(book, "execute", lambda *arguments, **options: None)
-    monkeypatch.setattr(book, "build_book", lambda: "")
-    monkeypatch.setattr(book, "refresh", lambda: None)
+    monkeypatch.setattr(build, "execute", lambda *arguments, **options: None)
+    monkeypatch.setattr(build, "build_book", lambda: "")
+    monkeypatch.setattr(build, "refresh", lambda: None)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
     return store
 

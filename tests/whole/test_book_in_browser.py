@@ -16,7 +16,8 @@ from urllib.parse import unquote, urldefrag, urljoin
 import pytest
 import yaml
 
-from randprune_core import book, paths
+from randprune_core import paths
+from randprune_core.bookmaking import build
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
@@ -58,7 +59,7 @@ class WebServer(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def html() -> Path:
-    return book.build_book().parent
+    return build.build_book().parent
 
 
 @pytest.fixture(scope="module")

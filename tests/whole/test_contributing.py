@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from randprune_core import notebooks, paths
+from randprune_core import paths
+from randprune_core.bookmaking import notebooks
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +102,7 @@ def test_a_new_ratio_model_and_metric_are_trained_with_and_recorded(clone):
 def test_a_new_chapter_is_executed_keeps_the_rules_and_shows_its_figure(clone):
     (script,) = blocks("python", section("Add a chapter"))
     run(clone, "-c", script)
-    run(clone, "-c", "from randprune_core import book; book.refresh(['15_lenet'])")
+    run(clone, "-c", "from randprune_core.bookmaking import build; build.refresh(['15_lenet'])")
     written = clone / "notebooks" / "15_lenet.ipynb"
     outputs = [
         out for cell in json.loads(written.read_text())["cells"] for out in cell.get("outputs", ())

@@ -33,7 +33,8 @@ from fault_tools import (
     start,
 )
 
-from randprune_core import paths, provenance
+from randprune_core import paths
+from randprune_core.bookmaking import provenance
 from randprune_core.config import run_id
 from randprune_core.data import torchvision_files
 from randprune_core.data.files import KNOWN_COPIES, DataError, _fingerprint, identify

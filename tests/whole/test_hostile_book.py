@@ -18,8 +18,11 @@ import pytest
 import yaml
 from conftest import picture, redirect_store, store_record
 
-from randprune_core import book, notebooks, page_boxes, paths, reference
-from randprune_core.chapters import common
+from randprune_core import paths
+from randprune_core.analysis import claims
+from randprune_core.bookmaking import boxes, build, notebooks
+from randprune_core.chapters.shared import tables
+from randprune_core.chapters.shared.records import Records, collect_records
 from randprune_core.config import config_to_dict, run_id
 from randprune_core.records import failures
 from randprune_core.records import store as store_module
@@ -46,10 +49,10 @@ def output(**data) -> dict:
     return {"output_type": "display_data", "data": data, "metadata": {}}
 
 
-def chapter(records: common.Records) -> dict:
+def chapter(records: Records) -> dict:
     """Chapter 02 in short, with the outputs that its cells give for these records."""
     figure = base64.b64encode(picture(np.zeros((2, 2, 3), "uint8"))).decode()
-    table = common.show_table(common.provenance(records.runs), "tab-here", "Where runs were made.")
+    table = tables.show_table(tables.provenance(records.runs), "tab-here", "Where runs were made.")
     cells = [
         cell("markdown", "title", "(chapter-depth)=\n# Depth"),
         cell("code", "values", 'profile = "auto"', tags=["parameters"]),
@@ -89,7 +92,7 @@ def small_book(staging: Path) -> None:
     """Reduce a staging folder to the pages with texts of records."""
     labels = [
         *LABELS,
-        *dict.fromkeys(reference.constant("chapters.scorecard", "CHAPTERS").values()),
+        *dict.fromkeys(claims.CHAPTERS.values()),
     ]
     targets = [f"({label})=\n## {label}\n" for label in labels if label != "chapter-depth"]
     pages = {"intro": INTRO, "provenance": PROVENANCE + "\n" + "\n".join(targets)}
@@ -121,14 +124,14 @@ def built(tmp_path_factory):
         texts = hostile.texts(marker, secret, folder / "_build" / "staging" / "book")
         fill_store(texts)
         executed = folder / "02_depth.ipynb"
-        records = common.collect_records("depth", profile=PROFILE, seeds=SEEDS)
+        records = collect_records("depth", profile=PROFILE, seeds=SEEDS)
         executed.write_text(json.dumps(chapter(records)))
-        monkeypatch.setattr(page_boxes, "chapter_records", lambda _: [records])
-        staging = book.stage({"02_depth": executed})
+        monkeypatch.setattr(boxes, "chapter_records", lambda _: [records])
+        staging = build.stage({"02_depth": executed})
         small_book(staging)
-        book.make_pages(staging, {"02_depth": executed})
+        build.make_pages(staging, {"02_depth": executed})
         try:
-            html, warned = book.render(staging).parent, False
+            html, warned = build.render(staging).parent, False
         except RuntimeError:  # what a text did is looked at nevertheless
             html, warned = paths.BUILD / "html", True
         yield SimpleNamespace(html=html, texts=texts, marker=marker, warned=warned)
@@ -235,16 +238,16 @@ def test_every_text_is_shown_as_it_is(opened, built, name):
 
 
 def test_a_hostile_verdict_or_claim_is_refused_by_name(store):
-    from randprune_core import front_page
+    from randprune_core.bookmaking import intro
 
     paths.FIGURES.mkdir(parents=True)
     good = (paths.ROOT / "results" / "figures" / "scorecard.csv").read_text(encoding="utf-8")
     (paths.FIGURES / "scorecard.csv").write_text(good)
-    assert "grid-item-card" in front_page.scorecard()
+    assert "grid-item-card" in intro.scorecard()
     for verdict in ("{{ 7 * 7 }}", "<script>", "`x`"):
         (paths.FIGURES / "scorecard.csv").write_text(good.replace("undecided", verdict))
         with pytest.raises(ValueError, match=r"scorecard\.csv: not the scorecard of chapter 14"):
-            front_page.scorecard()
+            intro.scorecard()
 
 
 @pytest.mark.parametrize("relative", [False, True])
@@ -255,6 +258,6 @@ def test_a_link_that_leads_outside_is_not_staged(store, tmp_path, monkeypatch, r
     paths.FIGURES.mkdir(parents=True)
     (paths.FIGURES / "depth.csv").symlink_to("../../secret.csv" if relative else secret)
     with pytest.raises(ValueError, match=r"figures/depth\.csv leads out of"):
-        book.stage({})
+        build.stage({})
     shutil.rmtree(paths.BUILD, ignore_errors=True)
     assert os.path.exists(secret)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from randprune_core import notebooks, paths, reference
+from randprune_core import paths
+from randprune_core.analysis import claims
+from randprune_core.bookmaking import notebooks
 
 ODD = "späce and 'quote'"
 NAMES = (ODD, 'a "b" c', "a $x $(touch made) `touch made`", "a;touch made;b", "#1 100% *", "-rf x")
@@ -186,7 +188,8 @@ done
 """
 CHAPTER = """\
 import matplotlib.pyplot as plt
-from randprune_core import notebooks, paths, reference
+from randprune_core import paths
+from randprune_core.bookmaking import notebooks
 figure, axes = plt.subplots(figsize=(1, 1))
 print(paths.ROOT.name, paths.data_root().name)
 plt.show()"""
@@ -203,7 +206,7 @@ def small_copy(folder: Path) -> None:
         shutil.copy(paths.ROOT / name, folder)
     for name in ("requirements.txt", "constraints.txt", "README.md"):
         shutil.copy(paths.ROOT / name, folder)
-    labels = dict.fromkeys(reference.constant("chapters.scorecard", "CHAPTERS").values())
+    labels = dict.fromkeys(claims.CHAPTERS.values())
     targets = [
         f"({label})=\n## {label}\n"
         for label in [*labels, "chapter-scorecard", "sec-rerun-chapter", "cite"]

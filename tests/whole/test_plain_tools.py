@@ -10,7 +10,8 @@ from pathlib import Path
 import papermill
 import pytest
 
-from randprune_core import notebooks, paths
+from randprune_core import paths
+from randprune_core.bookmaking import notebooks
 
 pytestmark = pytest.mark.slow
 

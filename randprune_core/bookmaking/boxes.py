@@ -1,0 +1,208 @@
+"""What the book adds to every chapter page: how to run it again, what is behind it, how to cite it.
+
+The boxes are Markdown cells of the staged copies. The committed notebooks do not hold them, since
+they depend on all records and on the setting `repository.url`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from ..chapters.shared.records import Records, collect_records
+from ..config import RunConfig, config_to_dict, run_id
+from ..presentation import foreign
+from ..presentation.words import listing
+from ..sweeps import grids
+from . import cite, expected_time
+from .repository import Repository, badges
+
+_REDRAW = "`make notebook NAME={name}`"
+_FEW = 4  # commits that are named one by one
+
+
+def add_boxes(
+    notebook: dict, name: str, runs: pd.DataFrame, home: Repository | None, folder: Path
+) -> dict:
+    """A chapter with boxes after its title cell and at its end.
+
+    `runs` are all records as `load_runs` gives them, `home` the repository if it is published.
+    The runs behind the page are written to `folder` as CSV.
+    """
+    records = chapter_records(name)
+    top = [badges(home, f"notebooks/{name}.ipynb"), commands(notebook, name, records, runs)]
+    if len(shown := recorded(records)):
+        save_runs(shown, home, folder / runs_file(name))
+        top.append(origin(name, records[0].profile, shown, home))
+    title, *rest = (_folded(cell) for cell in notebook["cells"])
+    head = re.search(r"^\((?P<label>[\w-]+)\)=\s*\n# (?P<title>.+)$", _text(title), re.MULTILINE)
+    chapter = head["title"] if head else name
+    cells = [title, _markdown("boxes-top", "\n\n".join(filter(None, top))), *rest]
+    cells.append(_markdown("boxes-end", cite.chapter_box(name, chapter, home)))
+    return notebook | {"cells": cells}
+
+
+def _folded(cell: dict) -> dict:
+    """A cell whose code is folded, as is all code of the book except for the parameters."""
+    tags = cell["metadata"].get("tags", [])
+    if cell["cell_type"] != "code" or {"parameters", "remove-cell", "hide-input"} & set(tags):
+        return cell
+    return cell | {"metadata": cell["metadata"] | {"tags": [*tags, "hide-input"]}}
+
+
+def _markdown(name: str, text: str) -> dict:
+    lines = text.splitlines(keepends=True)
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": lines}
+
+
+def _text(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def chapter_records(name: str) -> list[Records]:
+    """The records that a chapter shows with its default parameters, one part a figure.
+
+    The figures are those of `grids.CHAPTERS`; all parts are of the profile of the first.
+    """
+    parts: list[Records] = []
+    for figure in grids.CHAPTERS.get(name, ()):
+        profile = parts[0].profile if parts else "auto"
+        parts.append(collect_records(figure, profile=profile, train_missing=False))
+    return parts
+
+
+def recorded(records: Sequence[Records]) -> pd.DataFrame:
+    """The runs of all parts in one frame, each once."""
+    frames = [part.runs for part in records if len(part.runs)]
+    if not frames:
+        return pd.DataFrame()
+    return pd.concat(frames, ignore_index=True).drop_duplicates("run_id", ignore_index=True)
+
+
+# ---------------------------------------------------------------- run it again
+
+
+def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.DataFrame) -> str:
+    """The box with a command and an expected time for each profile."""
+    lines = [f":::{{dropdown}} Run this page again\n:name: again-{name}\n"]
+    lines.append(
+        "In the root folder of the repository ({ref}`sec-rerun-chapter`). From the committed "
+        f"records, without any training: {_REDRAW.format(name=name)}"
+    )
+    if has_parameter(notebook, "profile"):
+        lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
+        for profile in grids.PROFILES:
+            if records and not grid_of(records, profile):
+                continue
+            command = f'make notebook NAME={name} ARGS="{arguments(profile)}"'
+            time = time_of(records, profile, runs)
+            lines.append(f"| `{profile}` | `{command}` | {time} |")
+        lines += [
+            "",
+            "A run that is recorded is not trained again, and a sweep that is stopped goes on. "
+            "Times are estimates from the seconds in the records ({ref}`provenance`).",
+        ]
+    return "\n".join([*lines, ":::"])
+
+
+def has_parameter(notebook: dict, name: str) -> bool:
+    """Whether the cell tagged `parameters` assigns a name."""
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", ()):
+            return bool(re.search(rf"^{name} *=", _text(cell), re.MULTILINE))
+    return False
+
+
+def arguments(profile: str) -> str:
+    """The parameters that train a chapter at a profile."""
+    train = "" if profile == "quick" else " -p train_missing True"
+    return f"-p profile {profile}{train}" + (" -p device cuda" if profile == "paper" else "")
+
+
+def time_of(records: Sequence[Records], profile: str, runs: pd.DataFrame) -> str:
+    """How long a profile takes on each device that trained it, or why that is not known."""
+    configs = grid_of(records, profile)
+    if not configs:
+        return "not known: this page has no grid of `sweep`"
+    seconds = expected_time.expected_seconds(configs, profile, runs)
+    count = "1 run" if len(configs) == 1 else f"{len(configs):,} runs"
+    if not seconds:
+        return f"{count}; not known, because none like it is recorded"
+    parts = [
+        f"about {expected_time.duration(busy)} of {_unit(runs, device)}"
+        for device, busy in seconds.items()
+    ]
+    return f"{count}; {', or '.join(parts)}"
+
+
+def _unit(runs: pd.DataFrame, device: str) -> str:
+    """Whose time it is: one core of a processor; runs on a GPU note how many shared it."""
+    part = runs[runs["provenance.device"] == device]
+    at_once = part["provenance.at_once"] if "provenance.at_once" in part else pd.Series(dtype=float)
+    name = foreign.text(device)
+    return name if at_once.notna().any() else f"one core ({name})"
+
+
+def grid_of(records: Sequence[Records], profile: str) -> list[RunConfig]:
+    """The runs of a chapter's figures at a profile, each once."""
+    variant = records[0].variant if records and profile == records[0].profile else "original"
+    figures = [part.figure for part in records if profile in grids.GRIDS[part.figure]]
+    return list({k: v for figure in figures for k, v in _grid(figure, profile, variant)}.values())
+
+
+@lru_cache(maxsize=64)  # the scorecard asks for the grids of other chapters again
+def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]]:
+    return [(run_id(c), c) for c in grids.grid(figure, profile, variant=variant)]
+
+
+# ---------------------------------------------------------------- what is behind it
+
+
+def origin(name: str, profile: str, runs: pd.DataFrame, home: Repository | None) -> str:
+    """One paragraph: runs, seeds, test images, devices, seconds and commits, read from records."""
+    images = listing(f"{int(n):,}" for n in sorted(runs["n"].unique()))
+    devices = listing(map(foreign.text, sorted(runs["provenance.device"].dropna().unique())))
+    seeds = sorted(int(seed) for seed in runs.seed_init.unique())
+    count = "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
+    where = "{ref}`in the records <provenance>`"
+    if home:
+        where = f"[in the records]({home.folder(f'results/runs/{runs.dataset.iloc[0]}')})"
+    return (
+        f"**Behind this page.** {count} of profile {profile} "
+        f"({'seed' if len(seeds) == 1 else 'seeds'} {listing(seeds)}; accuracy on "
+        f"{images} test images) on {devices}, {runs['provenance.seconds'].sum():,.0f} seconds, "
+        f"code at {_commits(runs, home)}: {where}, or one row a run in "
+        f"{{download}}`{runs_file(name)} </results/runs/{runs_file(name)}>`."
+    )
+
+
+def _commits(runs: pd.DataFrame, home: Repository | None) -> str:
+    commits = runs.sort_values("provenance.started")["provenance.commit"].dropna().unique()
+    if len(commits) > _FEW:
+        return f"{len(commits)} commits ({{numref}}`tab-provenance-commits`)"
+    words = [foreign.code(commit[:7]) for commit in commits]
+    if home:
+        words = [f"[{word}]({home.commit(c)})" for word, c in zip(words, commits, strict=True)]
+    noun = "commit" if len(words) == 1 else "commits"
+    return f"{noun} {listing(words)}" if words else "an unknown commit"
+
+
+def runs_file(name: str) -> str:
+    """The name of the CSV with one row for each run behind a chapter."""
+    return f"{name}_runs.csv"
+
+
+def save_runs(runs: pd.DataFrame, home: Repository | None, target: Path) -> None:
+    """Write the runs behind a chapter as CSV: where the record is, its config, result, origin."""
+    place = "results/runs/" + runs.dataset + "/" + runs.run_id + ".json"
+    columns = {"record": place if home is None else place.map(home.file)}
+    columns |= {name: runs[name] for name in config_to_dict(RunConfig())}
+    columns |= {name: runs[name] for name in ("accuracy", "ece", "n")}
+    for key in ("commit", "device", "started", "seconds"):
+        columns[key] = runs[f"provenance.{key}"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(foreign.csv_text(pd.DataFrame(columns)), encoding="utf-8")

@@ -1,0 +1,298 @@
+"""From notebooks to the HTML book: papermill executes, a staging folder collects, Sphinx renders.
+
+`_build/executed/` holds each chapter as last executed with its fingerprint, `_build/staging/` a
+copy of everything the book is made of under its real relative paths, and `_build/html/` the book.
+The committed notebooks are written by `refresh` alone.
+"""
+
+import base64
+import csv
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from .. import paths
+from ..config import run_id
+from ..presentation import foreign
+from .notebooks import (
+    SIDE_BY_SIDE,
+    VOLATILE_TAG,
+    chapter,
+    chapters,
+    check_parameters,
+    default_parameters,
+    execute,
+    execute_chapters,
+    hash_files,
+    parse_parameters,
+    read_notebook,
+    say,
+    store_fingerprints,
+    write_notebook,
+    write_text,
+)
+
+__all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_quick"]
+
+_SPHINX = "from jupyter_book.cli.main import main; main()"
+_STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
+_MADE_HERE = re.compile(r"^% generated(?: (\w+))?$", re.MULTILINE)
+"""A comment in a page, in whose place stands what `make_pages` makes."""
+_MAIN_FIGURE = ("02_depth", "accuracy-figure", "figure-depth.png")  # chapter, cell, picture
+
+
+def build_book() -> Path:
+    """Execute the chapters, build the HTML and return the path of its index page.
+
+    What has not changed since the last call is not done again. Raises `ValueError` or
+    `RuntimeError` when a chapter fails, `RuntimeError` when Sphinx has anything to warn of.
+    """
+    with _only_one_build():
+        executed = execute_chapters()
+        staging = stage(executed)
+        make_pages(staging, executed)
+        return render(staging)
+
+
+@contextmanager
+def _only_one_build() -> Iterator[None]:
+    """Wait until no other process builds; a killed process gives the lock back."""
+    paths.BUILD.mkdir(exist_ok=True)
+    with (paths.BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def stage(executed: Mapping[str, Path]) -> Path:
+    """Make the staging folder a mirror of what the book is made of, and return it.
+
+    Pages keep their relative paths, so that `_toc.yml`, links and repository buttons mean the same
+    here and in the repository. `executed` gives the executed notebook of each chapter. No CSV has
+    cells that a spreadsheet takes for formulas. Raises ValueError for a link that leads outside.
+    """
+    wanted = {Path("notebooks", path.name): path for path in executed.values()}
+    for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff"):
+        if (paths.ROOT / name).is_file():
+            wanted[Path(name)] = _inside(paths.ROOT / name, paths.ROOT)
+    for folder in (paths.BOOK, paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
+        home = paths.RESULTS.parent if folder.is_relative_to(paths.RESULTS) else paths.ROOT
+        for file in filter(Path.is_file, folder.rglob("*")):
+            wanted[file.relative_to(home)] = _inside(file, folder)
+
+    staging = paths.BUILD / "staging"
+    for old in [path for path in staging.rglob("*") if path.is_file()]:
+        if old.relative_to(staging) not in wanted:
+            old.unlink()
+    for name, file in wanted.items():
+        copy = staging / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if name.suffix == ".csv":
+            copy.write_bytes(_defused(file))
+        else:
+            shutil.copyfile(file, copy)
+    return staging
+
+
+def _inside(file: Path, folder: Path) -> Path:
+    """The file; ValueError where it is a link that leads out of the folder."""
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{file} leads out of {folder}: what it leads to is not published")
+    return file
+
+
+def _defused(file: Path) -> bytes:
+    """A CSV without formulas; ValueError for a file that is none."""
+    try:
+        with file.open(encoding="utf-8", newline="") as content:
+            return foreign.defused(content.read()).encode()
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{file}: not readable as CSV ({error}); restore it") from error
+
+
+def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
+    """Write into a staging folder what its pages take from the code, the records and the chapters.
+
+    The reference pages, the boxes of the chapters, the data of the explorer, and the picture of the
+    first page, which is that of chapter 02. Runs on digits do not count: no copy of the book has
+    the same. Where the book is published (`repository.url`), the copies that Colab opens are
+    written to `_build/launch/`.
+    """
+    from ..datasets import DATASETS
+    from ..records.failures import all_failures
+    from ..records.table import load_runs
+    from . import explorer, repository
+
+    home = repository.repository()
+    failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
+    runs = load_runs(dataset=set(DATASETS) - {"digits"})
+    for page, made in _generated(runs, failures, home).items():
+        fill_page(staging / "book" / f"{page}.md", made)
+    _make_chapters(staging, executed, runs, home)
+    if home:
+        repository.show_repository(staging / "_config.yml", home)
+        with (staging / "CITATION.cff").open("a", encoding="utf-8") as citation:
+            citation.write(f"repository-code: {home.url}\n")
+    static = staging / "book" / "_static"
+    (static / "explorer-data.js").write_text(explorer.script(runs), encoding="utf-8")
+    chapter_name, cell, picture = _MAIN_FIGURE
+    (static / picture).write_bytes(_picture(executed[chapter_name], cell))
+
+
+def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
+    """Put what is made here in place of the comments `% generated` and `% generated NAME`."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(_MADE_HERE.sub(lambda found: made[found[1]], text), encoding="utf-8")
+
+
+def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
+    """What stands in place of `% generated` or `% generated NAME`, by page and name."""
+    from . import api, cite, intro, provenance, repository
+
+    return {
+        "api": {None: api.page()},
+        "cite": {None: cite.page(home)},
+        "intro": {"badges": repository.badges(home), "scorecard": intro.scorecard()},
+        "provenance": {None: provenance.page(runs, failures, home)},
+    }
+
+
+def _make_chapters(staging: Path, executed: Mapping[str, Path], runs, home) -> None:
+    """Give the staged chapters their boxes and the CSV of their runs; write the launch copies."""
+    from . import boxes, repository
+
+    launch = paths.BUILD / "launch" / "notebooks"
+    shutil.rmtree(launch, ignore_errors=True)
+    for name, path in executed.items():
+        notebook = read_notebook(path)
+        boxed = boxes.add_boxes(notebook, name, runs, home, staging / "results" / "runs")
+        write_notebook(boxed, staging / "notebooks" / path.name)
+        if home:
+            write_notebook(repository.launch_copy(notebook, home), launch / path.name)
+
+
+def _picture(notebook: Path, cell_id: str) -> bytes:
+    """The picture among the outputs of a cell; LookupError where there is none."""
+    for cell in read_notebook(notebook)["cells"]:
+        for output in cell.get("outputs", ()) if cell["id"] == cell_id else ():
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    raise LookupError(f"{notebook.name} has no picture in its cell {cell_id}")
+
+
+def render(staging: Path) -> Path:
+    """Build the HTML of a staging folder strictly and return the path of `index.html`.
+
+    Sphinx is not started where the folder is what the last successful build was made of. Every
+    build is a full one: an incremental one leaves old entries in the sidebars of unchanged pages.
+    """
+    index = paths.BUILD / "html" / "index.html"
+    key_file = paths.BUILD / "html.sha256"
+    lock_file = paths.ROOT / "constraints.txt"
+    key = hash_files([*staging.rglob("*"), lock_file])
+    if index.exists() and key_file.exists() and key_file.read_text() == key:
+        say("book: unchanged since it was built")
+        return index
+    say("book: building")
+    started = time.monotonic()
+    key_file.unlink(missing_ok=True)
+    shutil.rmtree(index.parent, ignore_errors=True)
+    command = [sys.executable, "-c", _SPHINX, "build", str(staging), *_STRICT]
+    # jupyter-book puts its output into a folder `_build` of the folder that it is given.
+    finished = subprocess.run(
+        [*command, "--path-output", str(paths.BUILD.parent)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if finished.returncode or not index.exists():
+        print(finished.stdout, file=sys.stderr)
+        raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
+    _mend_roles(index.parent)
+    write_text(key, key_file)
+    say(f"book: built in {time.monotonic() - started:.0f} s")
+    return index
+
+
+def _mend_roles(html: Path) -> None:
+    """Take a wrong role from the bibliography: docutils calls its entries list items no more."""
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (role := '<div role="list" class="citation-list">') in text:
+            page.write_text(text.replace(role, '<div class="citation-list">'), encoding="utf-8")
+
+
+def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> Path:
+    """Execute one chapter with the given parameters into `results/local/` and return the path.
+
+    The committed notebook stays as it is. Raises `ValueError` for an unknown chapter or parameter
+    or when a cell raises one, `RuntimeError` when a cell fails otherwise.
+    """
+    source = chapter(name)
+    check_parameters(source, parameters or {})
+    target = paths.LOCAL / source.name
+    shown = ", ".join(f"{key}={value!r}" for key, value in (parameters or {}).items())
+    say(f"{source.stem}: executing with {shown or 'its default parameters'}")
+    started = time.monotonic()
+    execute(source, parameters or {}, target, progress=sys.stderr.isatty())
+    say(f"{source.stem}: executed in {time.monotonic() - started:.0f} s")
+    say(os.path.relpath(target))
+    return target
+
+
+def run_quick(names: Iterable[str] | None = None) -> list[Path]:
+    """Execute chapters (None: all) with profile `quick`, training what is missing.
+
+    The runs of all figures are trained first, as one sweep, and then two chapters go at a time. A
+    chapter gets those of the two parameters that it has. Raises the first error after all chapters
+    have ended.
+    """
+    from ..sweeps.grids import GRIDS, grid
+    from ..sweeps.sweep import sweep
+
+    names = list(chapters() if names is None else names)
+    wanted = {"profile": "quick", "train_missing": True}
+    given = {name: default_parameters(chapter(name)).keys() & wanted for name in names}
+    if any(given.values()):
+        sweep({run_id(config): config for f in GRIDS for config in grid(f, "quick")}.values())
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        jobs = [pool.submit(run_notebook, n, {key: wanted[key] for key in given[n]}) for n in names]
+    return [job.result() for job in jobs]
+
+
+def refresh(names: Iterable[str] | None = None) -> list[Path]:
+    """Execute chapters (None: all) and store their outputs in `notebooks/`; return those changed.
+
+    A notebook whose outputs differ only in cells that vary from run to run is left as it is, so
+    that a repeated call changes nothing. The picture of chapter 02 is stored for the README too.
+    """
+    names = chapters() if names is None else list(names)
+    changed = []
+    for name, executed in execute_chapters(names).items():
+        source = chapter(name)
+        if _lasting(source) != _lasting(executed):
+            write_notebook(read_notebook(executed), source)
+            changed.append(source)
+        say(f"{name}: {'outputs stored' if source in changed else 'nothing to store'}")
+    chapter_name, cell, picture = _MAIN_FIGURE
+    if chapter_name in names:
+        (paths.BOOK / "_static" / picture).write_bytes(_picture(chapter(chapter_name), cell))
+    store_fingerprints(names)
+    return changed
+
+
+def _lasting(notebook: Path) -> dict:
+    """A notebook without the outputs that vary from run to run."""
+    content = read_notebook(notebook)
+    for cell in content["cells"]:
+        if VOLATILE_TAG in cell["metadata"].get("tags", ()):
+            cell["outputs"] = []
+    return content

@@ -1,0 +1,88 @@
+"""How long the runs of a grid will take, estimated from the seconds of those that are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from ..config import RunConfig, image_side
+from ..sweeps.grids import PROFILES, in_profile
+
+_SECONDS, _DEVICE, _AT_ONCE = "provenance.seconds", "provenance.device", "provenance.at_once"
+_AS_FAST_AS = {"quick": "cpu", "mini": "cpu"}  # where none is recorded: all train in float32
+
+
+def expected_seconds(
+    configs: Sequence[RunConfig], profile: str, runs: pd.DataFrame
+) -> dict[str, float]:
+    """Seconds that training all of `configs` keeps each device busy, by the name of the device.
+
+    On a processor these are seconds of one core. A network that the device has trained at this
+    profile takes the median of its runs. Another one takes its share by the multiply-accumulates of
+    its training, at the median rate of the device. Empty where no run is recorded at the profile
+    (for `quick` and `mini`: nor at `cpu`), or none at all of one of the networks; `runs` is a frame
+    of `load_runs`.
+    """
+    basis = _of_profile(runs, profile)
+    if basis.empty and profile in _AS_FAST_AS:
+        basis = _of_profile(runs, _AS_FAST_AS[profile])
+    macs = recorded_macs(runs)
+    if basis.empty or not {config.model for config in configs} <= macs.keys():
+        return {}
+    groups = basis.groupby(_DEVICE, sort=False)
+    return {device: sum(_seconds(configs, part, macs)) for device, part in groups}
+
+
+def _of_profile(runs: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """The runs at a profile, with the seconds of a device that each of them alone accounts for."""
+    if runs.empty or _SECONDS not in runs:
+        return runs.iloc[:0]
+    names = ["precision", "train_images", "image_size", "epochs", "batch_size"]
+    usual = {"dataset": PROFILES[profile]["dataset"]}  # runs on other data have its schedule too
+    rows = runs[names].to_dict("records")
+    chosen = runs[[in_profile(row | usual, profile) for row in rows]]
+    shared = chosen[_AT_ONCE].fillna(1) if _AT_ONCE in chosen else 1
+    return chosen.assign(busy=chosen[_SECONDS] / shared)
+
+
+def recorded_macs(runs: pd.DataFrame) -> dict[str, float]:
+    """MACs of one 32×32 image in each dense network that has a record, by model.
+
+    They are in proportion to the places of an image, which other sizes have fewer of.
+    """
+    if not len(runs):
+        return {}
+    small = runs[runs.dataset.isin(("cifar10", "cifar100"))]
+    macs = small["cost.dense_macs"] * (32 / small.image_size.astype(float)) ** 2
+    return dict(zip(small.model, macs, strict=True))
+
+
+def _seconds(
+    configs: Iterable[RunConfig], runs: pd.DataFrame, macs: dict[str, float]
+) -> Iterable[float]:
+    names = ["dataset", "model", "train_images", "epochs", "image_size"]
+    trained = [RunConfig(**row) for row in runs[names].to_dict("records")]
+    rate = (runs.busy / [_work(config, macs) for config in trained]).median()
+    same = {key: part.busy.median() for key, part in runs.groupby(["dataset", "model"], sort=False)}
+    for config in configs:
+        yield same.get((config.dataset, config.model)) or rate * _work(config, macs)
+
+
+def _work(config: RunConfig, macs: dict[str, float]) -> float:
+    """What `cost.work` gives, from the records, since PyTorch takes seconds to import."""
+    share = (image_side(vars(config)) / 32) ** 2
+    return macs[config.model] * share * config.train_images * config.epochs
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit that fits, two digits of it: `40 seconds`, `3.1 hours`."""
+    units = {"seconds": (1, 90), "minutes": (60, 90), "hours": (3_600, 72)}
+    for unit, (size, limit) in units.items():
+        if seconds < limit * size:
+            return f"{_two_digits(seconds / size)} {unit}"
+    return f"{_two_digits(seconds / 86_400)} days"
+
+
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):,g}"

@@ -1,0 +1,44 @@
+"""What the scripts in `benchmarks/` measured, read from `results/benchmarks/`."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from ... import paths
+from ...records import forms
+
+DEVICES = ("cpu", "cuda")
+_COLUMNS = {
+    "granularity": "device model case",
+    "training_speed": "case device model precision images_per_second ratio_to_plain "
+    "share_of_matmul",
+    "scaling": "grows model runs_at_once device precision seconds_per_step macs",
+    "load_runs": "records seconds device",
+    "compiled": "case device model precision threads first_epoch_seconds images_per_second "
+    "ratio_to_eager epochs_to_win_back",
+    "precision": "model ratio sparsity seed precision arithmetic device record accuracy ece",
+}
+"""Columns of the tables, where nothing was measured yet."""
+
+
+def benchmark(name: str, device: str = "auto") -> pd.DataFrame:
+    """The rows of `results/benchmarks/<name>.csv`; `device` is auto (all), cpu or cuda.
+
+    Raises ValueError for another device. No row where nothing was measured.
+    """
+    if device not in ("auto", *DEVICES):
+        raise ValueError(f"device {device!r} is not known: choose auto, cpu or cuda")
+    path = paths.BENCHMARKS / f"{name}.csv"
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=_COLUMNS[name].split())
+    forms.check_benchmark(table, path)
+    return table if device == "auto" else table[table.device == device]
+
+
+def machines(name: str) -> dict:
+    """Where the rows of a benchmark were made, by device."""
+    path = paths.BENCHMARKS / "machines.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    forms.check_benchmark(known, path)
+    return known.get(name, {})

@@ -1,0 +1,118 @@
+"""What a ratio leaves of each layer of a network, counted from shapes alone: weights and MACs.
+
+A network of any size costs milliseconds: it is built on the meta device and holds no weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from ...config import IMAGENET_MODELS, check_sparsity
+from ...metrics.cost import layer_macs
+from ...models import maskable_weights, meta_model
+from ...presentation.theme import LABELS
+from ...presentation.words import listing, model_label, plus_minus
+from ...pruning.ratios import SHAPE_RATIOS, kept_counts
+
+_COLUMNS = ["model", "sparsity", "ratio", "position", "layer", "shape", "total", "kept", "macs"]
+
+
+def layer_table(
+    models: Iterable[str], ratios: Iterable[str], sparsities: Iterable[float]
+) -> pd.DataFrame:
+    """One row for each layer of each model under each ratio at each global sparsity.
+
+    Columns `model, sparsity, ratio, position` (in module order, from 1), `layer, shape, total,
+    kept`, dense `macs`, and `layer_sparsity`. A budget that a ratio cannot meet has no rows. Raises
+    ValueError for unknown names, a ratio that needs data, or a sparsity out of [0, 1).
+    """
+    rows = []
+    ratios, sparsities = list(ratios), [check_sparsity(sparsity) for sparsity in sparsities]
+    if unknown := [ratio for ratio in ratios if ratio not in SHAPE_RATIOS]:
+        raise ValueError(f"ratio {unknown[0]!r} needs data: choose from {', '.join(SHAPE_RATIOS)}")
+    for model in models:
+        network = meta_model(model)
+        side = 224 if model in IMAGENET_MODELS else 32
+        macs = layer_macs(network, (3, side, side))
+        shapes = {name: tuple(weight.shape) for name, weight in maskable_weights(network).items()}
+        for sparsity in sparsities:
+            for ratio in ratios:
+                kept = kept_or_none(ratio, shapes, sparsity)
+                for position, layer in enumerate(kept or (), start=1):
+                    shape = shapes[layer]
+                    row = [model, sparsity, ratio, position, layer, shape, math.prod(shape)]
+                    rows.append([*row, kept[layer], macs[layer]])
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    return table.assign(layer_sparsity=1 - table.kept / table.total)
+
+
+def kept_or_none(ratio: str, shapes: Mapping, sparsity: float) -> dict[str, int] | None:
+    """Kept weights of each layer under a ratio; None where it cannot meet the budget."""
+    try:
+        return kept_counts(shapes, SHAPE_RATIOS[ratio](shapes, sparsity))
+    except ValueError:  # the sparsity was checked: the budget is what cannot be met
+        return None
+
+
+def budget_table(layers: pd.DataFrame) -> pd.DataFrame:
+    """What `layer_table` adds up to for each model, sparsity and ratio.
+
+    Columns `kept`, `total`, `off` (kept weights minus the exact budget), `pinned` and `layers`
+    (layers left dense, and all), `mac_ratio` (MACs over dense MACs).
+    """
+    rows = []
+    for key, part in layers.groupby(["model", "sparsity", "ratio"], sort=False):
+        kept, total = int(part.kept.sum()), int(part.total.sum())
+        macs = (part.macs // part.total * part.kept).sum() / part.macs.sum()
+        pinned = int((part.kept == part.total).sum())
+        off = kept - (1 - key[1]) * total
+        rows.append([*key, kept, total, off, pinned, len(part), macs])
+    columns = ["model", "sparsity", "ratio", "kept", "total", "off", "pinned", "layers"]
+    return pd.DataFrame(rows, columns=[*columns, "mac_ratio"])
+
+
+def pivot(budget: pd.DataFrame, cell) -> pd.DataFrame:
+    """The budget table with a column a ratio, each cell made by `cell(row)`; a dash: impossible."""
+    rows: dict[tuple, dict] = {}
+    for row in budget.itertuples():
+        entry = rows.setdefault((row.model, row.sparsity), {"network": model_label(row.model)})
+        entry["sparsity"] = f"{row.sparsity:g}"
+        entry[LABELS[row.ratio]] = cell(row)
+    return pd.DataFrame(list(rows.values())).fillna("–")
+
+
+def size_correlation(layers: pd.DataFrame, ratio: str, sparsity: float) -> dict[str, float]:
+    """Spearman's correlation of layer size and layer sparsity by model, over layers not dense."""
+    part = layers[(layers.ratio == ratio) & (layers.sparsity == sparsity)]
+    pruned = part[part.kept < part.total]
+    return {
+        model: float(rows.total.corr(rows.layer_sparsity, method="spearman"))
+        for model, rows in pruned.groupby("model", sort=False)
+    }
+
+
+def reading(budget: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
+    """What the tables say of ERK against Uniform, in sentences; [] where either is absent."""
+    sentences = []
+    for sparsity, part in budget.groupby("sparsity", sort=False):
+        erk, uniform = (part[part.ratio == name].set_index("model") for name in ("erk", "uniform"))
+        models = [model for model in erk.index if model in uniform.index]
+        if models:
+            times = [f"{erk.mac_ratio[m] / uniform.mac_ratio[m]:.2f}" for m in models]
+            pinned = [f"{erk.pinned[m]} of {erk.layers[m]}" for m in models]
+            sentences.append(
+                f"At sparsity {sparsity:g}, ERK takes {listing(times)} times the MACs of Uniform "
+                f"and leaves {listing(pinned)} layers dense, in "
+                f"{listing(model_label(model) for model in models)}."
+            )
+    if sentences:
+        correlations = size_correlation(layers, "erk", max(budget.sparsity))
+        words = [f"{plus_minus(r, digits=2)} in {model_label(m)}" for m, r in correlations.items()]
+        sentences.append(
+            "ERK prunes large layers more: the rank correlation of a layer's number of weights "
+            f"and its sparsity, over the layers that are not dense, is {listing(words)}."
+        )
+    return sentences

@@ -1,0 +1,155 @@
+"""Networks that are made sparse in different ways, side by side: differences, and a dot plot.
+
+A setting is a ratio and what else is not the default (`config.setting`): `erk`, `snip:own`,
+`uniform:2:4`. The data frames here have it in the column `ratio`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ...presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ...presentation.words import listing, model_label, plus_minus
+from .records import Records
+
+_LINES = ("1", "2")  # markers without a face
+
+
+def settings_of(records: Records) -> list[str]:
+    """The sparse settings of a grid, in the order of the theme, whether recorded or not."""
+    asked = set(records.cells().ratio)
+    return [name for name in LABELS if name in asked and name != "dense"]
+
+
+def count_of(table: pd.DataFrame, words: tuple[str, str]) -> str:
+    """In how many rows of `cells.differences` the first setting is ahead; "" without any row.
+
+    `words` are the two sides, as in ("ERK", "the other").
+    """
+    if table.empty:
+        return ""
+    ahead = int((table.difference > 0).sum())
+    text = f"{words[0]} is more accurate than {words[1]} in {ahead} of {len(table)} comparisons"
+    if (table.n == 1).all():
+        return f"{text}. One seed decides none of them."
+    above, below = int((table.low > 0).sum()), int((table.high < 0).sum())
+    return (
+        f"{text}; the 95 % interval of the difference lies above zero in {above} and below zero in "
+        f"{below} of them."
+    )
+
+
+def spreads(points: pd.DataFrame) -> pd.DataFrame:
+    """How far apart the settings are: highest minus lowest mean of a model, by sparsity.
+
+    Only settings that all models with sparse runs at that sparsity have. Columns `sparsity, model,
+    settings, spread, best, worst, n` (fewest runs of a cell). Rows where two settings are left.
+    """
+    rows = []
+    sparse = points[points.ratio != "dense"]
+    for sparsity, part in sparse.groupby("sparsity"):
+        models = part.groupby("ratio").model.nunique()
+        shared = part[part.ratio.map(models) == part.model.nunique()]
+        for model, cells in shared.groupby("model", sort=False):
+            if len(cells) > 1:
+                ends = [
+                    cells.ratio[place()] for place in (cells["mean"].idxmax, cells["mean"].idxmin)
+                ]
+                spread = cells["mean"].max() - cells["mean"].min()
+                names = tuple(name for name in LABELS if name in set(cells.ratio))
+                rows.append([sparsity, model, names, spread, *ends, cells.n.min()])
+    return pd.DataFrame(
+        rows, columns=["sparsity", "model", "settings", "spread", "best", "worst", "n"]
+    )
+
+
+def spread_text(table: pd.DataFrame, named: Mapping[str, str] = LABELS) -> str:
+    """Sentences on `spreads`, one a sparsity."""
+    if table.empty:
+        return (
+            "No two settings are recorded in the same networks yet, so that none can be compared."
+        )
+    sentences = []
+    for sparsity, part in table.groupby("sparsity"):
+        names = listing(named[name] for name in part.settings.iloc[0])
+        values = listing(plus_minus(value) for value in part.spread)
+        models = listing(model_label(model) for model in part.model)
+        text = f"At sparsity {sparsity:g} the best and the worst of {names} are {values} points "
+        text += f"of test accuracy apart in {models}"
+        if len(part) > 1:
+            word = "closer" if part.spread.iloc[-1] < part.spread.iloc[0] else "not closer"
+            ends = [model_label(part.model.iloc[place]) for place in (0, -1)]
+            text += f": they are {word} together in {ends[1]} than in {ends[0]}"
+        sentences.append(f"{text}{', by one seed' if part.n.min() == 1 else ''}.")
+    return " ".join(sentences)
+
+
+def plot_settings(
+    cells: pd.DataFrame,
+    value: str,
+    settings: Sequence[str],
+    *,
+    title: str,
+    label: str,
+    margin: float | None = None,
+    named: Mapping[str, str] = LABELS,
+) -> Figure:
+    """A dot a setting, a panel a model (across) and a sparsity (down).
+
+    `cells` has `model, ratio, sparsity`, the column `value`, `low` and `high`; the dense network,
+    where there is one, is a line across with its interval as a band. `margin` shades what is no
+    worse than it, about a line at zero, and gives all panels one scale.
+    """
+    use_theme()
+    sparse = cells[cells.ratio != "dense"]
+    models, levels = list(sparse.model.unique()), sorted(sparse.sparsity.unique())
+    shape = (max(len(levels), 1), max(len(models), 1))
+    figure, axes = plt.subplots(
+        *shape,
+        figsize=(WIDTH, 0.8 + shape[0] * (0.55 + 0.2 * len(settings))),
+        sharex="col" if margin is None else "all",
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    figure.supxlabel(label, fontsize=9)
+    if not models:
+        axes[0, 0].set(title="nothing to compare is recorded", xticks=[])
+    for row, sparsity in zip(axes, levels, strict=False):
+        for axis, model in zip(row, models, strict=True):
+            mine = cells[cells.model == model]
+            axis.set_title(f"{model_label(model)}, {sparsity:g}")
+            _reference(axis, mine[mine.ratio == "dense"], value, margin)
+            _dots(axis, mine[mine.sparsity == sparsity], value, settings)
+    axes[0, 0].set_yticks(range(len(settings)), [named[name] for name in settings])
+    axes[0, 0].set_ylim(len(settings) - 0.4, -0.6)
+    return figure
+
+
+def _reference(axis: Axes, dense: pd.DataFrame, value: str, margin: float | None) -> None:
+    grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
+    if margin is not None:
+        axis.axvline(0, color=COLOURS["dense"], linewidth=1)
+        axis.axvspan(-margin, margin, **grey)
+    for row in dense.to_dict("records"):
+        axis.axvline(row[value], color=COLOURS["dense"], linewidth=1.6)
+        if np.isfinite(row["low"]):
+            axis.axvspan(row["low"], row["high"], **grey)
+
+
+def _dots(axis: Axes, cells: pd.DataFrame, value: str, settings: Sequence[str]) -> None:
+    for row in cells[cells.ratio.isin(settings)].to_dict("records"):
+        name, place = row["ratio"], settings.index(row["ratio"])
+        style = {"color": COLOURS[name], "marker": MARKERS[name], "markersize": 7, "zorder": 3}
+        edge = {"markeredgecolor": COLOURS[name] if MARKERS[name] in _LINES else "white"}
+        edge |= {"markeredgewidth": 1.8, "markersize": 9} if MARKERS[name] in _LINES else {}
+        axis.plot(row[value], place, linestyle="", **style | edge)
+        if np.isfinite(row["low"]):
+            axis.plot([row["low"], row["high"]], [place] * 2, color=COLOURS[name], linewidth=1.4)

@@ -1,0 +1,180 @@
+"""The records of a figure as a chapter asks for them: `collect_records` for its parameters.
+
+A chapter collects its records once; what it says of them is computed from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ...config import RunConfig, run_id, setting
+from ...presentation import foreign
+from ...presentation.theme import LABELS
+from ...presentation.words import data_label, listing, model_label
+from ...records.failures import all_failures
+from ...sweeps import grids
+from ...sweeps.coverage import resolve_profile, shown_variant
+from ...sweeps.run import MissingRecord, load_or_train
+from ...sweeps.sweep import collect
+
+
+@dataclass(frozen=True)
+class Records:
+    """The runs behind a figure: its grid, those that are recorded, and how they were asked for."""
+
+    figure: str
+    profile: str
+    configs: list[RunConfig]
+    runs: pd.DataFrame
+    default: bool  # whether every parameter of the chapter had its default
+
+    @property
+    def variant(self) -> str:
+        """Which copy of the data the runs were made on; a figure has one only."""
+        return self.configs[0].variant
+
+    def cells(self) -> pd.DataFrame:
+        """One row a cell of the grid: model, ratio, sparsity, runs `recorded` and `wanted`.
+
+        The ratio is the whole setting (`config.setting`), such as `snip:own`.
+        """
+        recorded = set(self.runs.run_id)
+        counts: dict[tuple, list[int]] = {}
+        for config in self.configs:
+            count = counts.setdefault((config.model, setting(config), config.sparsity), [0, 0])
+            count[0] += run_id(config) in recorded
+            count[1] += 1
+        rows = [[*cell, *count] for cell, count in counts.items()]
+        return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "recorded", "wanted"])
+
+    def seeds(self) -> str:
+        """How many seeds stand behind a recorded cell: `one seed`, `3 seeds`, `1 to 3 seeds`."""
+        counts = [count for count in self.cells().recorded if count]
+        if not counts:
+            return "no seed"
+        few, many = min(counts), max(counts)
+        if many == 1:
+            return "one seed"
+        return f"{many} seeds" if few == many else f"{few} to {many} seeds"
+
+    def source(self) -> str:
+        """Profile, data and seeds in one line, as it stands above the panels of a figure."""
+        config = self.configs[0]
+        return (
+            f"Profile {self.profile}: {data_label(config)}, {config.train_images:,} images, "
+            f"{config.epochs} epochs, {self.seeds()}"
+        )
+
+    def coverage(self) -> str:
+        """How many cells of the grid are recorded, and which are missing."""
+        cells = self.cells()
+        absent = cells.recorded == 0
+        line = (
+            f"{len(cells) - absent.sum()} of {len(cells)} cells recorded "
+            f"({len(self.runs)} of {len(self.configs)} runs, {self.seeds()} a cell)"
+        )
+        if not absent.any():
+            return f"{line}; no cell is missing"
+        parts = []
+        for model, group in cells[absent].groupby("model", sort=False):
+            names = "everything"
+            if len(group) < (cells.model == model).sum():
+                names = ", ".join(_cell_labels(group))
+            parts.append(f"{model_label(model)}: {names}")
+        return f"{line}; missing: {'; '.join(parts)}"
+
+    def failed(self) -> str:
+        """The runs of the grid that failed when they were last tried, and why; empty for none."""
+        notes, recorded = all_failures(), set(self.runs.run_id)
+        parts = []
+        for config in self.configs:
+            if (name := run_id(config)) in notes and name not in recorded:
+                cell = f"{LABELS[setting(config)]} {config.sparsity:g}, seed {config.seed_init}"
+                parts.append(f"{model_label(config.model)} {cell} ({foreign.text(notes[name][1])})")
+        return f"{len(parts)} of {len(self.configs)} runs failed: {'; '.join(parts)}" * bool(parts)
+
+    def summary(self):
+        """What is shown, how much of it is recorded, and what the profile is good for: a list."""
+        from IPython.display import Markdown
+
+        purpose = f"Profile {self.profile} is {grids.PURPOSE[self.profile]}"
+        lines = (self.source(), self.coverage(), self.failed(), purpose)
+        return Markdown("\n".join(f"- {line}" for line in lines if line))
+
+
+def collect_records(
+    figure: str,
+    *,
+    profile: str = "auto",
+    models: Sequence[str] | None = None,
+    ratios: Sequence[str] | None = None,
+    sparsities: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    train_missing: bool | None = None,
+    device: str = "auto",
+) -> Records:
+    """The records behind a figure for the parameters of its chapter (see `grids.grid`).
+
+    A single value stands for a list of one. What is missing is trained where `train_missing` says
+    so, None meaning on `digits` only. Raises ValueError for names and values that are not known.
+    """
+    lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
+    lists, default = grid_parameters(lists, profile, train_missing, device)
+    profile = resolve_profile(profile, figure)
+    variant = shown_variant(figure, profile)
+    configs = grids.grid(figure, profile, variant=variant, **lists)
+    runs = collect(configs, train_missing=train_missing, device=device)
+    return Records(figure, profile, configs, runs, default)
+
+
+def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs whose `ratio` is the whole setting, for the functions that tell cells by the ratio."""
+    return runs.assign(ratio=runs.setting) if len(runs) else runs
+
+
+def one_record(
+    config: RunConfig, *, train_missing: bool | None = None, device: str = "auto"
+) -> dict | None:
+    """The record of one run, trained where `train_missing` says so (None: on `digits` only)."""
+    if train_missing is None:
+        train_missing = config.dataset == "digits"
+    try:
+        return load_or_train(config, device=device, train_missing=train_missing, progress=False)
+    except MissingRecord:
+        return None
+
+
+def grid_parameters(
+    lists: Mapping[str, object], *others: object
+) -> tuple[dict[str, list | None], bool]:
+    """The parameters of a chapter that are lists, as lists, and whether all have their default."""
+    default = is_default(*lists.values(), *others)
+    return {name: as_list(name, value) for name, value in lists.items()}, default
+
+
+def as_list(name: str, value: object) -> list | None:
+    """A parameter as a list: None stays None, one value becomes a list; ValueError when empty."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value]
+    if not (values := list(value)):
+        raise ValueError(f"{name} is empty: give at least one value, or None for the figure's own")
+    return values
+
+
+def is_default(*parameters: object) -> bool:
+    """Whether the parameters of a chapter are its defaults, which are all None or `auto`."""
+    return all(value is None or value == "auto" for value in parameters)
+
+
+def _cell_labels(cells: pd.DataFrame) -> list[str]:
+    """Cells of one model in words, a ratio with all its sparsities: `ERK 0.8 and 0.9`."""
+    labels = []
+    for ratio, part in cells.groupby("ratio", sort=False):
+        levels = listing(f"{sparsity:g}" for sparsity in part.sparsity)
+        labels.append(LABELS[ratio] if ratio == "dense" else f"{LABELS[ratio]} {levels}")
+    return labels

@@ -1,0 +1,113 @@
+"""How a chapter shows what it computed: tables, sentences, named values, the CSV of a figure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from ... import paths
+from ...presentation import foreign
+from ...presentation.theme import LABELS
+from ...presentation.words import listing, model_label, plus_minus
+
+
+def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame:
+    """Cells as a table to read: a row a model and ratio, a column a sparsity.
+
+    `cells` has `model, ratio, sparsity`, the column named by `value`, and `low` and `high`. A dash
+    stands for a cell that is not recorded.
+    """
+    models = {name: place for place, name in enumerate(cells.model.unique())}
+    ratios = {name: place for place, name in enumerate(LABELS)}
+    rows: dict[tuple, dict] = {}
+    for cell in cells.to_dict("records"):
+        row = rows.setdefault((models[cell["model"]], ratios[cell["ratio"]]), {})
+        row["network"], row["ratio"] = model_label(cell["model"]), LABELS[cell["ratio"]]
+        text = plus_minus(cell[value], cell["low"], cell["high"], digits)
+        row[cell["sparsity"]] = text.replace(" ", "\u00a0")  # one line in its cell
+    columns = ["network", "ratio", *sorted(cells.sparsity.unique())]
+    for row in rows.values():  # a dense network has sparsity 0, and no other network has
+        none = columns[2:] if row["ratio"] == LABELS["dense"] else [0.0]
+        row |= {sparsity: "" for sparsity in none if sparsity not in row}
+    table = pd.DataFrame([rows[key] for key in sorted(rows)], columns=columns).fillna("–")
+    return table.rename(columns=lambda name: name if isinstance(name, str) else f"{name:g}")
+
+
+def show_table(table: pd.DataFrame, name: str, caption: str):
+    """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`.
+
+    Cells and headings are text (`foreign.table`); the caption is MyST. A table without rows
+    becomes a sentence: the book cannot number what is not there.
+    """
+    from IPython.display import Markdown
+
+    if table.empty:
+        return Markdown(f"Nothing is recorded for this table: {caption}")
+    return Markdown(foreign.table(table, name, caption))
+
+
+def show_text(*sentences: str):
+    """Computed sentences as one paragraph, so that no number of the text is typed."""
+    from IPython.display import Markdown
+
+    return Markdown(" ".join(sentence for sentence in sentences if sentence))
+
+
+def glue(values: Mapping[str, object]) -> None:
+    """Give other pages of the book named values, as text; printed where myst-nb is absent."""
+    try:
+        from myst_nb import glue as store
+    except ImportError:
+        store = None
+    for name, value in values.items():
+        if store:
+            store(name, str(value), display=False)
+        else:
+            print(f"{name}: {value}")
+
+
+def save_figure_data(table: pd.DataFrame, name: str, *, default: bool) -> Path:
+    """Write the numbers that a figure draws as CSV, print where and their digest.
+
+    Only a chapter with its default parameters writes to `results/figures/`, any other run to
+    `results/local/`. Equal numbers give equal files on every machine.
+    """
+    folder = paths.FIGURES if default else paths.LOCAL
+    text = foreign.csv_text(table, float_format="%.6g")
+    path = folder / f"{name}.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    print(f"results/{folder.name}/{path.name}: {len(table)} rows, digest {digest}")
+    return path
+
+
+def provenance(runs: pd.DataFrame) -> pd.DataFrame:
+    """Where the shown runs were made: a row for each commit, device, version and copy of the data.
+
+    Everything is read from the records: number of runs, their seconds together, and the images
+    that the accuracy is measured on. A commit with a plus had uncommitted changes.
+    """
+    names = ["commit", "dirty", "device", "versions.torch", "data.fingerprint", "seconds"]
+    *columns, seconds = [f"provenance.{name}" for name in names]
+    known = runs.reindex(columns=[*columns, seconds, "n"])
+    known[columns] = known[columns].astype(object).fillna("unknown")
+    rows = []
+    for key, part in known.groupby(columns, sort=False):
+        commit, dirty, device, torch, fingerprint = key
+        rows.append(
+            {
+                "runs": len(part),
+                "commit": commit[:12] + ("+" if dirty is True else ""),
+                "device": device,
+                "torch": torch,
+                "data": fingerprint[:12],
+                "test images": listing(f"{n:,}" for n in sorted(part["n"].unique())),
+                "seconds in all": f"{part[seconds].sum():,.0f}",
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,186 @@
+"""What the claims say, as every chapter shows it: the parts of `claims` for its profile and data.
+
+A chapter takes them here, whatever its own grid is, so that it cannot show another verdict than
+the scorecard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ...analysis.claims import STATEMENTS, judge, together
+from ...analysis.contrasts import Cell, Decision
+from ...analysis.decisions import DATE, DECISIONS, pool
+from ...analysis.gradient_flow import CLAIMED, flow_table
+from ...analysis.parts import Part
+from ...config import RunConfig, run_id
+from ...presentation.theme import LABELS
+from ...presentation.words import listing, model_label, number
+from ...records.store import find_record
+from ...records.table import records_to_frame
+from ...sweeps.grids import PROFILES
+from .records import Records
+from .tables import show_table
+
+
+def configs(profile: str, variant: str, claims: Sequence[int] | None = None) -> list[RunConfig]:
+    """Every run that the verdicts of a profile rest on, or those of some claims.
+
+    None for a profile that has no table of decisions.
+    """
+    rows = [row for row in DECISIONS if row.profile == profile]
+    rows = [row for row in rows if claims is None or row.claim in claims]
+    most: dict[Cell, int] = {}
+    for row in rows:
+        for cell in (*row.cells(), *pool(profile)):
+            most[cell] = max(most.get(cell, 0), max(row.looks))
+    found = {}
+    for cell, seeds in most.items():
+        for seed in range(seeds):
+            config = _config(profile, variant, cell, seed)
+            found[run_id(config)] = config
+    return list(found.values())
+
+
+def _config(profile: str, variant: str, cell: Cell, seed: int) -> RunConfig:
+    model, name, sparsity = cell
+    ratio, _, own = name.partition(":")
+    return RunConfig(
+        **PROFILES[profile] | {"variant": variant},
+        model=model,
+        ratio=ratio,
+        sparsity=sparsity,
+        mask_source=own or "random",
+        **dict.fromkeys(("seed_init", "seed_mask", "seed_data"), seed),
+    )
+
+
+def runs_behind(profile: str, variant: str, claims: Sequence[int] | None = None) -> pd.DataFrame:
+    """The recorded ones of `configs`, as in `table.load_runs`, with the columns `GRADIENT`."""
+    records = [find_record(config) for config in configs(profile, variant, claims)]
+    records = [record for record in records if record is not None]
+    flows = flow_table(records)[["run_id", *CLAIMED]]
+    return records_to_frame(records).merge(flows, on="run_id", how="left")
+
+
+def of(records: Records, *claims: int) -> tuple[Part, ...]:
+    """The parts of some claims, of all without any, for profile and data of a chapter's records."""
+    claims = claims or tuple(STATEMENTS)
+    runs = runs_behind(records.profile, records.variant, claims)
+    return judge(runs, records.profile, claims)
+
+
+def line(parts: Sequence[Part]) -> str:
+    """A sentence a claim with its verdict, and that of each part where they are several."""
+    sentences = []
+    for claim in dict.fromkeys(part.claim for part in parts):
+        mine = [part for part in parts if part.claim == claim and part.kind == "measured"]
+        text = f"Claim {claim} ({STATEMENTS[claim][0].lower()}{STATEMENTS[claim][1:]}) is "
+        text += together(part.verdict for part in mine)
+        if len(mine) > 1:
+            text += f" ({listing(f'{part.verdict} for {part.part}' for part in mine)})"
+        reasons = {part.why for part in mine if pd.isna(part.estimate.value)}
+        alike = len(reasons) == 1 and all(pd.isna(part.estimate.value) for part in mine)
+        sentences.append(f"{text}. {reasons.pop()}" if alike else f"{text}.")
+    return " ".join(sentences)
+
+
+def table(parts: Sequence[Part]) -> pd.DataFrame:
+    """The parts to read: effect, threshold, both intervals, runs, seeds of the look, verdict."""
+    rows = []
+    for part in parts:
+        own = part.own or part.estimate._replace(low=float("nan"))
+        rows.append(
+            {
+                "claim": part.claim,
+                "part": part.part or "all",
+                "effect": _effect(part),
+                "threshold": _threshold(part.threshold) if part.unit else "–",
+                "interval": _interval(part, *part.estimate[1:3]),
+                "of its own cells": _interval(part, *own[1:3]),
+                "runs": len(part.runs),
+                "seeds": part.seeds or "–",
+                "would decide": f"{part.needed} seeds" if part.needed else "–",
+                "verdict": part.verdict,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _effect(part: Part) -> str:
+    value = part.estimate.value
+    return "–" if pd.isna(value) else f"{number(value, part.digits)} {part.unit}"
+
+
+def _threshold(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _number(part: Part, value: float) -> str:
+    return "–" if pd.isna(value) else number(value, part.digits)
+
+
+def _interval(part: Part, low: float, high: float) -> str:
+    return "–" if pd.isna(low) else f"{_number(part, low)} to {_number(part, high)}"
+
+
+def show(name: str, parts: Sequence[Part]):
+    """The table `tab-NAME-verdict` of parts."""
+    return show_table(
+        table(parts),
+        f"tab-{name}-verdict",
+        "What decides, as it was fixed beforehand: the effect, positive where it speaks for the "
+        "claim, with its 97.5 % interval from the spread pooled over the networks of the table, "
+        "and from that of its own cells. A verdict needs both on one side of the threshold. Seeds "
+        "is the look that the numbers are from, a dash that none is complete.",
+    )
+
+
+def decision_table(profile: str) -> pd.DataFrame:
+    """The rows of the table of decisions for a profile, to read."""
+    rows = []
+    for row in (row for row in DECISIONS if row.profile == profile):
+        rows.append(
+            {
+                "claim": row.claim,
+                "part": row.part,
+                "metric": row.metric,
+                "networks": ", ".join(model_label(network) for network in row.networks),
+                "sparsity": "0.5, 0.9" if row.sparsity is None else f"{row.sparsity:g}",
+                "what is taken": _taken(row),
+                "threshold": _threshold(row.threshold),
+                "looks (seeds)": ", ".join(str(look) for look in row.looks),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _taken(row: Decision) -> str:
+    if row.listed:
+        return row.take
+    sides = [listing(LABELS[name] for name in side) for side in (row.first, row.second) if side]
+    how = "mean" if row.take == "mean" else f"{row.take}, per doubling"
+    return f"{' − '.join(sides)}: {how}"
+
+
+def show_decisions(profile: str):
+    """The table `tab-scorecard-decisions` with its date, of `mini` where the profile has none.
+
+    Below it stands what the notes of the rows say.
+    """
+    from IPython.display import Markdown
+
+    profile = profile if any(row.profile == profile for row in DECISIONS) else "mini"
+    shown = show_table(
+        decision_table(profile),
+        "tab-scorecard-decisions",
+        f"What decides in profile {profile}, as it was fixed on {DATE}, before the first run of "
+        "profile mini: every part of every claim, at 97.5 % for each look.",
+    )
+    notes: dict[str, list[str]] = {}
+    for row in (row for row in DECISIONS if row.profile == profile and row.note):
+        notes.setdefault(row.note, []).append(f"{row.claim} ({row.part})")
+    lines = [f"- Claim {listing(parts)}: {note}." for note, parts in notes.items()]
+    return Markdown("\n".join([shown.data, "", *lines]))

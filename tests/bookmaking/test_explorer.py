@@ -1,0 +1,180 @@
+"""The explorer's data: what is shown together, what an interval needs, how everything looks."""
+
+import json
+import math
+import re
+
+import pytest
+from conftest import made_up_record, store_record, tiny
+
+from randprune_core import paths
+from randprune_core.analysis.intervals import mean_interval
+from randprune_core.bookmaking import build, explorer
+from randprune_core.config import RunConfig
+from randprune_core.presentation.theme import COLOURS, LABELS, MARKERS
+from randprune_core.records.table import load_runs, records_to_frame
+from randprune_core.sweeps.grids import PROFILES
+
+
+def config(seed=0, **changes) -> RunConfig:
+    """A run of profile cpu on the copy jpeg75."""
+    fields = {"model": "resnet-8", "ratio": "erk", "sparsity": 0.9, "variant": "jpeg75"}
+    seeds = {"seed_init": seed, "seed_mask": seed, "seed_data": seed}
+    return RunConfig(**{**PROFILES["cpu"], **fields, **seeds, **changes})
+
+
+def data(*records) -> dict:
+    return explorer.explorer_data(records_to_frame(records))
+
+
+def cells(found: dict, key: str = "accuracy", place: int = 0) -> list:
+    (metric,) = [entry for entry in found["sets"][place]["metrics"] if entry["key"] == key]
+    return metric["cells"]
+
+
+def test_without_records_there_is_no_set():
+    assert data() == {"styles": {}, "sets": []}
+
+
+def test_one_seed_has_no_interval():
+    assert cells(data(made_up_record(config(), 0.75))) == [[0, 0, 0.9, 1, 75.0]]
+
+
+def test_interval_of_more_seeds_is_that_of_statistics():
+    values = [0.70, 0.72, 0.75]
+    found = data(*(made_up_record(config(seed), v) for seed, v in enumerate(values)))
+    ((_, _, sparsity, n, mean, low, high),) = cells(found)
+    expected = mean_interval([100 * value for value in values])
+    assert (sparsity, n) == (0.9, 3)
+    assert (mean, low, high) == pytest.approx(expected[:3], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"variant": "original"}, {"epochs": 17}, {"lr": 0.05}, {"precision": "bfloat16"}],
+)
+def test_runs_of_another_copy_schedule_or_optimiser_are_another_set(other):
+    found = data(
+        made_up_record(config(0), 0.7),
+        made_up_record(config(1), 0.8),
+        made_up_record(config(2, **other), 0.1),
+    )
+    assert [entry["label"].partition(":")[0] for entry in found["sets"]][0] == "cpu"
+    assert [cells(found, place=place)[0][3] for place in (0, 1)] == [2, 1]
+    labels = [entry["label"] for entry in found["sets"]]
+    assert len(set(labels)) == 2
+
+
+def test_optimiser_of_no_profile_is_not_called_one():
+    (entry,) = data(made_up_record(config(lr=0.05)))["sets"]
+    assert entry["label"].startswith("no profile: ") and "learning rate 0.05" in entry["label"]
+
+
+def test_settings_of_one_ratio_are_told_apart():
+    found = data(
+        made_up_record(config(ratio="snip"), 0.7),
+        made_up_record(config(ratio="snip", mask_source="own"), 0.8),
+    )
+    assert found["sets"][0]["settings"] == ["snip", "snip:own"]
+    assert [cell[1:] for cell in cells(found)] == [[0, 0.9, 1, 70.0], [1, 0.9, 1, 80.0]]
+
+
+def test_runs_whose_seeds_differ_are_left_out():
+    found = data(made_up_record(config()), made_up_record(config(seed_mask=1)))
+    assert cells(found)[0][3] == 1
+
+
+def test_counts_and_standard_errors_are_no_metrics_and_unknown_metrics_are():
+    record = made_up_record(config())
+    record["test"]["new"] = {"measure": 0.5, "n": 7}
+    runs = records_to_frame([record])
+    assert explorer.metric_keys(runs) == [
+        "accuracy",
+        "ece",
+        "nll",
+        "ood.photos.auroc",
+        "ood.photos.auroc_energy",
+        "ood.photos.fpr95",
+        "fgsm.1.accuracy",
+        "pgd.0.5.accuracy",
+        "new.measure",
+    ]
+
+
+def test_metric_that_some_runs_lack_is_shown_for_the_others():
+    without = made_up_record(config(1))
+    del without["test"]["ood"]
+    found = data(made_up_record(config(0)), without)
+    assert cells(found, "ood.photos.auroc") == [[0, 0, 0.9, 1, 0.75]]
+    assert cells(found)[0][3] == 2
+
+
+def test_levels_of_an_attack_are_in_the_order_of_their_strength():
+    record = made_up_record(config())
+    record["test"]["pgd"] = {k: {"accuracy": 0.1, "n": 100} for k in ("8", "0.5", "16", "2")}
+    keys = explorer.metric_keys(records_to_frame([record]))
+    levels = [float(found[1]) for key in keys if (found := re.match(r"pgd\.([\d.]+)\.", key))]
+    assert levels == [0.5, 2, 8, 16]
+
+
+def test_attack_says_its_images_and_its_floor():
+    (entry,) = data(made_up_record(config()))["sets"]
+    found = {metric["key"]: metric for metric in entry["metrics"]}
+    assert found["pgd.0.5.accuracy"]["images"] == "100"
+    # 10 classes and 100 images: 10 % and two standard errors of 3 %.
+    assert found["pgd.0.5.accuracy"]["floor"] == 16.0
+    assert found["accuracy"]["floor"] is None
+    assert "0.010" in found["ood.photos.auroc"]["note"]
+
+
+def test_networks_are_in_the_order_of_their_weights():
+    large, small = made_up_record(config(model="resnet-20")), made_up_record(config())
+    large["cost"]["dense_weights"] = 2_000
+    assert data(large, small)["sets"][0]["models"] == ["ResNet-8", "ResNet-20"]
+
+
+@pytest.mark.parametrize("setting", LABELS)
+def test_looks_are_those_of_the_theme(setting):
+    style = explorer.style(setting)
+    assert (style["label"], style["colour"]) == (LABELS[setting], COLOURS[setting])
+    assert bool(style["marker"]) == bool(MARKERS[setting])
+    numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", style["marker"])]
+    assert all(math.isfinite(number) and abs(number) <= 1 for number in numbers)
+
+
+def test_setting_that_the_theme_does_not_know_looks_like_its_ratio():
+    assert explorer.style("snip:7:8") == explorer.style("snip") | {"label": "snip:7:8"}
+
+
+def test_script_is_one_assignment_that_no_text_can_break_out_of():
+    runs = records_to_frame([made_up_record(config())])
+    text = explorer.script(runs.assign(setting="erk:</script>"))
+    assert "</script>" not in text
+    found = re.fullmatch(r"window\.RANDPRUNE = (\{.*\});\n", text)
+    assert json.loads(found[1])["sets"][0]["settings"] == ["erk:</script>"]
+
+
+def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
+    for record in (made_up_record(config()), made_up_record(tiny())):
+        record["provenance"]["started"] = "2026-01-02T03:04:05+00:00"
+        store_record(record)
+    staging = tmp_path / "staging"
+    (staging / "book" / "_static").mkdir(parents=True)
+    paths.FIGURES.mkdir(parents=True)
+    table = paths.ROOT / "results" / "figures" / "scorecard.csv"
+    (paths.FIGURES / "scorecard.csv").write_bytes(table.read_bytes())
+    for name in ("api", "cite", "intro", "provenance"):
+        (staging / "book" / f"{name}.md").write_bytes((paths.BOOK / f"{name}.md").read_bytes())
+    chapter = tmp_path / "02_depth.ipynb"
+    output = {"output_type": "display_data", "data": {"image/png": "aGVsbG8="}, "metadata": {}}
+    cell = {"cell_type": "code", "id": "accuracy-figure", "metadata": {}, "source": ""}
+    cell["outputs"] = [output]
+    chapter.write_text(json.dumps({"cells": [cell]}))
+
+    build.make_pages(staging, {"02_depth": chapter})
+
+    written = (staging / "book/_static/explorer-data.js").read_text()
+    assert written == explorer.script(load_runs(dataset="cifar10"))
+    assert (staging / "book/_static/figure-depth.png").read_bytes() == b"hello"
+    assert "{py:function} apply_masks(" in (staging / "book/api.md").read_text()
+    assert "1 run is recorded" in (staging / "book/provenance.md").read_text()

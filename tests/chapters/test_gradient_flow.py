@@ -1,0 +1,323 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import made_up_record, store_record
+from made_up_runs import EPOCHS, curve, falls_then_flat
+
+from randprune_core.analysis.gradient_flow import (
+    FLAT,
+    INITIAL,
+    PEAK,
+    TO_FLAT,
+    flow_table,
+)
+from randprune_core.chapters import gradient_flow, gradient_flow_figures, gradient_flow_text
+from randprune_core.chapters.shared import gradient_curves
+from randprune_core.chapters.shared.records import Records, collect_records
+from randprune_core.presentation import plots
+from randprune_core.sweeps.grids import grid
+
+# ---------------------------------------------------------------- records
+
+
+GRID = {"models": ["resnet-8", "resnet-14"], "sparsities": [0.8, 0.9]}
+LEVELS = {"dense": 1.2, "erk": 1.0, "snip": 0.9, "uniform": 0.7}
+
+
+def record_all(seeds=(0,), leave_out=(), never_flat=(), ratios=("dense", "erk", "snip")):
+    """Records of profile `cpu` whose accuracy follows the flat level, and the level the ratio.
+
+    `leave_out` and `never_flat` hold (model, ratio) pairs. The bigger network has more of both.
+    """
+    configs = grid("gradient_flow", "cpu", ratios=ratios, seeds=seeds, variant="jpeg75", **GRID)
+    for config in configs:
+        name = (config.model, config.ratio)
+        if name in leave_out:
+            continue
+        size = 1 + (config.model == "resnet-14")
+        level = size * LEVELS[config.ratio] - 0.1 * config.sparsity + 0.001 * config.seed_init
+        record = made_up_record(config, 0.3 * size + 0.1 * level)
+        shape = (lambda t: 9 - t) if name in never_flat else falls_then_flat
+        norms = [level * norm for norm in curve(shape)]
+        record["history"]["gradient_norm"] = {"epoch": EPOCHS, "norm": norms}
+        record["history"]["gradient_norm_at_init"] = 5 * level
+        record["history"]["lr"] = [0.1] * 8 + [0.01] * 4 + [0.001] * 4
+        record["cost"]["dense_weights"] = 1_000 * size
+        store_record(record)
+
+
+def collect(**parameters) -> Records:
+    return collect_records("gradient_flow", profile="cpu", **GRID, **parameters)
+
+
+def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
+    records = collect(seeds=[0])
+    found = gradient_flow.grid_records(records)
+    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
+    assert found == [] and flows.empty and curves.empty
+    assert gradient_curves.shown_sparsity(flows) is None
+    assert gradient_flow_text.norm_rows(flows).empty
+    assert gradient_flow.correlations(flows)["all"].isna().all()
+    assert "no sparse run" in gradient_flow_text.drawn(records, flows, None)
+    assert "no sparse run" in gradient_flow_text.shapes(records, flows)
+    assert "No network has both" in gradient_flow_text.order(flows)
+    assert "too few" in gradient_flow_text.finding(records, flows)
+    assert (
+        gradient_flow_text.sensitivity(found) == gradient_flow_text.saw_tooth(records, found) == ""
+    )
+    figure = gradient_curves.plot_curves(curves, flows, gradient_curves.rate_steps(found), None)
+    assert "1 panel, 0 numbers" in plots.digest(figure)
+    assert "6 panels, 0 numbers" in plots.digest(gradient_flow_figures.plot_predictors(flows))
+
+
+def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
+    record_all(seeds=(0, 1))
+    flows = flow_table(gradient_flow.grid_records(collect()))
+    erk = flows[(flows.model == "resnet-8") & (flows.ratio == "erk") & (flows.sparsity == 0.8)]
+    assert erk.seed.tolist() == [0, 1]
+    assert erk[FLAT].tolist() == pytest.approx([0.92, 0.921])
+    assert erk[INITIAL].tolist() == pytest.approx([4.6, 4.605])
+    assert (erk.start == 1.0).all()
+    assert (erk[PEAK] > erk[TO_FLAT]).all()
+    # 10 * (1.2005 - 0.92): the mean of the dense runs, not the run of the same seed
+    assert erk.gap.tolist() == pytest.approx([2.805, 2.795])
+    assert flows[flows.ratio == "dense"].gap.isna().all()
+
+
+def test_gap_needs_a_dense_network_and_predictors_a_flat_phase(store):
+    record_all(leave_out=[("resnet-8", "dense")], never_flat=[("resnet-14", "snip")])
+    records = collect(seeds=[0])
+    flows = flow_table(gradient_flow.grid_records(records))
+    used = gradient_flow.comparable(flows)
+    assert set(zip(used.model, used.ratio, strict=True)) == {("resnet-14", "erk")}
+    assert "too few" in gradient_flow_text.finding(records, flows)
+    rows = gradient_flow_text.norm_rows(flows).set_index(["network", "ratio", "sparsity"])
+    assert rows.loc[("ResNet-14", "SNIP ratio", "0.9"), "flat level"] == "–"
+    assert rows.loc[("ResNet-8", "ERK", "0.9"), "gap"] == "–"
+
+
+def test_curve_that_is_flat_at_once_has_its_initial_norm_up_to_there():
+    history = {"gradient_norm_at_init": 1.1, "lr": [0.1] * 16}
+    history["gradient_norm"] = {"epoch": EPOCHS, "norm": [1.0] * len(EPOCHS)}
+    config = grid("gradient_flow", "cpu", variant="jpeg75")[0]
+    record = made_up_record(config) | {"history": history}
+    (row,) = flow_table([record]).to_dict("records")
+    assert (row["start"], row[TO_FLAT]) == (0.0, 1.1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"variant": "original"},
+        {"epochs": 17},
+        {"granularity": "filter"},
+        {"method": "set"},
+        {"when": "during"},
+        {"mask_source": "own"},
+    ],
+)
+def test_profile_records_leave_out_other_copies_methods_and_schedules(store, monkeypatch, change):
+    config = grid("gradient_flow", "cpu", variant="jpeg75", seeds=[0])[-1]
+    kept, other = made_up_record(config), made_up_record(config)
+    store_record(kept)
+    other["config"] |= change
+    monkeypatch.setattr(gradient_flow, "all_records", lambda dataset: iter([other, kept]))
+    assert gradient_flow.profile_records(collect(seeds=[0])) == [kept]
+
+
+def test_profile_records_hold_every_ratio_small_networks_first(store):
+    record_all(ratios=("dense", "erk", "uniform"))
+    found = gradient_flow.profile_records(collect(seeds=[0]))
+    assert [record["config"]["model"] for record in found] == ["resnet-8"] * 5 + ["resnet-14"] * 5
+    assert {record["config"]["ratio"] for record in found} == {"dense", "erk", "uniform"}
+
+
+def test_profile_records_obey_the_lists_and_keep_dense(store):
+    record_all(seeds=(0, 1))
+    found = gradient_flow.profile_records(
+        collect(), models="resnet-8", ratios=["erk"], sparsities=0.9, seeds=[1]
+    )
+    configs = [record["config"] for record in found]
+    assert [(c["ratio"], c["sparsity"], c["seed_init"]) for c in configs] == [
+        ("dense", 0.0, 1),
+        ("erk", 0.9, 1),
+    ]
+
+
+def test_mean_curves_begin_with_initialisation_and_have_intervals_over_seeds(store):
+    record_all(seeds=(0,))
+    one = gradient_curves.mean_curves(gradient_flow.grid_records(collect()))
+    assert one.low.isna().all() and (one.groupby(["model", "ratio", "sparsity"]).size() == 62).all()
+    record_all(seeds=(1,))
+    two = gradient_curves.mean_curves(gradient_flow.grid_records(collect()))
+    first = two.iloc[0]
+    assert (first.epoch, first.n) == (0.0, 2) and first.low < first.norm < first.high
+    assert first.norm == pytest.approx(5 * 1.2005)
+
+
+def test_steps_of_the_learning_rate(store):
+    record_all()
+    assert gradient_curves.rate_steps(gradient_flow.grid_records(collect())) == [8, 12]
+    assert gradient_curves.rate_steps([]) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "level"),
+    [
+        ([("erk", 0.9), ("snip", 0.9), ("erk", 0.1)], 0.9),
+        ([("erk", 0.9), ("erk", 0.8)], 0.8),
+        ([("erk", 0.4), ("erk", 0.6), ("erk", 0.5)], 0.5),
+        ([("dense", 0.0)], None),
+    ],
+)
+def test_shown_sparsity_has_most_cells_and_then_is_nearest_to_the_papers(cells, level):
+    flows = pd.DataFrame(cells, columns=["ratio", "sparsity"]).assign(model="resnet-8")
+    assert gradient_curves.shown_sparsity(pd.concat([flows, flows])) == level
+
+
+# ---------------------------------------------------------------- predictors
+
+
+def made_up_flows(gaps: dict[str, list[float]], sign: float) -> pd.DataFrame:
+    """Runs whose norms are `sign` times the gap within a network, whatever other networks do."""
+    rows = []
+    for size, (model, values) in enumerate(gaps.items(), start=1):
+        for seed, gap in enumerate(values):
+            norm = 100 * size + sign * (gap - min(values))
+            row = {"model": model, "ratio": "erk", "sparsity": 0.9, "seed": seed, "gap": gap}
+            row |= dict.fromkeys(gradient_flow.PREDICTORS, norm)
+            rows.append(row | {"weights": size, "start": 1.0})
+    return pd.DataFrame(rows)
+
+
+def test_correlation_within_networks_is_free_of_differences_between_them():
+    values = np.arange(8.0)
+    gaps = {"resnet-8": list(values + 20), "resnet-14": list(values)}
+    table = gradient_flow.correlations(made_up_flows(gaps, 1.0))
+    assert (table["all"] < -0.3).all() and table.within.tolist() == pytest.approx([1.0] * 3)
+    assert table.n.tolist() == table.n_within.tolist() == [16] * 3
+    assert (table.all_low < table["all"]).all() and (table["all"] < table.all_high).all()
+
+
+def test_networks_with_one_run_count_over_all_runs_only():
+    gaps = {"resnet-8": list(np.arange(10.0)), "resnet-14": [3.0]}
+    table = gradient_flow.correlations(made_up_flows(gaps, -1.0))
+    assert table.n.tolist() == [11] * 3 and table.n_within.tolist() == [10] * 3
+    assert table.within.tolist() == pytest.approx([-1.0] * 3)
+
+
+def test_places_in_a_network_share_ties_and_have_mean_one_half():
+    flows = pd.DataFrame({"model": ["a"] * 4 + ["b"] * 2, "gap": [3.0, 1, 1, 9, 5, 4]})
+    places = gradient_flow.within_networks(flows, "gap")
+    assert places.tolist() == [0.625, 0.25, 0.25, 0.875, 0.75, 0.25]
+
+
+def test_too_few_runs_have_no_interval_and_the_words_say_so(store):
+    record_all()
+    records = collect(seeds=[0])
+    flows = flow_table(gradient_flow.grid_records(records))
+    rows = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows))
+    assert rows["over all runs"].str.contains("(no interval), 8 runs", regex=False).all()
+    text = gradient_flow_text.finding(records, flows)
+    assert text.startswith("Over 8 sparse runs (profile cpu, CIFAR-10, copy jpeg75)")
+    assert "(no interval) for the norm at initialisation" in text
+    assert "or there is none, not even the sign is decided" in text
+    assert text.endswith("With one seed a cell, none of this is decided.")
+
+
+def test_finding_with_seeds_gives_each_correlation_its_interval(store):
+    record_all(seeds=(0, 1, 2), ratios=("dense", "erk", "snip", "uniform"))
+    records = collect()
+    flows = flow_table(gradient_flow.profile_records(records))
+    text = gradient_flow_text.finding(records, flows)
+    assert text.startswith("Over 36 sparse runs") and "one seed" not in text
+    row = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows)).iloc[-1]
+    cell, runs = row["within networks"].rsplit(", ", 1)
+    assert runs == "36 runs" and " to " in cell
+    assert f"{cell} for the level of the flat phase. Where an interval holds zero" in text
+    assert "more lack" not in text
+    flows.loc[flows.ratio == "snip", FLAT] = math.nan
+    assert "12 more lack a flat phase" in gradient_flow_text.finding(records, flows)
+
+
+def test_shapes_counts_rises_and_falls():
+    columns = ["ratio", "start", INITIAL, PEAK, FLAT]
+    rows = [
+        ["erk", 1.0, 1.0, 3.0, 1.0],  # rises and falls
+        ["erk", 2.0, 3.0, 2.0, 1.0],  # falls
+        ["snip", 0.5, 1.0, 2.0, 1.9],  # rises
+        ["snip", math.nan, 1.0, math.nan, math.nan],
+        ["dense", 9.0, 1.0, 9.0, 1.0],
+    ]
+    records = Records("gradient_flow", "cpu", [], pd.DataFrame(), True)
+    text = gradient_flow_text.shapes(records, pd.DataFrame(rows, columns=columns))
+    assert "Of the 4 sparse runs" in text and "3 have a flat phase" in text
+    assert "between epochs 0.5 and 2" in text
+    assert "2 of them first rise" in text and "and 2 fall" in text and "1 do both" in text
+
+
+def test_order_counts_pairs_that_agree(store):
+    record_all(seeds=(0, 1))
+    flows = flow_table(gradient_flow.grid_records(collect()))
+    assert "in 4 of 4 pairs" in gradient_flow_text.order(flows)
+    assert "one seed" not in gradient_flow_text.order(flows)
+    worse = flows.assign(accuracy=flows.accuracy.where(flows.ratio != "erk", 0.0))
+    assert "in 0 of 4 pairs" in gradient_flow_text.order(worse)
+    assert "In each of them one side is one seed" in gradient_flow_text.order(
+        flows[flows.seed == 0]
+    )
+
+
+def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
+    record_all()
+    records = collect(seeds=[0])
+    found = gradient_flow.grid_records(records)
+    for record in found:
+        norms = record["history"]["gradient_norm"]["norm"]
+        norms[:50] = ([1.0] * 9 + [1.5]) * 5
+    text = gradient_flow_text.saw_tooth(records, found)
+    assert "16 images instead of 128" in text and "50 % above" in text
+    quick = collect_records("gradient_flow", profile="quick", train_missing=False)
+    assert gradient_flow_text.saw_tooth(quick, found) == ""
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_figures_change_with_what_they_draw(store):
+    record_all(seeds=(0, 1))
+    found = gradient_flow.grid_records(collect())
+    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
+    draw = gradient_curves.plot_curves
+    base = plots.digest(draw(curves, flows, [8, 12], 0.9))
+    assert base.startswith("4 panels")
+    assert plots.digest(draw(curves, flows, [8, 12], 0.8)) != base
+    assert plots.digest(draw(curves, flows, [8], 0.9)) != base
+    assert plots.digest(draw(curves, flows.assign(start=2.0), [8, 12], 0.9)) != base
+    scatter = plots.digest(gradient_flow_figures.plot_predictors(flows))
+    assert (
+        plots.digest(gradient_flow_figures.plot_predictors(flows.assign(gap=-flows.gap))) != scatter
+    )
+
+
+def test_short_training_has_one_row_of_panels_and_late_flat_phases_stand_in_the_lower(store):
+    record_all()
+    found = gradient_flow.grid_records(collect())
+    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
+    short = gradient_curves.plot_curves(curves[curves.epoch <= 5], flows, [2], 0.9)
+    assert len(short.get_axes()) == 2
+    figure = gradient_curves.plot_curves(curves, flows.assign(start=6.5), [], 0.9)
+    strokes = [
+        [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"]
+        for axis in figure.get_axes()
+    ]
+    assert strokes == [[], [], [6.5] * 3, [6.5] * 3]
+
+
+def test_key_puts_ratios_and_networks_on_rows_of_their_own():
+    handles, columns = gradient_flow_figures._rows_of_key([*"abcdefg"], [*"xy"])
+    shown = [h if isinstance(h, str) else "" for h in handles]
+    rows = [shown[row :: len(shown) // columns] for row in range(len(shown) // columns)]
+    assert ["".join(row) for row in rows] == ["abcdef", "g", "xy"]

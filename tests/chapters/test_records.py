@@ -1,0 +1,125 @@
+import pytest
+from conftest import made_up_record, store_record
+
+from randprune_core.chapters.shared.records import as_list, collect_records, is_default, one_record
+from randprune_core.records.failures import note_failure
+from randprune_core.sweeps import grids
+
+SMALL = {
+    "profile": "cpu",
+    "models": ["resnet-8", "resnet-14"],
+    "ratios": ["dense", "erk"],
+    "sparsities": [0.9],
+    "train_missing": False,
+}
+
+
+def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
+    grid = {key: SMALL[key] for key in ("models", "ratios", "sparsities")} | parameters
+    for config in grids.grid("depth", "cpu", seeds=seeds, variant="jpeg75", **grid):
+        if (config.model, config.ratio) not in leave_out:
+            store_record(made_up_record(config, accuracy))
+
+
+def test_no_record_is_told_as_such(store):
+    records = collect_records("depth", **SMALL, seeds=[0])
+    assert records.runs.empty and records.seeds() == "no seed"
+    assert records.coverage() == (
+        "0 of 4 cells recorded (0 of 4 runs, no seed a cell); missing: "
+        "ResNet-8: everything; ResNet-14: everything"
+    )
+    assert records.source().endswith("no seed")
+
+
+def test_missing_cells_are_named_and_counted(store):
+    record_all(leave_out=[("resnet-14", "erk")])
+    records = collect_records("depth", **SMALL)
+    assert records.coverage() == (
+        "3 of 4 cells recorded (3 of 12 runs, one seed a cell); missing: ResNet-14: ERK 0.9"
+    )
+    assert records.cells().recorded.tolist() == [1, 1, 1, 0]
+    assert set(records.cells().wanted) == {3}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [((0,), (0,), "one seed"), ((0, 1), (0, 1), "2 seeds"), ((0, 1, 2), (0,), "1 to 3 seeds")],
+)
+def test_seeds_are_those_behind_a_cell(store, first, second, words):
+    record_all(seeds=first, models=["resnet-8"])
+    record_all(seeds=second, models=["resnet-14"])
+    records = collect_records("depth", **SMALL)
+    assert records.seeds() == words
+    assert "no cell is missing" in records.coverage()
+
+
+def test_missing_sparsities_of_a_ratio_are_told_together(store):
+    wide = {**SMALL, "sparsities": [0.7, 0.8, 0.9]}
+    record_all()
+    record_all(sparsities=[0.7], models=["resnet-8"])
+    assert (
+        collect_records("depth", **wide)
+        .coverage()
+        .endswith("missing: ResNet-8: ERK 0.8; ResNet-14: ERK 0.7 and 0.8")
+    )
+
+
+def test_source_names_profile_data_copy_and_schedule(store):
+    record_all()
+    records = collect_records("depth", **SMALL)
+    assert records.variant == "jpeg75"
+    assert records.source() == (
+        "Profile cpu: CIFAR-10, copy jpeg75, 10,000 images, 16 epochs, one seed"
+    )
+    assert records.summary().data == (
+        f"- {records.source()}\n- {records.coverage()}\n- Profile cpu is a short schedule on "
+        "fewer images: it shows a direction, not the paper's accuracies"
+    )
+
+
+def test_only_default_parameters_count_as_default(store):
+    changes = {"profile": "quick", "models": ["resnet-8"], "seeds": [0], "device": "cpu"}
+    defaults = dict.fromkeys(["models", "ratios", "sparsities", "seeds", "train_missing"])
+    defaults |= {"profile": "auto", "device": "auto"}
+    assert is_default(*defaults.values())
+    for name, value in {**changes, "train_missing": False}.items():
+        assert not is_default(*(defaults | {name: value}).values())
+    assert not collect_records("depth", **SMALL).default
+
+
+def test_one_value_stands_for_a_list_and_an_empty_list_raises():
+    assert as_list("models", None) is None
+    assert as_list("models", "resnet-8") == ["resnet-8"]
+    assert as_list("sparsities", 0.9) == [0.9]
+    assert as_list("seeds", (0, 1)) == [0, 1]
+    with pytest.raises(ValueError, match="models is empty"):
+        as_list("models", [])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"profile": "cpuu"}, {"models": "resnet-9"}, {"sparsities": 1.0}, {"ratios": "erkk"}]
+)
+def test_bad_parameters_raise_one_line(store, wrong):
+    with pytest.raises(ValueError, match="^[^\n]+$"):
+        collect_records("depth", **{**SMALL, **wrong})
+
+
+def test_one_record_is_none_for_cifar_that_is_not_recorded(store):
+    (config,) = grids.grid(
+        "depth", "cpu", models=["resnet-8"], ratios=["dense"], seeds=[0], variant="jpeg75"
+    )
+    assert one_record(config) is None
+    store_record(made_up_record(config))
+    assert one_record(config)["run_id"]
+
+
+def test_failed_runs_are_shown_with_their_reason_until_they_are_recorded(store):
+    records = collect_records("depth", **SMALL)
+    assert records.failed() == "" and "failed" not in records.summary().data
+    config = records.configs[-1]
+    note_failure(config, RuntimeError("the loss became nan in epoch 2"))
+    line = f"1 of {len(records.configs)} runs failed: ResNet-14 ERK 0.9, "
+    assert records.failed().startswith(line)
+    assert f"seed {config.seed_init} (the loss became nan in epoch 2)" in records.summary().data
+    store_record(made_up_record(config))
+    assert collect_records("depth", **SMALL).failed() == ""

@@ -1,0 +1,205 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from randprune_core import paths
+from randprune_core.analysis import claims
+from randprune_core.chapters import scorecard
+from randprune_core.chapters.shared import verdicts
+from randprune_core.chapters.shared.records import Records
+from randprune_core.config import RunConfig
+from randprune_core.presentation import plots
+from randprune_core.records.table import records_to_frame
+from randprune_core.sweeps import sweep as sweep_module
+
+
+def part(claim=1, verdict="supported", effect=1.0, reach=0.5, **changes) -> dict:
+    row = {"claim": claim, "part": "a part", "verdict": verdict, "effect": effect}
+    row |= {"low": effect - reach, "high": effect + reach, "runs": 6, "threshold": 0.0}
+    row |= dict.fromkeys(("own_low", "own_high", "seeds", "needed", "images_error"), math.nan)
+    return row | {"unit": "points", "kind": "measured", "why": "A reason.", **changes}
+
+
+def table_of(*rows) -> pd.DataFrame:
+    return pd.DataFrame(rows)[claims.PART_COLUMNS]
+
+
+def verdicts_of(*rows) -> pd.DataFrame:
+    return table_of(*rows).assign(statement="A statement")
+
+
+RECORDS = Records(
+    "scorecard", "cpu", [RunConfig(variant="jpeg75")], pd.DataFrame({"run_id": []}), True
+)
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+# ---------------------------------------------------------------- what is collected
+
+
+def test_empty_store_gives_undecided_claims_and_no_error(store):
+    records = scorecard.collect(profile="paper", train_missing=False)
+    found = claims.verdicts(verdicts.of(records))
+    assert records.runs.empty and set(found.verdict) == {"undecided", "out of reach"}
+    text = scorecard.summary(found, records)
+    assert "support none, contradict none and leave 10 undecided; 1 is out of reach" in text
+    assert "no seed" in text
+
+
+def test_grid_is_that_of_all_figures_without_repetition(store):
+    records = scorecard.collect(profile="paper", train_missing=False)
+    models = {config.model for config in records.configs}
+    assert {"resnet-20", "resnet-110", "resnet-20-32"} <= models
+    assert len(set(records.configs)) == len(records.configs)
+    assert {config.variant for config in records.configs} == {"original"}
+
+
+def test_parameters_limit_the_grid_and_are_no_default(store, monkeypatch):
+    monkeypatch.setattr(sweep_module, "collect", lambda configs, **how: records_to_frame([]))
+    lists = {"models": "resnet-8", "ratios": ["dense", "erk"], "sparsities": 0.9, "seeds": [0]}
+    records = scorecard.collect(profile="cpu", train_missing=False, **lists)
+    assert [config.ratio for config in records.configs] == ["dense", "erk"]
+    assert not records.default
+    assert scorecard.collect().default
+
+
+@pytest.mark.parametrize("profile", ["mini", "paper"])
+def test_what_decides_is_among_the_grids(store, profile):
+    """So that the page of the scorecard counts and fingerprints what its verdicts rest on."""
+    records = scorecard.collect(profile=profile, train_missing=False)
+    grid = set(records.configs)
+    seeds = {config.seed_init for config in grid}
+    wanted = verdicts.configs(profile, records.variant)
+    assert {config for config in wanted if config.seed_init in seeds} <= grid
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_summary_counts_the_verdicts():
+    found = verdicts_of(
+        part(1), part(2), part(3, "contradicted"), part(11, "out of reach", kind="cited")
+    )
+    assert scorecard.summary(found, RECORDS) == (
+        "Of the paper's 4 claims the records of this book support 2, contradict 1 and leave none "
+        "undecided; 1 is out of reach (profile cpu, CIFAR-10, copy jpeg75, no seed a cell)."
+    )
+
+
+def test_table_shows_intervals_units_and_what_is_only_cited():
+    table = scorecard.table(
+        verdicts_of(
+            part(1),
+            part(6, "undecided", -0.01, math.nan, unit="ECE", threshold=-0.005),
+            part(2, "undecided", math.nan),
+            part(11, "out of reach", math.nan, kind="cited"),
+        )
+    )
+    assert table.effect.tolist() == ["1.00 [0.50, 1.50] points", "−0.0100 ECE", "–", "–"]
+    assert table.threshold.tolist() == ["0", "−0.005", "–", "–"]
+    assert table.verdict.tolist() == ["supported", "undecided", "undecided", "out of reach"]
+
+
+def test_paragraphs_name_claim_verdict_runs_chapter_and_every_reason():
+    parts = table_of(part(1, why="One."), part(1, why="Two."), part(2, why="Three.", runs=0))
+    text = scorecard.paragraphs(verdicts_of(part(1), part(2, runs=0)), parts).data
+    first, second = text.split("\n\n")
+    assert first == ("**1. A statement: supported**, from 6 runs ({ref}`chapter-depth`). One. Two.")
+    assert second == "**2. A statement: supported** ({ref}`chapter-width`). Three."
+
+
+def test_a_claim_that_is_only_cited_is_called_out_of_reach():
+    row = part(11, "out of reach", math.nan, kind="cited", runs=0)
+    text = scorecard.paragraphs(verdicts_of(row), table_of(row)).data
+    assert text == "**11. A statement: out of reach**. A reason."
+
+
+def test_the_unit_of_an_effect_is_written_in_full():
+    row = part(10, effect=0.36, reach=0.1, unit="of the rank variance")
+    effect = scorecard.table(verdicts_of(row)).effect[0]
+    assert effect == "0.36 [0.26, 0.46] of the rank variance"
+
+
+def test_every_claim_has_a_chapter_and_a_title():
+    assert set(claims.TITLES) == set(claims.STATEMENTS) == {*claims.CHAPTERS, 11}
+
+
+def test_rules_state_the_margins():
+    assert "0.3 points" in scorecard.rules() and "0.005 of AUROC" in scorecard.rules()
+
+
+# ---------------------------------------------------------------- the picture
+
+
+def test_picture_writes_each_verdict_as_a_word_and_of_each_claim():
+    rows = [
+        part(1),
+        part(1, "undecided", -1.0, 2.0),
+        part(3, "contradicted", -2.0),
+        part(6, "undecided", math.nan),
+        part(9, "supported", 0.5, 0.1),
+        part(11, "out of reach", math.nan, kind="cited"),
+    ]
+    shown = texts(scorecard.draw(table_of(*rows)))
+    assert shown == [
+        *("1  gap shrinks with depth", "undecided", "supported", "undecided"),
+        *("3  large networks match dense", "contradicted", "contradicted"),
+        *("6  calibration no worse", "undecided", "no runs"),
+        *("9  gradient norm and accuracy", "supported", "supported"),
+        *("11  Wide ResNet-50-2, ImageNet", "out of reach"),
+    ]
+
+
+def test_picture_draws_calibration_times_a_hundred_and_one_seed_without_a_line():
+    rows = (
+        part(6, effect=0.02, reach=0.01, unit="ECE", threshold=-0.005),
+        part(8, "undecided", -2.0, math.nan, threshold=-0.3),
+        part(10),
+    )
+    figure = scorecard.draw(table_of(*rows))
+    drawn = [list(line.get_xdata()) for line in figure.axes[0].lines]
+    assert [-0.5, -0.5] in drawn and [2.0] in drawn and [-2.0] in drawn
+    assert [pytest.approx(1.0), pytest.approx(3.0)] in drawn
+    assert not any(np.isnan(line).any() for line in drawn)
+
+
+def test_picture_of_an_empty_grid_names_all_claims():
+    figure = scorecard.draw(claims.parts(claims.judge(pd.DataFrame(), "mini")))
+    shown = texts(figure)
+    assert sum(text == "undecided" for text in shown) == 10
+    assert plots.digest(figure).startswith("2 panels")
+
+
+def test_picture_that_draws_another_effect_has_another_digest():
+    first, second = (
+        plots.digest(scorecard.draw(table_of(part(1, effect=effect), part(9))))
+        for effect in (1.0, 1.1)
+    )
+    assert first != second
+
+
+def test_verdicts_are_told_apart_without_colour():
+    assert len({marker for _, marker in scorecard.STYLES.values()}) == 4
+
+
+# ---------------------------------------------------------------- the committed verdicts
+
+
+def test_committed_verdicts_follow_from_the_committed_records():
+    judged = verdicts.of(scorecard.collect(train_missing=False))
+    for name, found in (
+        ("scorecard", claims.verdicts(judged)),
+        ("scorecard_parts", claims.parts(judged)),
+    ):
+        stored = pd.read_csv(paths.FIGURES / f"{name}.csv").drop(columns=["profile", "variant"])
+        assert stored.columns.tolist() == found.columns.tolist()
+        for column in stored:
+            if found[column].dtype.kind == "f":
+                np.testing.assert_allclose(stored[column], found[column], rtol=1e-5, atol=1e-9)
+            else:
+                assert stored[column].fillna("").tolist() == found[column].tolist()

@@ -1,0 +1,111 @@
+import hashlib
+import math
+import sys
+
+import pandas as pd
+from conftest import files_under, made_up_record, store_record
+
+from randprune_core import paths
+from randprune_core.chapters.shared import tables
+from randprune_core.chapters.shared.records import collect_records
+from randprune_core.sweeps import grids
+
+SMALL = {
+    "profile": "cpu",
+    "models": ["resnet-8", "resnet-14"],
+    "ratios": ["dense", "erk"],
+    "sparsities": [0.9],
+    "train_missing": False,
+}
+
+
+def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
+    grid = {key: SMALL[key] for key in ("models", "ratios", "sparsities")} | parameters
+    for config in grids.grid("depth", "cpu", seeds=seeds, variant="jpeg75", **grid):
+        if (config.model, config.ratio) not in leave_out:
+            store_record(made_up_record(config, accuracy))
+
+
+def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one():
+    rows = [
+        ["resnet-14", "uniform", 0.9, 50.0],
+        ["resnet-14", "dense", 0.0, 70.0],
+        ["resnet-14", "erk", 0.8, 60.0],
+        ["resnet-8", "erk", 0.9, 55.0],
+    ]
+    cells = pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean"])
+    table = tables.grid_table(cells.assign(low=math.nan, high=math.nan), "mean")
+    assert table.columns.tolist() == ["network", "ratio", "0", "0.8", "0.9"]
+    assert table.values.tolist() == [
+        ["ResNet-14", "dense", "70.0", "", ""],
+        ["ResNet-14", "Uniform", "", "–", "50.0"],
+        ["ResNet-14", "ERK", "", "60.0", "–"],
+        ["ResNet-8", "ERK", "", "–", "55.0"],
+    ]
+
+
+def test_table_is_a_myst_table_with_caption_and_name():
+    shown = tables.show_table(pd.DataFrame({"a": ["1.0"]}), "tab-x", "A caption.").data
+    assert shown.startswith(":::{table} A caption.\n:name: tab-x\n\n| a ")
+    assert "1.0" in shown and shown.endswith(":::")
+    empty = tables.show_table(pd.DataFrame(columns=["a"]), "tab-x", "A caption.").data
+    assert ":::" not in empty and "A caption." in empty
+
+
+def test_figure_data_goes_to_figures_by_default_and_to_local_otherwise(store, capsys):
+    table = pd.DataFrame({"model": ["resnet-8"], "gap": [1 / 3]})
+    tables.save_figure_data(table, "depth", default=True)
+    tables.save_figure_data(table, "depth", default=False)
+    assert files_under(store) == ["figures/depth.csv", "local/depth.csv"]
+    text = (paths.FIGURES / "depth.csv").read_text()
+    assert text == "model,gap\nresnet-8,0.333333\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert capsys.readouterr().out.splitlines() == [
+        f"results/figures/depth.csv: 1 rows, digest {digest}",
+        f"results/local/depth.csv: 1 rows, digest {digest}",
+    ]
+
+
+def test_figure_data_that_did_not_change_is_not_written_again(store):
+    table = pd.DataFrame({"gap": [1.0]})
+    path = tables.save_figure_data(table, "depth", default=True)
+    before = path.stat().st_mtime_ns
+    assert tables.save_figure_data(table, "depth", default=True).stat().st_mtime_ns == before
+    tables.save_figure_data(table + 1, "depth", default=True)
+    assert path.read_text() == "gap\n2\n"
+
+
+def test_provenance_is_grouped_by_where_the_runs_were_made(store):
+    base = {"provenance.commit": "a" * 40, "provenance.dirty": False, "provenance.device": "CPU"}
+    base |= {"provenance.versions.torch": "2", "provenance.data.fingerprint": "f" * 64}
+    base |= {"provenance.seconds": 600.0, "n": 10_000}
+    runs = pd.DataFrame([base, base, base | {"provenance.dirty": True}])
+    table = tables.provenance(runs)
+    assert table.runs.tolist() == [2, 1]
+    assert table["commit"].tolist() == ["a" * 12, "a" * 12 + "+"]
+    assert table["seconds in all"].tolist() == ["1,200", "600"]
+    assert table["test images"].tolist() == ["10,000", "10,000"]
+    assert tables.provenance(runs[:0]).empty
+
+
+def test_provenance_of_a_record_that_lacks_some_of_it_says_unknown(store):
+    record_all()
+    records = collect_records("depth", **SMALL)
+    (row,) = tables.provenance(records.runs).to_dict("records")
+    assert row["runs"] == 4 and row["torch"] == "unknown" and row["seconds in all"] == "6"
+
+
+def test_glue_stores_text_where_myst_nb_is_there_and_prints_where_it_is_not(monkeypatch, capsys):
+    stored = {}
+
+    def glue(name, value, display):
+        stored[name] = value
+        assert display is False
+
+    monkeypatch.setitem(sys.modules, "myst_nb", type(sys)("myst_nb"))
+    sys.modules["myst_nb"].glue = glue
+    tables.glue({"depth-recorded": 21})
+    assert stored == {"depth-recorded": "21"}
+    monkeypatch.setitem(sys.modules, "myst_nb", None)
+    tables.glue({"depth-recorded": 21})
+    assert capsys.readouterr().out == "depth-recorded: 21\n"

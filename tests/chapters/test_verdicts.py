@@ -1,0 +1,169 @@
+"""Chapters, landing page and scorecard show the same parts, which `claims` alone makes."""
+
+import json
+import math
+import re
+
+import pandas as pd
+import pytest
+from conftest import made_up_record, store_record
+
+from randprune_core import paths
+from randprune_core.analysis import claims
+from randprune_core.analysis.decisions import DATE, DECISIONS
+from randprune_core.analysis.intervals import Estimate
+from randprune_core.analysis.parts import Part
+from randprune_core.bookmaking import intro, notebooks
+from randprune_core.chapters import scorecard
+from randprune_core.chapters.shared import verdicts
+from randprune_core.chapters.shared.records import Records
+from randprune_core.chapters.shared.tables import save_figure_data
+from randprune_core.config import run_id
+from randprune_core.sweeps import coverage, grids
+
+CHAPTERS = {
+    "02_depth": (1, 3),
+    "03_width": (2,),
+    "04_calibration": (6,),
+    "05_ood": (7,),
+    "06_robustness": (8,),
+    "07_gradient_flow": (9, 10),
+    "08_methods": (4, 5),
+}
+
+
+def records_of(profile="mini", figure="depth", variant="jpeg75") -> Records:
+    configs = grids.grid(figure, profile, variant=variant)
+    return Records(figure, profile, configs, pd.DataFrame({"run_id": []}), True)
+
+
+@pytest.fixture
+def recorded(store):
+    """Three seeds of everything that decides in `mini`: sparse networks lose a point in eight."""
+    for place, config in enumerate(verdicts.configs("mini", "jpeg75")):
+        if config.seed_init > 2:
+            continue
+        lost = config.sparsity / len(config.model) + 0.001 * (place % 3)
+        record = made_up_record(config, 0.7 - lost)
+        record["history"]["lr"] = [0.1] * 80 + [0.01] * 80
+        norms = [1.0, 2.0, 1.5] + [1.0 + lost] * 157
+        epochs = [float(epoch) for epoch in range(1, 161)]
+        record["history"]["gradient_norm"] = {"epoch": epochs, "norm": norms}
+        ood = record["test"]["ood"]["photos"]
+        record["test"]["ood"] = {"cifar100": ood | {"auroc": 0.7 + 0.1 * lost}}
+        record["test"]["pgd"] = {"1": {"accuracy": 0.3 - lost / 9, "n": 10_000}}
+        store_record(record)
+
+
+def test_a_profile_without_a_table_needs_no_runs(store):
+    assert verdicts.configs("cpu", "jpeg75") == verdicts.configs("quick", "original") == []
+    found = verdicts.of(records_of("cpu"), 1, 2)
+    assert [each.verdict for each in found] == ["undecided"] * 2
+    assert "too short to decide" in found[0].why
+
+
+def test_runs_that_decide_are_those_of_the_table_with_all_their_seeds():
+    configs = verdicts.configs("mini", "jpeg75")
+    assert len(configs) == 15 * 5 + 12 * 3 + 6 * 3  # T1 and T4, T2, the ratios of T5
+    assert {config.image_size for config in configs} == {16}
+    assert len(verdicts.configs("mini", "jpeg75", (1,))) == 15 * 5  # the pool beside its own
+    assert {config.mask_source for config in configs} == {"random", "own"}
+
+
+def test_every_chapter_shows_the_parts_of_the_scorecard(recorded):
+    whole = verdicts.of(records_of("mini", "calibration"))
+    by_claim = {claim: tuple(p for p in whole if p.claim == claim) for claim in range(1, 12)}
+    for name, mine in CHAPTERS.items():
+        figure = name.partition("_")[2]
+        shown = verdicts.of(records_of("mini", figure), *mine)
+        assert shown == tuple(p for claim in sorted(mine) for p in by_claim[claim])
+    assert {each.verdict for each in whole} >= {"supported", "undecided", "out of reach"}
+
+
+def test_landing_page_shows_the_verdicts_of_the_same_parts(recorded, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    found = verdicts.of(records_of())
+    table = claims.verdicts(found)
+    save_figure_data(scorecard.figure_table(table, records_of()), "scorecard", default=True)
+    cards = re.findall(r"link-alt: Claim (\d+), .*: ([a-z ]+)\n", intro.scorecard())
+    assert [(int(claim), verdict) for claim, verdict in cards] == [
+        (claim, claims.together(p.verdict for p in found if p.claim == claim))
+        for claim in range(1, 12)
+    ]
+
+
+def test_chapters_ask_for_their_claims_and_for_no_other_verdict():
+    for name, mine in CHAPTERS.items():
+        cells = json.loads((paths.NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
+        source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        (asked,) = re.findall(r"verdicts\.of\(records, ([\d, ]+)\)", source)
+        assert tuple(int(claim) for claim in asked.split(", ")) == mine
+        assert "verdicts.line(parts)" in source and "verdicts.show(" in source
+
+
+@pytest.mark.parametrize("profile", ["mini", "paper"])
+def test_a_chapter_depends_on_every_run_that_its_verdicts_read(profile):
+    """Else a batch of records would change a verdict and leave its chapter as it was."""
+    variant = coverage.recorded_variant(profile)
+    for name, mine in CHAPTERS.items():
+        read = notebooks.records_read(name)
+        configs = verdicts.configs(profile, variant, mine)
+        seeds = {seed for seed in range(5) if profile == "mini" or seed < 3}
+        needed = {run_id(config) for config in configs if config.seed_init in seeds}
+        assert read is None or needed <= read
+
+
+def test_nothing_else_decides():
+    """Only `parts` holds an interval against a threshold; chapters take what it says."""
+    callers = [
+        path.name
+        for path in (paths.ROOT / "randprune_core").rglob("*.py")
+        if re.search(r"\bdecide\(", path.read_text(encoding="utf-8"))
+    ]
+    assert sorted(callers) == ["claim_tests.py", "intervals.py", "parts.py"]
+
+
+def test_line_names_each_part_of_a_claim():
+    sure = Estimate(1.0, 0.9, 1.1, 3)
+    parts = [
+        Part(1, "sparsity 0.5", lacking="no runs"),
+        Part(1, "sparsity 0.9", estimate=sure, own=sure),
+        Part(5, "ERK", estimate=sure, own=sure),
+        Part(5, "ImageNet", kind="cited", lacking="cited"),
+    ]
+    text = verdicts.line(parts)
+    assert text.startswith("Claim 1 (the gap between dense and ERK shrinks with depth")
+    assert "is undecided (undecided for sparsity 0.5 and supported for sparsity 0.9)." in text
+    assert text.endswith("as SNIP and GraSP) is supported.")
+
+
+def test_line_gives_the_reason_that_all_parts_share(store):
+    text = verdicts.line(verdicts.of(records_of("cpu"), 2))
+    assert "is undecided. Profile cpu is too short to decide: its networks do not" in text
+
+
+def test_table_shows_both_intervals_and_what_would_decide():
+    estimate, own = Estimate(0.25, -0.1, 0.6, 3), Estimate(0.25, -0.5, 1.0, 3)
+    part = Part(3, "deepest", "points", "x", estimate, own, -0.3, frozenset("abcdef"), 3, 7)
+    table = verdicts.table([part, Part(6, "", "ECE", lacking="none", threshold=-0.005)])
+    first, second = table.to_dict("records")
+    assert first["effect"] == "0.25 points" and first["threshold"] == "−0.3"
+    assert first["interval"] == "−0.10 to 0.60" and first["of its own cells"] == "−0.50 to 1.00"
+    assert (first["runs"], first["seeds"], first["would decide"]) == (6, 3, "7 seeds")
+    assert second["effect"] == second["interval"] == second["would decide"] == "–"
+    assert second["threshold"] == "−0.005" and second["part"] == "all"
+
+
+def test_the_table_of_decisions_is_shown_whole_with_its_date():
+    shown = verdicts.show_decisions("cpu").data
+    assert DATE in shown and "profile mini" in shown
+    for profile in ("mini", "paper"):
+        rows = [row for row in DECISIONS if row.profile == profile]
+        assert len(verdicts.decision_table(profile)) == len(rows)
+    assert "- Claim 7 (sparsity 0.5) and 7 (sparsity 0.9): the foreign images are the same" in shown
+    assert "ERK − dense: mean" in shown and "dense − ERK: fall with depth, per doubling" in shown
+
+
+def test_nan_is_never_drawn_as_a_number():
+    row = Part(1, "x").row()
+    assert math.isnan(row["effect"]) and math.isnan(row["own_low"]) and math.isnan(row["needed"])

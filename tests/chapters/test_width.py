@@ -1,0 +1,121 @@
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from randprune_core.analysis import cells
+from randprune_core.chapters import width
+from randprune_core.chapters.shared.records import Records
+from randprune_core.config import RunConfig, run_id
+from randprune_core.records.table import records_to_frame
+
+NARROW, USUAL = "resnet-20-8", "resnet-20"
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def records(accuracies: dict, spread=(0.0,)) -> Records:
+    """Made-up records: accuracy by (model, sparsity), sparsity 0 dense; a number a seed added."""
+    configs, rows = [], []
+    for (model, sparsity), accuracy in accuracies.items():
+        for seed, shift in enumerate(spread):
+            ratio = "erk" if sparsity else "dense"
+            config = RunConfig(model=model, ratio=ratio, sparsity=sparsity, seed_init=seed)
+            configs.append(config)
+            row = {"run_id": run_id(config), "model": model, "ratio": ratio}
+            rows.append(row | {"sparsity": sparsity, "accuracy": accuracy + shift})
+    return Records("width", "cpu", configs, pd.DataFrame(rows), True)
+
+
+BOTH = {(NARROW, 0.0): 0.7, (NARROW, 0.8): 0.6, (USUAL, 0.0): 0.8, (USUAL, 0.8): 0.75}
+
+
+def empty() -> Records:
+    full = records(BOTH)
+    return Records("width", "cpu", full.configs, records_to_frame([]), True)
+
+
+def test_nothing_recorded_gives_empty_tables_a_figure_and_a_sentence():
+    found = empty()
+    gaps = cells.gap_to_dense(found.runs)
+    pairs = width.equal_weights(found.runs)
+    assert pairs.empty and width.equal_weights_table(pairs).empty
+    assert "hold no sparse network" in width.equal_weights_finding(found, pairs)
+    assert width.direction_table(cells.gap_change(found.runs)).empty
+    assert width.figure_table(found, cells.summarise(found.runs), gaps).empty
+    assert width.gap_figure(found, gaps).get_axes()[0].get_title() == "no run is recorded"
+
+
+def test_widths_are_filters_only_where_the_depth_is_the_same():
+    assert width.widths(["resnet-20-4", NARROW, USUAL]) == ["4", "8", "16"]
+    assert width.widths(["resnet-8", NARROW]) == ["8", "20-8"]
+    with pytest.raises(ValueError, match="unknown model"):
+        width.widths(["alexnet"])
+
+
+def test_weight_counts_are_those_of_the_paper():
+    """Maskable weights of ResNet-20 with 8, 16, 24 and 32 filters."""
+    models = [NARROW, USUAL, "resnet-20-24", "resnet-20-32"]
+    assert list(width.weight_counts(models).values()) == [67_992, 270_896, 608_712, 1_081_440]
+
+
+def test_network_table_has_a_row_a_network_and_the_fewest_weights_kept():
+    table = width.network_table(records({**BOTH, (USUAL, 0.9): 0.7}).configs)
+    assert table.network.tolist() == ["ResNet-20-8", "ResNet-20"]
+    assert table["filters of the stages"].tolist() == ["8, 16 and 32", "16, 32 and 64"]
+    assert table["kept at sparsity 0.9"].tolist() == ["6,799", "27,090"]
+
+
+def test_gap_figure_names_the_filters_in_the_order_of_the_records():
+    found = records(BOTH)
+    axis = width.gap_figure(found, cells.gap_to_dense(found.runs)).get_axes()[0]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "16"]
+
+
+def test_direction_table_names_both_networks_in_full():
+    table = width.direction_table(cells.gap_change(records(BOTH).runs))
+    assert table[["from", "to"]].values.tolist() == [["ResNet-20-8", "ResNet-20"]]
+    assert "source" not in table
+    assert table.change.tolist() == ["−5.0"]
+
+
+def test_equal_weights_compares_with_the_narrowest_dense_network_that_is_large_enough():
+    """ResNet-20 at 0.8 keeps 54,179 weights, at 0.7 it keeps 81,269: ResNet-20-8 has 67,992."""
+    found = records({**BOTH, (USUAL, 0.7): 0.78, ("resnet-20-4", 0.0): 0.5}).runs
+    pairs = width.equal_weights(found)
+    assert pairs[["model", "sparsity", "kept", "dense_model"]].values.tolist() == [
+        [NARROW, 0.8, 13_598, "resnet-20-4"],
+        [USUAL, 0.8, 54_179, NARROW],
+    ]
+    difference = pairs.set_index("model").difference
+    assert difference[USUAL] == pytest.approx(5.0)
+    assert difference[NARROW] == pytest.approx(10.0)
+    assert pairs.low.isna().all()
+
+
+def test_equal_weights_finding_counts_and_decides_by_the_interval():
+    one = records(BOTH)
+    text = width.equal_weights_finding(one, width.equal_weights(one.runs))
+    assert "in 1 of 1 pairs; with one seed that decides nothing" in text
+    three = records(BOTH, spread=(-0.002, 0.0, 0.002))
+    text = width.equal_weights_finding(three, width.equal_weights(three.runs))
+    assert "above zero in 1 and below zero in 0" in text
+    worse = records({**BOTH, (USUAL, 0.8): 0.6}, spread=(-0.002, 0.0, 0.002))
+    text = width.equal_weights_finding(worse, width.equal_weights(worse.runs))
+    assert "in 0 of 1 pairs" in text and "above zero in 0 and below zero in 1" in text
+
+
+def test_figure_table_has_a_row_a_cell_with_accuracy_and_gap():
+    found = records(BOTH)
+    table = width.figure_table(found, cells.summarise(found.runs), cells.gap_to_dense(found.runs))
+    assert len(table) == 4
+    assert table.source.unique().tolist() == ["cpu original"]
+    assert table.gap.round(6).tolist()[1::2] == [10.0, 5.0]
+    assert table.gap.isna().tolist() == [True, False, True, False]
