@@ -6,8 +6,9 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
-from conftest import TINY, files_under, made_up_record, store_record, tiny
+from conftest import TINY, files_under, made_up_record, picture, store_record, tiny, write_parquet
 
 from randprune_core import paths
 from randprune_core.__main__ import main
@@ -113,6 +114,39 @@ def test_missing_data_is_one_line_and_writes_nothing(
     assert (code, out) == (2, "")
     assert str(root) in one_line(error) and "RANDPRUNE_DATA" in error
     assert files_under(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", ["0", "7", "12", "33", "64", "-1", "nan", "16.0"])
+def test_a_size_that_images_cannot_have_is_one_line_and_writes_nothing(
+    call, store, cifar_folder, size
+):
+    code, out, error = call("train", *options(dataset="cifar10", image_size=size))
+    assert (code, out) == (2, "")
+    assert size in one_line(error) and "image" in error
+    assert files_under(store) == []
+
+
+@pytest.mark.parametrize("dataset", ["digits", "imagenet"])
+def test_a_size_for_data_that_has_one_is_one_line_and_writes_nothing(call, store, dataset):
+    model = {"model": "resnet50"} if dataset == "imagenet" else {}
+    code, out, error = call("train", *options(dataset=dataset, image_size="8", **model))
+    assert (code, out) == (2, "")
+    assert f"image_size 8 is not known for {dataset}" in one_line(error)
+    assert files_under(store) == []
+
+
+@pytest.mark.filterwarnings("ignore:cifar10 in .* is no known copy")
+def test_a_copy_with_pictures_of_another_size_is_one_line_and_writes_nothing(
+    call, store, cifar_folder
+):
+    images = [picture(np.zeros((16, 16, 3), np.uint8))] * 200
+    write_parquet(cifar_folder.path["cifar10", "train"], images, [0] * 200, "label")
+    wanted = options(dataset="cifar10", image_size="16", variant="auto")
+    code, out, error = call("train", *wanted)
+    assert (code, out) == (2, "")
+    last = error.splitlines()[-1]  # before it stands the warning that this copy is not known
+    assert last.endswith("image 0 is damaged (its size is (16, 16), not (32, 32))")
+    assert files_under(store) == []
 
 
 @pytest.mark.parametrize("variant", ["auto", "jpeg75"])
