@@ -32,14 +32,11 @@ from .notebooks import (
     execute,
     execute_chapters,
     hash_files,
-    parse_parameters,
     read_notebook,
     say,
     store_fingerprints,
     write_notebook,
 )
-
-__all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_quick"]
 
 _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
