@@ -7,17 +7,17 @@ The committed notebooks are written by `refresh` alone.
 
 import base64
 import csv
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from .. import paths
 from ..config import run_id
@@ -32,15 +32,11 @@ from .notebooks import (
     execute,
     execute_chapters,
     hash_files,
-    parse_parameters,
     read_notebook,
     say,
     store_fingerprints,
     write_notebook,
-    write_text,
 )
-
-__all__ = ["build_book", "parse_parameters", "refresh", "run_notebook", "run_quick"]
 
 _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
@@ -55,20 +51,12 @@ def build_book() -> Path:
     What has not changed since the last call is not done again. Raises `ValueError` or
     `RuntimeError` when a chapter fails, `RuntimeError` when Sphinx has anything to warn of.
     """
-    with _only_one_build():
+    paths.BUILD.mkdir(exist_ok=True)
+    with FileLock(paths.BUILD / ".lock", fallback_to_soft=False):  # one build at a time
         executed = execute_chapters()
         staging = stage(executed)
         make_pages(staging, executed)
         return render(staging)
-
-
-@contextmanager
-def _only_one_build() -> Iterator[None]:
-    """Wait until no other process builds; a killed process gives the lock back."""
-    paths.BUILD.mkdir(exist_ok=True)
-    with (paths.BUILD / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def stage(executed: Mapping[str, Path]) -> Path:
@@ -217,7 +205,7 @@ def render(staging: Path) -> Path:
         print(finished.stdout, file=sys.stderr)
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     _mend_roles(index.parent)
-    write_text(key, key_file)
+    paths.write_whole(key_file, key.encode())
     say(f"book: built in {time.monotonic() - started:.0f} s")
     return index
 

@@ -125,14 +125,14 @@ def check_figures() -> list[str]:
     """
     problems, named = [], set()
     for chapter, source in notebooks.chapters().items():
-        again = f"run `python -m randprune_core notebook {chapter}`, which writes it again"
+        remedy = f"run `python -m randprune_core notebook {chapter}`, which writes it again"
         for name, digest in _PRINTED.findall(_printed(source)):
             named.add(name)
             path = paths.FIGURES / name
             if not path.is_file():
-                problems.append(f"{path}: missing, though {source.name} names it; {again}")
+                problems.append(f"{path}: missing, though {source.name} names it; {remedy}")
             elif hashlib.sha256(path.read_bytes()).hexdigest()[:12] != digest:
-                problems.append(f"{path}: not the numbers that {source.name} drew; {again}")
+                problems.append(f"{path}: not the numbers that {source.name} drew; {remedy}")
     for path in sorted(paths.FIGURES.glob("*.csv")):
         if path.name not in named:
             problems.append(f"{path}: no chapter's stored outputs name it; {_REFRESH} or delete it")

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .. import paths
+from ..devices import environment
 
 VOLATILE_TAG = "nbval-ignore-output"
 """Tag of a cell whose output differs from run to run or between machines."""
@@ -226,14 +227,13 @@ _WORKER = f"import sys; from {__name__} import run_papermill; sys.exit(run_paper
 
 def run_papermill(task: str) -> int:
     """Execute one notebook in this process, as `execute` describes it in JSON; the exit status."""
-    os.environ.pop("TQDM_DISABLE", None)
     import papermill
 
-    os.environ["TQDM_DISABLE"] = "1"  # for the kernel; papermill's own bar may be shown
     source, output, parameters, folder, progress = json.loads(task)
     options = {"cwd": folder, "kernel_name": "python3", "language": "python"}
     try:
-        papermill.execute_notebook(source, output, parameters, progress_bar=progress, **options)
+        with environment({"TQDM_DISABLE": "1"}):  # for the kernel; papermill's bar may be shown
+            papermill.execute_notebook(source, output, parameters, progress_bar=progress, **options)
     except (papermill.PapermillExecutionError, KeyboardInterrupt):
         return 1  # the half-run notebook says which cell failed
     return 0
@@ -245,21 +245,22 @@ def _kernel_environment(scratch: Path) -> dict[str, str]:
     spec.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(json.dumps({"argv": argv, **_METADATA["kernelspec"]}))
-    environment = dict(os.environ)
-    environment.pop("MPLBACKEND", None)  # the kernel then draws inline
+    found = dict(os.environ)
+    found.pop("MPLBACKEND", None)  # the kernel then draws inline
+    found.pop("TQDM_DISABLE", None)
     package = Path(__file__).resolve().parents[2]
     for name, first in (("PYTHONPATH", package), ("JUPYTER_PATH", scratch / "jupyter")):
-        environment[name] = os.pathsep.join(filter(None, (str(first), os.environ.get(name))))
+        found[name] = os.pathsep.join(filter(None, (str(first), os.environ.get(name))))
     for name, path in (
         ("RANDPRUNE_DATA", paths.data_root()),
         ("RANDPRUNE_RESULTS", paths.RESULTS),
     ):
         if os.environ.get(name):  # may be relative to the folder we were called in
-            environment[name] = str(path)
-    environment["IPYTHONDIR"] = str(scratch / "ipython")
-    environment["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    environment.setdefault("OMP_NUM_THREADS", "1")  # what is stored depends on the thread count
-    return environment
+            found[name] = str(path)
+    found["IPYTHONDIR"] = str(scratch / "ipython")
+    found["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    found.setdefault("OMP_NUM_THREADS", "1")  # what is stored depends on the thread count
+    return found
 
 
 def _failure(source: Path, output: Path, log: str) -> Exception:
@@ -324,15 +325,7 @@ def read_notebook(source: Path) -> dict:
 def write_notebook(notebook: dict, target: Path) -> None:
     """Write a notebook as Jupyter formats it, whole or not at all."""
     text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    write_text(text, target)
-
-
-def write_text(text: str, target: Path) -> None:
-    """Replace a text file in one step."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
+    paths.write_whole(target, text.encode())
 
 
 def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
@@ -366,7 +359,7 @@ def store_fingerprints(names: Iterable[str]) -> None:
     known = stored_fingerprints()
     known |= {name: fingerprint(chapter(name), {}, surroundings(name)) for name in names}
     text = json.dumps({name: known[name] for name in chapters() if name in known}, indent=1)
-    write_text(text + "\n", paths.STORED_OUTPUTS)
+    paths.write_whole(paths.STORED_OUTPUTS, f"{text}\n".encode())
 
 
 def _execute_cached(source: Path, around: str, stored: Mapping[str, str]) -> Path:
@@ -380,12 +373,12 @@ def _execute_cached(source: Path, around: str, stored: Mapping[str, str]) -> Pat
     if stored.get(source.stem) == key:
         say(f"{source.stem}: unchanged since its outputs were stored")
         write_notebook(read_notebook(source), target)
-        write_text(local, key_file)
+        paths.write_whole(key_file, local.encode())
         return target
     say(f"{source.stem}: executing")
     started = time.monotonic()
     execute(source, {}, target)
-    write_text(local, key_file)
+    paths.write_whole(key_file, local.encode())
     say(f"{source.stem}: executed in {time.monotonic() - started:.0f} s")
     return target
 

@@ -93,12 +93,12 @@ def correlations(flows: pd.DataFrame) -> pd.DataFrame:
     where fewer than three runs are left, less one for each network after the first.
     """
     flows = comparable(flows)
-    several = flows[flows.groupby("model").model.transform("size") > 1]
+    compared = flows[flows.groupby("model").model.transform("size") > 1]
     rows = []
     for name in PREDICTORS:
         whole = _correlation(flows[name], flows.gap, 1)
-        ranks = [within_networks(several, column) for column in (name, "gap")]
-        part = _correlation(*ranks, max(several.model.nunique(), 1))
+        ranks = [within_networks(compared, column) for column in (name, "gap")]
+        part = _correlation(*ranks, max(compared.model.nunique(), 1))
         rows.append([name, whole.n, *whole[:3], part.n, *part[:3]])
     return pd.DataFrame(rows, columns=_CORRELATIONS)
 

@@ -16,7 +16,8 @@ from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..pruning.ratios import SHAPE_RATIOS
 from ..training import protocol
-from .shared import layers as layers_module
+from .shared.layers import budget_table, layer_table
+from .shared.layers import reading as layer_reading
 
 MODEL = protocol.IMAGENET["model"]
 SPARSITIES = (0.5, 0.9)
@@ -59,7 +60,7 @@ def layers(
 ) -> pd.DataFrame:
     """`layers.layer_table` of the chapter's networks, for the ratios that need shapes only."""
     chosen = [ratio for ratio in ratios or () if ratio in SHAPE_RATIOS and ratio != "dense"]
-    return layers_module.layer_table(models or [MODEL], chosen or _SHAPES, sparsities or SPARSITIES)
+    return layer_table(models or [MODEL], chosen or _SHAPES, sparsities or SPARSITIES)
 
 
 def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
     epochs`, and `flop` of a training on dense kernels, which skip no zero.
     """
     rows = []
-    for row in layers_module.budget_table(layers).itertuples():
+    for row in budget_table(layers).itertuples():
         network = meta_model(row.model)
         others = sum(parameter.numel() for parameter in network.parameters()) - row.total
         part = layers[(layers.model == row.model) & (layers.ratio == row.ratio)]
@@ -157,5 +158,5 @@ def unequal(costs: pd.DataFrame) -> str:
 
 def reading(layers: pd.DataFrame) -> str:
     """What the ratios do to the layers, in sentences."""
-    budget = layers_module.budget_table(layers)
-    return " ".join(layers_module.reading(budget, layers))
+    budget = budget_table(layers)
+    return " ".join(layer_reading(budget, layers))

@@ -140,17 +140,17 @@ def _threshold(row: dict) -> str:
 
 
 def paragraphs(found: pd.DataFrame, parts: pd.DataFrame):
-    """A paragraph a claim: the verdict, the runs behind it, and the reason of each part."""
+    """A paragraph a claim: the verdict, how many runs it rests on, and the reason of each part."""
     from IPython.display import Markdown
 
     blocks = []
     for row in found.to_dict("records"):
         reasons = parts[parts.claim == row["claim"]].why.drop_duplicates()
-        behind = f", from {row['runs']} runs" if row["runs"] else ""
+        runs = f", from {row['runs']} runs" if row["runs"] else ""
         chapter = CHAPTERS.get(row["claim"])
         place = f" ({{ref}}`{chapter}`)" if chapter else ""
         head = f"**{row['claim']}. {row['statement']}: {row['verdict']}**"
-        blocks.append(f"{head}{behind}{place}. {' '.join(reasons)}")
+        blocks.append(f"{head}{runs}{place}. {' '.join(reasons)}")
     return Markdown("\n\n".join(blocks))
 
 

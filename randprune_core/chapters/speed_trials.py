@@ -91,8 +91,8 @@ def precision_sentence(trained: pd.DataFrame) -> str:
             parts.append(f"{text} (one seed)")
             continue
         low, high = number(change.low, 2), number(change.high, 2)
-        told = "is below" if change.high < 0 else "is above" if change.low > 0 else "contains"
-        text += f" ({len(pairs)} seeds, 95 % interval {low} to {high}, which {told} zero)"
+        place = "is below" if change.high < 0 else "is above" if change.low > 0 else "contains"
+        text += f" ({len(pairs)} seeds, 95 % interval {low} to {high}, which {place} zero)"
         parts.append(text)
     if not parts:
         return "What bfloat16 costs in accuracy is not measured yet."

@@ -40,7 +40,7 @@ def test_without_a_benchmark_the_chapter_says_so(monkeypatch, tmp_path):
     assert granularity.plot_times(measured).get_axes()[0].get_title() == "nothing is measured"
 
 
-def test_times_are_told_and_drawn_relative_to_dense():
+def test_times_are_written_and_drawn_relative_to_dense():
     rows = []
     for case, time in {"dense": 1.0, **dict.fromkeys(granularity.CASES, 1.1)}.items():
         time = 0.5 if case == "compact" else time

@@ -33,9 +33,9 @@ def test_one_seed_decides_nothing_and_of_three_the_intervals_are_counted():
         "criterion's own mask minus a random one of its ratio is −0.5 in ResNet-8 (SNIP mask, "
         "0.5). One seed decides nothing."
     )
-    several = small(erk=68.9, own=75.0, seeds=(-0.02, 0.0, 0.02))
-    runs = by_setting(several.runs)
-    text = methods.finding(several, methods.erk_minus_others(several, runs), runs[:0])
+    seeded = small(erk=68.9, own=75.0, seeds=(-0.02, 0.0, 0.02))
+    runs = by_setting(seeded.runs)
+    text = methods.finding(seeded, methods.erk_minus_others(seeded, runs), runs[:0])
     assert "in 0 of 2 comparisons" in text  # 0.1 below SNIP ratio, 6.1 below its mask
     assert "lies above zero in 0 and below zero in 2 of them" in text
     assert "No own mask is recorded" in text
@@ -69,7 +69,7 @@ def test_passes_are_counted_and_grasp_costs_several_times_snip():
     )
 
 
-def test_costs_are_told_in_steps_and_as_a_share_of_the_training():
+def test_costs_are_given_in_steps_and_as_a_share_of_the_training():
     config = RunConfig(model="resnet-8-4", epochs=2, train_images=250, batch_size=50)
     found = methods.costs(config)
     assert found.steps[0] == 1 and found.share[0] == pytest.approx(1 / 10)

@@ -21,7 +21,7 @@ def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
             store_record(made_up_record(config, accuracy))
 
 
-def test_no_record_is_told_as_such(store):
+def test_a_figure_without_records_says_so(store):
     records = collect_records("depth", **SMALL, seeds=[0])
     assert records.runs.empty and records.seeds() == "no seed"
     assert records.coverage() == (
@@ -53,7 +53,7 @@ def test_seeds_are_those_behind_a_cell(store, first, second, words):
     assert "no cell is missing" in records.coverage()
 
 
-def test_missing_sparsities_of_a_ratio_are_told_together(store):
+def test_missing_sparsities_of_a_ratio_are_listed_together(store):
     wide = {**SMALL, "sparsities": [0.7, 0.8, 0.9]}
     record_all()
     record_all(sparsities=[0.7], models=["resnet-8"])

@@ -82,7 +82,7 @@ def test_a_scenario_without_its_static_mask_is_compared_with_nothing():
 # --- one seed and several --------------------------------------------------------------------
 
 
-def test_with_one_seed_differences_are_told_and_nothing_is_decided():
+def test_with_one_seed_differences_are_stated_and_nothing_is_decided():
     records = made_up()
     text = when_to_prune.finding(records, differences(records), when_to_prune.TIMES)
     assert text == (
@@ -120,7 +120,7 @@ def test_differences_are_contrasts_and_only_against_the_same_ratio_and_sparsity(
 # --- tables ----------------------------------------------------------------------------------
 
 
-def test_the_scenarios_are_told_from_the_configs():
+def test_the_scenarios_are_read_from_the_configs():
     table = when_to_prune.scenario_table(made_up().configs).set_index("scenario")
     assert list(table.index) == [when_to_prune.label(name) for name in when_to_prune.ORDER]
     assert table["dense epochs"].tolist() == [16, 0, 4, 12, 0, 0]

@@ -30,6 +30,14 @@ NOT_COPIED = shutil.ignore_patterns(
 )
 
 
+TITLES = [
+    f"Add {what}"
+    for what in (
+        *("a ratio", "a model", "a field", "a metric", "a data set", "a chapter", "an executor"),
+    )
+]
+
+
 def section(title: str) -> str:
     text = GUIDE.read_text(encoding="utf-8")
     return re.split(rf"^## {title}$", text, flags=re.MULTILINE)[1].partition("\n## ")[0]
@@ -53,10 +61,10 @@ def clone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("contributed") / "copy"
     shutil.copytree(paths.ROOT, folder, ignore=NOT_COPIED)
     shutil.copytree(paths.BOOK / "_static", folder / "book" / "_static", dirs_exist_ok=True)
-    for title in ("Add a ratio", "Add a model", "Add a field", "Add a metric", "Add a chapter"):
+    for title in TITLES:
         diffs = blocks("diff", section(title))
         assert diffs, f"{title} shows no change"
-        for diff in (part for each in diffs for part in re.split(r"^(?=--- a/)", each, flags=re.M)):
+        for diff in (part for each in diffs for part in re.split(r"^(?=--- )", each, flags=re.M)):
             apply(diff, folder)
     return folder
 
@@ -110,8 +118,39 @@ def test_a_new_chapter_is_executed_keeps_the_rules_and_shows_its_figure(clone):
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
     assert "last_dense" in (clone / "results" / "figures" / "lenet.csv").read_text()
     assert "15_lenet" in (clone / "_toc.yml").read_text()
-    checks = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_notebooks.py"]
+    checks = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/bookmaking/test_notebooks.py"]
     assert " passed" in run(clone, *checks, "-k", "15_lenet")
+
+
+def test_a_new_data_set_is_trained_on(clone):
+    (command,) = blocks("bash", section("Add a data set"))
+    record = json.loads(Path(run(clone, *command.split()[1:]).splitlines()[-1]).read_text())
+    assert record["config"]["dataset"] == "negatives"
+    assert record["provenance"]["data"]["test"] == record["test"]["n"] == 360
+    assert "photos" in record["test"]["ood"]
+    mean = (
+        "from randprune_core import load_dataset; from randprune_core.datasets import DATASETS;"
+        "images = load_dataset('negatives').train_images.float() / 255;"
+        "print(abs(float(images.mean()) - DATASETS['negatives'].mean[0]) < 0.001)"
+    )
+    assert run(clone, "-c", mean).strip() == "True"
+
+
+def test_a_new_executor_sweeps_the_grid_of_a_new_figure(clone):
+    (command,) = blocks("bash", section("Add an executor"))
+    assert re.match(
+        r"\d+ trained, \d+ were recorded before, 0 failed", run(clone, *command.split()[1:])
+    )
+    (named,) = re.findall(r"known are (.*)", _refused(clone, "--executor", "nowhere"))
+    assert "serial" in named
+
+
+def _refused(clone: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "randprune_core", "sweep", "lenet", *options]
+    environment = os.environ | {"PYTHONPATH": str(clone)}
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    return done.stderr
 
 
 def test_commands_of_the_guide_are_targets_of_the_makefile():
