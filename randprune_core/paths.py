@@ -7,6 +7,7 @@ record store elsewhere, which is what tests and read-only installations use.
 """
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,26 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """The content of a regular file of at most `largest` bytes, or of one behind a symlink.
+
+    Raises OSError or ValueError for anything else. What lies there is looked at first: opening a
+    FIFO would wait for a writer, and a device may do anything.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no regular file")
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())  # which may be another one by now
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no regular file")
+        if found.st_size > largest:
+            raise ValueError(f"it has {found.st_size:,} bytes: {largest:,} are allowed")
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest:,} bytes")
+    return content
 
 
 def use_results(folder: Path) -> None:
@@ -85,5 +106,5 @@ def identified_path() -> Path:
 
 
 def index_path() -> Path:
-    """The rows that `load_runs` read before, for a large store: `results/local/index.parquet`."""
-    return LOCAL / "index.parquet"
+    """The rows that `load_runs` read before, for a large store: `results/local/index.json`."""
+    return LOCAL / "index.json"
