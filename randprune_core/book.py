@@ -155,12 +155,14 @@ def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
 def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
     """What stands in place of `% generated` or `% generated NAME`, by page and name."""
     from . import citation, front_page, provenance, reference, repository
+    from .records.store import refused
 
+    left_out = refused(set(runs.run_id))
     return {
         "api": {None: reference.page()},
         "cite": {None: citation.page(home)},
         "intro": {"badges": repository.badges(home), "scorecard": front_page.scorecard()},
-        "provenance": {None: provenance.page(runs, failures, home)},
+        "provenance": {None: provenance.page(runs, failures, home, left_out)},
     }
 
 

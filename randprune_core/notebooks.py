@@ -180,11 +180,14 @@ def _variant(figure: str, profile: str, results: str) -> str:
     return recorded_variant(profile, dataset_of(figure, profile))
 
 
+_MOST_BYTES = 2**28
+
+
 def hash_files(files: Iterable[Path]) -> str:
-    """Hash of names and contents of files; those that do not exist are passed over."""
+    """Hash of names and contents of files; what is no file of a sensible size is passed over."""
     digest = hashlib.sha256()
     for file in sorted(files):
-        if file.is_file():
+        if file.is_file() and file.stat().st_size <= _MOST_BYTES:
             digest.update(f"{os.path.relpath(file, paths.ROOT)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
@@ -203,20 +206,30 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="randprune-") as scratch:
         output = Path(scratch, source.name)
         task = json.dumps([str(source), str(output), dict(parameters), str(paths.ROOT), progress])
+        left_out = Path(scratch, "left-out")
+        environment = _kernel_environment(Path(scratch)) | {"RANDPRUNE_LEFT_OUT": str(left_out)}
         with Path(scratch, "log").open("w+") as log:
             finished = subprocess.run(
                 [sys.executable, "-c", _WORKER, task],
-                env=_kernel_environment(Path(scratch)),
+                env=environment,
                 stdout=log,
                 stderr=None if progress else log,
                 check=False,
             )
             log.seek(0)
+            for line in _lines(left_out):
+                print(f"warning: {source.stem}: {line}", file=sys.stderr)
             if finished.returncode:
                 raise _failure(source, output, log.read())
         notebook = read_notebook(output)
     write_notebook(normalise(notebook, parameters), target)
     return target
+
+
+def _lines(left_out: Path) -> list[str]:
+    """What `records.files.left_out` noted, each record once."""
+    text = left_out.read_text(encoding="utf-8") if left_out.exists() else ""
+    return list(dict.fromkeys(text.splitlines()))
 
 
 _WORKER = f"import sys; from {__name__} import run_papermill; sys.exit(run_papermill(sys.argv[1]))"

@@ -84,16 +84,17 @@ _DIRTY = {"type": ["boolean", "null"], "description": "true, false or null"}
 _DAY, _CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T", r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 
 _PROVENANCE = _object(
-    {},
+    {
+        "device": _TEXT | {"description": "a name"},
+        "seconds": _NUMBER | {"minimum": 0},
+    },
     {
         "commit": _COMMIT,
         "dirty": _DIRTY,
-        "device": _TEXT | {"description": "a name"},
         "threads": _COUNT,
         "at_once": _COUNT,
         "processes": _COUNT,
         "started": _matching(rf"{_DAY}{_CLOCK}([+-][0-9]{{2}}:[0-9]{{2}}|Z)?\Z", "a time"),
-        "seconds": _NUMBER | {"minimum": 0},
         "versions": {
             "type": "object",
             "propertyNames": _NAMES,
@@ -101,8 +102,7 @@ _PROVENANCE = _object(
         },
         "data": _object({}, {"fingerprint": _matching(r"^[0-9a-f]{1,64}\Z", "a fingerprint")})
         | {"additionalProperties": _FACTS},
-        # Of a run that was stopped and went on: the code of each part, in their order.
-        "resumed": _COUNT,
+        # Of a run that was stopped and went on with other code: that of each part, in their order.
         "commits": _list(_object({"commit": _COMMIT, "dirty": _DIRTY}, rest=_FACTS), minItems=1),
     },
     _FACTS,

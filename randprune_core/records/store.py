@@ -7,7 +7,7 @@ in a warning and not used; it is never deleted.
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -47,6 +47,11 @@ def make_record(
     }
     if at_once is not None:
         provenance["at_once"] = at_once
+    parts = [*result.get("earlier", ()), begun.code]
+    if any(part != begun.code for part in parts):  # it was stopped, and went on with other code
+        provenance["commits"] = [
+            part for part, before in zip(parts, [None, *parts], strict=False) if part != before
+        ]
     if "processes" in result:  # that shared the run
         provenance["processes"] = result["processes"]
     return {
@@ -142,6 +147,21 @@ def all_records(dataset: str = "*") -> Iterator[dict]:
             yield read_record(path)
         except BadRecord as error:
             left_out(error)
+
+
+def refused(known: Collection[str]) -> dict[str, str]:
+    """Why entries of the store are not used, by their names in it; `known` run ids are used.
+
+    Those of `digits` do not count: every copy of the repository has others.
+    """
+    found = {}
+    for path in record_files():
+        if path.stem not in known and path.parent.name != "digits":
+            try:
+                read_record(path)
+            except BadRecord as error:
+                found[f"{path.parent.name}/{path.name}"] = str(error).removeprefix(f"{path}: ")
+    return found
 
 
 def record_files(dataset: str = "*") -> list[Path]:

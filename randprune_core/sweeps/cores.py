@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -92,6 +94,7 @@ _KILLED = (
 def _start_worker() -> None:
     """A worker computes with one thread, and ends with the sweep, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches it too: it has nothing to say
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     sweep = multiprocessing.parent_process()
 
     def follow():

@@ -437,7 +437,8 @@ def test_a_hostile_checkpoint_is_not_executed_and_the_run_starts_from_its_beginn
         path.write_bytes(pickle.dumps(state))
     else:
         path.write_bytes(np.random.default_rng(0).bytes(1_000))
-    record = load_or_train(trained.config, device="cpu", progress=False)
+    with pytest.warns(UserWarning, match="not readable as a checkpoint"):
+        record = load_or_train(trained.config, device="cpu", progress=False)
     assert (
         record["test"] == trained.record["test"] and record["history"] == trained.record["history"]
     )
