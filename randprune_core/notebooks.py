@@ -103,12 +103,19 @@ def parse_parameters(pairs: Iterable[Sequence[str]]) -> dict[str, object]:
     A list may be written `[0.8, 0.9]` or, without quotes around names, `[resnet-8, resnet-14]`.
     Anything that is no Python or YAML literal of such kinds is a string.
     """
-    return {name: _parse_value(text) for name, text in pairs}
+    return {name: _parse_value(name, text) for name, text in pairs}
 
 
-def _parse_value(text: str) -> object:
+_LONGEST_VALUE = 100_000
+
+
+def _parse_value(name: str, text: str) -> object:
     import yaml
 
+    if len(text) > _LONGEST_VALUE:
+        raise ValueError(f"parameter {name} has {len(text):,} characters: give fewer")
+    if _has_aliases(text):
+        raise ValueError(f"parameter {name} repeats itself by YAML's & and *: write it out")
     for parse in (ast.literal_eval, yaml.safe_load):
         try:
             value = parse(text)
@@ -117,6 +124,17 @@ def _parse_value(text: str) -> object:
         except (ValueError, SyntaxError, TypeError, yaml.YAMLError, RecursionError, MemoryError):
             continue
     return text
+
+
+def _has_aliases(text: str) -> bool:
+    """Whether a YAML text refers to a part of itself: a few lines of it can mean a billion."""
+    import yaml
+
+    try:
+        found = {type(token) for token in yaml.scan(text, Loader=yaml.SafeLoader)}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False  # no YAML either
+    return {yaml.AnchorToken, yaml.AliasToken} <= found
 
 
 def fingerprint(source: Path, parameters: Mapping[str, object], surroundings: str) -> str:
@@ -140,13 +158,20 @@ def surroundings(name: str | None = None) -> str:
     core = paths.ROOT / "randprune_core"
     files = set(core.rglob("*.py")) - {core / f"{name}.py" for name in _PAGES}
     files = [*files, paths.ROOT / "constraints.txt"]
-    for folder, _, names in os.walk(paths.RESULTS):
+    seen = set()  # a link may lead back
+    for folder, inner, names in os.walk(paths.RESULTS, followlinks=True):
+        inner[:] = [name for name in inner if not _is_seen(Path(folder, name), seen)]
         if any(Path(folder).is_relative_to(skipped) for skipped in left_out):
             continue
         of_runs = any(Path(folder).is_relative_to(part) for part in (paths.RUNS, paths.FAILED))
         found = (Path(folder, file) for file in names)
         files.extend(f for f in found if own is None or not of_runs or f.stem in own)
     return hash_files(files)
+
+
+def _is_seen(folder: Path, seen: set[str]) -> bool:
+    real = os.path.realpath(folder)
+    return real in seen or seen.add(real) is not None
 
 
 def records_read(name: str) -> frozenset[str] | None:

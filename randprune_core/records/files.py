@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -65,17 +66,29 @@ def listed(folder: Path, pattern: str) -> list[Path]:
 
 
 def left_out(problem: object) -> None:
-    """Say that a file is not used. In the kernel of the book it is noted for whoever started it.
-
-    `notebooks.execute` names a file for that in `$RANDPRUNE_LEFT_OUT` and says it in the terminal:
-    a warning among the outputs of a chapter would be one in the book.
-    """
+    """Warn that a file is not used (`say` explains where the book has it)."""
     line = f"set aside: {problem}"
+    if not _noted(line):
+        warnings.warn(line, stacklevel=3)
+
+
+def say(line: str) -> None:
+    """Tell the terminal, on standard error, if there is one.
+
+    `notebooks.execute` names a file in `$RANDPRUNE_LEFT_OUT` for what the kernel of the book has to
+    say, and shows it itself: among the outputs of a chapter it would be in the book.
+    """
+    if not _noted(line) and sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)
+
+
+def _noted(line: str) -> bool:
     if log := os.environ.get("RANDPRUNE_LEFT_OUT"):
         with suppress(OSError), open(log, "a", encoding="utf-8", errors="replace") as file:
             file.write(f"{line}\n")
-            return
-    warnings.warn(line, stacklevel=3)
+            return True
+    return False
 
 
 def set_aside(path: Path) -> Path:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from ..config import RunConfig
+from ..config import RunConfig, run_id
 from ..data.files import DataError
 from ..devices import one_thread, worker_environment
+from ..records.files import say
+from ..records.locks import holder
 from ..records.store import claim, find_record
 from .run import train_and_store
 from .schedule import Result, Schedule
@@ -115,6 +117,7 @@ def _train_one(config: RunConfig, deadline: float | None, waits: bool = True) ->
     """
     from ..training.loop import OutOfTime
 
+    said = False
     while (held := claim(config)) is None:
         if find_record(config) is not None:
             return "found", ""
@@ -122,6 +125,9 @@ def _train_one(config: RunConfig, deadline: float | None, waits: bool = True) ->
             return "busy", ""
         if deadline is not None and time.time() >= deadline:
             return "unfinished", "another process is training it"
+        if not said:
+            name, said = run_id(config), True
+            say(f"run {name}: waiting for {holder(name)}, which is training it")
         time.sleep(1)
     try:
         with held:
