@@ -106,7 +106,7 @@ def parse_parameters(pairs: Iterable[Sequence[str]]) -> dict[str, object]:
     return {name: _parse_value(name, text) for name, text in pairs}
 
 
-_LONGEST_VALUE = 100_000
+_LONGEST_VALUE = 10_000
 
 
 def _parse_value(name: str, text: str) -> object:
@@ -130,6 +130,8 @@ def _has_aliases(text: str) -> bool:
     """Whether a YAML text refers to a part of itself: a few lines of it can mean a billion."""
     import yaml
 
+    if "&" not in text or "*" not in text:
+        return False
     try:
         found = {type(token) for token in yaml.scan(text, Loader=yaml.SafeLoader)}
     except (yaml.YAMLError, ValueError, RecursionError):
