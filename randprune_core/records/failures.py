@@ -4,7 +4,6 @@ A failed run has no record and may be tried again; its note goes when it is reco
 """
 
 import os
-import warnings
 from pathlib import Path
 
 from .. import paths
@@ -19,7 +18,7 @@ def note_failure(config: RunConfig, error: Exception) -> None:
     path = paths.failed_path(run_id(config))
     if os.path.lexists(path) and not path.is_file():
         aside = set_aside(path)
-        warnings.warn(f"{path} was no note of this run; kept as {aside.name}", stacklevel=2)
+        left_out(f"{path} was no note of this run; kept as {aside.name}")
     note = {"schema": VERSION, "run_id": run_id(config), "config": config_to_dict(config)}
     write_whole(path, to_json(note | {"error": as_text(error)}))
 

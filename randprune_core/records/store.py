@@ -6,7 +6,6 @@ in a warning and not used; it is never deleted.
 """
 
 import os
-import warnings
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -114,7 +113,7 @@ def write_record(record: dict) -> Path:
     content = to_json(record)
     if os.path.lexists(path):
         aside = set_aside(path)
-        warnings.warn(f"{path} was no record of this run; kept as {aside.name}", stacklevel=2)
+        left_out(f"{path} was no record of this run; kept as {aside.name}")
     write_whole(path, content)
     return path
 
