@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 
 from .config import RATIOS, RunConfig, check_sparsity, run_id
 from .datasets import DATASETS
@@ -190,7 +191,7 @@ def _sweep(options) -> int:
         f"{len(report.failed)} failed, {report.unfinished} not finished"
     )
     for name, error in report.failed.items():
-        print(f"failed {name}: {one_line(error)}", file=sys.stderr)
+        _say(f"failed {name}: {one_line(error)}")
     return 1 if report.failed else 0
 
 
@@ -224,7 +225,7 @@ def _check(options) -> int:
 
     problems = check()
     for problem in problems:
-        print(one_line(problem), file=sys.stderr)
+        _say(one_line(problem))
     print(f"{len(problems)} problems")
     return 1 if problems else 0
 
@@ -247,26 +248,57 @@ def _name() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_: print(
-        f"warning: {one_line(message)}", file=sys.stderr
-    )
+    _mend_streams()
     try:
+        options = _parser().parse_args(arguments)
+        warnings.showwarning = lambda message, *_: _say(f"warning: {one_line(message)}")
         status = _COMMANDS[options.command](options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # what reads the output has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"{_name()}: {one_line(error)}", file=sys.stderr)
+        _say(f"{_name()}: {one_line(error)}")
         return 1 if isinstance(error, RuntimeError) else 2
     except MemoryError:
-        print("randprune_core: out of memory; ask for less at once", file=sys.stderr)
+        _say("randprune_core: out of memory; ask for less at once")
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last full epoch", file=sys.stderr)
+        _say("stopped; the same command goes on from the last full epoch")
         return 130
+    finally:
+        _let_go(sys.stdout)
+        _let_go(sys.stderr)
+
+
+def _mend_streams() -> None:
+    """Standard streams that are closed lead to nothing, and those in ASCII take any letter."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that is opened would be taken for the stream
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(line: str) -> None:
+    """A line on standard error, if anything takes it: the exit status says the same."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _let_go(stream) -> None:
+    """Write what a stream still holds, or forget it: the interpreter would fail on its way out."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -192,8 +192,8 @@ class RunConfig:
             # Whole numbers serve as floats, and NumPy's scalars as Python's; bool is no number.
             kind = {int: numbers.Integral, float: numbers.Real}.get(wanted)
             if kind and isinstance(value, kind) and not isinstance(value, bool):
-                try:
-                    object.__setattr__(self, field.name, wanted(value))
+                try:  # + 0 takes the minus sign from a zero
+                    object.__setattr__(self, field.name, wanted(value) + wanted(0))
                 except OverflowError:
                     raise ValueError(f"{field.name} is too large a number for a float") from None
             elif type(value) is not wanted:

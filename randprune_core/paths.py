@@ -7,6 +7,7 @@ record store elsewhere, which is what tests and read-only installations use.
 """
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,32 @@ STORED_OUTPUTS = NOTEBOOKS / "outputs.json"
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
 
-RESULTS = Path(os.environ.get("RANDPRUNE_RESULTS") or ROOT / "results").resolve()
+
+def _folder(variable: str, given: str) -> Path:
+    """The absolute folder that a variable names; ValueError, in one line, for one that cannot be.
+
+    Symbolic links on the way to it are followed.
+    """
+    try:
+        folder = Path(given).expanduser().resolve()
+        with suppress(FileNotFoundError, PermissionError):  # it is made, or named where it is used
+            os.stat(folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        shown = given if len(given) <= 100 else f"{given[:100]}…"
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{variable}={shown} names no folder: {reason}") from error
+    return folder
+
+
+def _results() -> Path:
+    """The results folder; the repository's own under the path that it has there, links or not."""
+    own = ROOT / "results"
+    given = os.environ.get("RANDPRUNE_RESULTS")
+    folder = _folder("RANDPRUNE_RESULTS", given) if given else own
+    return own if folder == own.resolve() else folder
+
+
+RESULTS = _results()
 RUNS = RESULTS / "runs"
 FAILED = RESULTS / "failed"
 FIGURES = RESULTS / "figures"
@@ -45,6 +71,26 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def read_regular(path: Path, largest: int) -> bytes:
+    """The content of a regular file of at most `largest` bytes, or of one behind a symlink.
+
+    Raises OSError or ValueError for anything else. What lies there is looked at first: opening a
+    FIFO would wait for a writer, and a device may do anything.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no regular file")
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())  # which may be another one by now
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no regular file")
+        if found.st_size > largest:
+            raise ValueError(f"it has {found.st_size:,} bytes: {largest:,} are allowed")
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest:,} bytes")
+    return content
+
+
 def use_results(folder: Path) -> None:
     """Keep checkpoints and notes of this process in another results folder from now on."""
     global RESULTS, CHECKPOINTS, LOCAL
@@ -54,9 +100,15 @@ def use_results(folder: Path) -> None:
 def data_root() -> Path:
     """Where data sets are read from: `$RANDPRUNE_DATA`, else `randprune` in the user's cache."""
     if given := os.environ.get("RANDPRUNE_DATA"):
-        return Path(given).expanduser().resolve()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "randprune"
+        return _folder("RANDPRUNE_DATA", given)
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "randprune"
+    try:
+        return Path.home() / ".cache" / "randprune"
+    except RuntimeError as error:
+        raise ValueError(
+            "this user has no home folder to look for data in: set RANDPRUNE_DATA to a folder"
+        ) from error
 
 
 def record_path(dataset: str, run_id: str) -> Path:
@@ -85,5 +137,5 @@ def identified_path() -> Path:
 
 
 def index_path() -> Path:
-    """The rows that `load_runs` read before, for a large store: `results/local/index.parquet`."""
-    return LOCAL / "index.parquet"
+    """The rows that `load_runs` read before, for a large store: `results/local/index.json`."""
+    return LOCAL / "index.json"

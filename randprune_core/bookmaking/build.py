@@ -142,13 +142,15 @@ def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
 
 def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
     """What stands in place of `% generated` or `% generated NAME`, by page and name."""
+    from ..records.store import refused
     from . import api, cite, intro, provenance, repository
 
+    left_out = refused(set(runs.run_id))
     return {
         "api": {None: api.page()},
         "cite": {None: cite.page(home)},
         "intro": {"badges": repository.badges(home), "scorecard": intro.scorecard()},
-        "provenance": {None: provenance.page(runs, failures, home)},
+        "provenance": {None: provenance.page(runs, failures, home, left_out)},
     }
 
 

@@ -15,8 +15,8 @@ from .. import paths
 from ..config import run_id
 from ..presentation import foreign
 from ..records.failures import read_failure
-from ..records.files import BadRecord
-from ..records.store import flatten, read_record
+from ..records.files import BadRecord, listed
+from ..records.store import flatten, read_record, record_files
 from . import notebooks
 
 _PRINTED = re.compile(r"^results/figures/(\w+\.csv): \d+ rows, digest ([0-9a-f]{12})$", re.M)
@@ -38,7 +38,7 @@ def check() -> list[str]:
 def check_records() -> list[str]:
     """What contradicts itself in the store, one line a problem: files, budgets, ranges."""
     problems = []
-    for path in sorted(paths.RUNS.glob("*/*.json")):
+    for path in record_files():
         try:
             record = read_record(path)
             found = [f"{path}: {problem}" for problem in _contradictions(record)]
@@ -47,7 +47,7 @@ def check_records() -> list[str]:
         except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
             found = [f"{path}: a section is not complete ({error!r})"]
         problems += [f"{problem}; {_train_again(path)}" for problem in found]
-    for path in sorted(paths.FAILED.glob("*.json")):
+    for path in listed(paths.FAILED, "*.json"):
         try:
             read_failure(path)
         except BadRecord as error:

@@ -90,12 +90,19 @@ def parse_parameters(pairs: Iterable[Sequence[str]]) -> dict[str, object]:
     A list may be written `[0.8, 0.9]` or, without quotes around names, `[resnet-8, resnet-14]`.
     Anything that is no Python or YAML literal of such kinds is a string.
     """
-    return {name: _parse_value(text) for name, text in pairs}
+    return {name: _parse_value(name, text) for name, text in pairs}
 
 
-def _parse_value(text: str) -> object:
+_LONGEST_VALUE = 10_000
+
+
+def _parse_value(name: str, text: str) -> object:
     import yaml
 
+    if len(text) > _LONGEST_VALUE:
+        raise ValueError(f"parameter {name} has {len(text):,} characters: give fewer")
+    if _has_aliases(text):
+        raise ValueError(f"parameter {name} repeats itself by YAML's & and *: write it out")
     for parse in (ast.literal_eval, yaml.safe_load):
         try:
             value = parse(text)
@@ -104,6 +111,19 @@ def _parse_value(text: str) -> object:
         except (ValueError, SyntaxError, TypeError, yaml.YAMLError, RecursionError, MemoryError):
             continue
     return text
+
+
+def _has_aliases(text: str) -> bool:
+    """Whether a YAML text refers to a part of itself: a few lines of it can mean a billion."""
+    import yaml
+
+    if "&" not in text or "*" not in text:
+        return False
+    try:
+        found = {type(token) for token in yaml.scan(text, Loader=yaml.SafeLoader)}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False  # no YAML either
+    return {yaml.AnchorToken, yaml.AliasToken} <= found
 
 
 def fingerprint(source: Path, parameters: Mapping[str, object], surroundings: str) -> str:
@@ -124,7 +144,9 @@ def surroundings(name: str | None = None) -> str:
     left_out = (paths.RUNS / "digits", paths.FIGURES, paths.LOCAL, paths.CHECKPOINTS)
     own = None if name is None else records_read(name)
     files = [*code_of(name), paths.ROOT / "constraints.txt"]
-    for folder, _, names in os.walk(paths.RESULTS):
+    seen = set()  # a link may lead back
+    for folder, inner, names in os.walk(paths.RESULTS, followlinks=True):
+        inner[:] = [name for name in inner if not _is_seen(Path(folder, name), seen)]
         if any(Path(folder).is_relative_to(skipped) for skipped in left_out):
             continue
         of_runs = any(Path(folder).is_relative_to(part) for part in (paths.RUNS, paths.FAILED))
@@ -150,6 +172,11 @@ def code_of(name: str | None = None) -> set[Path]:
         modules = package.glob("chapters/*.py")
         around |= {path for path in modules if f"{path.stem}_".startswith(others)}
     return set(package.rglob("*.py")) - around
+
+
+def _is_seen(folder: Path, seen: set[str]) -> bool:
+    real = os.path.realpath(folder)
+    return real in seen or seen.add(real) is not None
 
 
 def records_read(name: str) -> frozenset[str] | None:
@@ -183,11 +210,14 @@ def _variant(figure: str, profile: str, results: str) -> str:
     return recorded_variant(profile, dataset_of(figure, profile))
 
 
+_MOST_BYTES = 2**28
+
+
 def hash_files(files: Iterable[Path]) -> str:
-    """Hash of names and contents of files; those that do not exist are passed over."""
+    """Hash of names and contents of files; what is no file of a sensible size is passed over."""
     digest = hashlib.sha256()
     for file in sorted(files):
-        if file.is_file():
+        if file.is_file() and file.stat().st_size <= _MOST_BYTES:
             digest.update(f"{os.path.relpath(file, paths.ROOT)}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
@@ -206,20 +236,30 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="randprune-") as scratch:
         output = Path(scratch, source.name)
         task = json.dumps([str(source), str(output), dict(parameters), str(paths.ROOT), progress])
+        left_out = Path(scratch, "left-out")
+        environment = _kernel_environment(Path(scratch)) | {"RANDPRUNE_LEFT_OUT": str(left_out)}
         with Path(scratch, "log").open("w+") as log:
             finished = subprocess.run(
                 [sys.executable, "-c", _WORKER, task],
-                env=_kernel_environment(Path(scratch)),
+                env=environment,
                 stdout=log,
                 stderr=None if progress else log,
                 check=False,
             )
             log.seek(0)
+            for line in _lines(left_out):
+                print(f"warning: {source.stem}: {line}", file=sys.stderr)
             if finished.returncode:
                 raise _failure(source, output, log.read())
         notebook = read_notebook(output)
     write_notebook(normalise(notebook, parameters), target)
     return target
+
+
+def _lines(left_out: Path) -> list[str]:
+    """What `records.files.left_out` noted, each record once."""
+    text = left_out.read_text(encoding="utf-8") if left_out.exists() else ""
+    return list(dict.fromkeys(text.splitlines()))
 
 
 _WORKER = f"import sys; from {__name__} import run_papermill; sys.exit(run_papermill(sys.argv[1]))"

@@ -16,6 +16,7 @@ from .explorer import protocols
 from .repository import Repository
 
 _UNKNOWN = "not recorded"
+_REFUSED = "Files that are no records of their runs. They are in no figure."
 _FAILED = "Runs that failed when they were last tried. They have no record and are in no figure."
 
 
@@ -23,20 +24,25 @@ def page(
     runs: pd.DataFrame,
     failures: Mapping[str, tuple[RunConfig, str]] | None = None,
     home: Repository | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> str:
     """The page in MyST Markdown, for runs of `load_runs` and failures of `all_failures`.
 
+    `refused` are the files that are left out, with the reason (`store.refused`).
     Commits are links where the book is published, that is where `home` names its repository.
     """
     failed = []
     if failures:
         failed.append(foreign.table(_failed(failures), "tab-provenance-failed", _FAILED))
+    if refused:
+        table = pd.DataFrame(list(refused.items()), columns=["file", "why"])
+        failed.append(foreign.table(table, "tab-provenance-refused", _REFUSED))
     if runs.empty:
         return "\n\n".join(["No run is recorded.", *failed])
     if "cost.dense_weights" in runs:  # smaller networks first
         runs = runs.sort_values("cost.dense_weights", kind="stable")
-    first, last = runs["provenance.started"].min()[:10], runs["provenance.started"].max()[:10]
-    when = f"on {first}" if first == last else f"from {first} to {last}"
+    days = _days(runs)
+    when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
     count = "1 run is" if len(runs) == 1 else f"{len(runs):,} runs are"
     summary = f"{count} recorded, started {foreign.text(when)} (UTC)."
     tables = (
@@ -57,6 +63,12 @@ def _column(runs: pd.DataFrame, name: str) -> pd.Series:
     return runs[name].astype(object).where(runs[name].notna(), _UNKNOWN).astype(str)
 
 
+def _days(runs: pd.DataFrame) -> list[str]:
+    """The days on which runs started, in order; never empty."""
+    known = {text[:10] for text in _column(runs, "started") if text != _UNKNOWN}
+    return sorted(known) or [_UNKNOWN]
+
+
 def _hours(seconds: pd.Series) -> str:
     return f"{seconds.sum() / 3600:,.1f}"
 
@@ -64,7 +76,6 @@ def _hours(seconds: pd.Series) -> str:
 def _profiles(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for label, part in protocols(runs):
-        started = part["provenance.started"].str[:10]
         rows.append(
             {
                 "profile": label,
@@ -72,7 +83,7 @@ def _profiles(runs: pd.DataFrame) -> pd.DataFrame:
                 "networks": listing(model_label(name) for name in part.model.unique()),
                 "seeds": listing(sorted(part.seed_init.unique())),
                 "hours in all": _hours(part["provenance.seconds"]),
-                "started": " to ".join(sorted({started.min(), started.max()})),
+                "started": " to ".join(dict.fromkeys((_days(part)[0], _days(part)[-1]))),
             }
         )
     return pd.DataFrame(rows)

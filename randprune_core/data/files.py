@@ -40,6 +40,7 @@ MOST_ROWS, MOST_BYTES = 1_000_000, 2**30
 """What a Parquet file may hold, by far more than CIFAR in any encoding."""
 
 _BATCH_ROWS = 256
+_LARGEST_MEMORY = 2**20
 _NO_LABELS = np.empty(0, dtype=np.int64)
 
 
@@ -94,16 +95,20 @@ def _files_key(name: str) -> str | None:
         files = [path for group in _parquet_files(name, root).values() for path in group]
     if not files:
         return None
-    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)]
+    found = [(path, path.stat()) for path in sorted(files) if path.is_file()]
+    if len(found) < len(files):  # a broken link or a device: whoever reads it says so
+        return None
+    states = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found]
     return hashlib.sha256(repr((name, states)).encode()).hexdigest()
 
 
 def _read_memory() -> dict[str, str]:
     try:
-        known = json.loads(paths.identified_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = json.loads(paths.read_regular(paths.identified_path(), _LARGEST_MEMORY))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) else {}
+    known = known if isinstance(known, dict) else {}
+    return {key: variant for key, variant in known.items() if isinstance(variant, str)}
 
 
 def _write_memory(known: dict[str, str]) -> None:
@@ -123,6 +128,7 @@ def identify(name: str, download: bool = True) -> Identified:
     whole = hashlib.sha256("".join(prints).encode()).hexdigest()
     if encoded.source == "torchvision":  # torchvision has checked its own MD5 sums
         return Identified("original", whole, encoded)
+    _check_splits(name, encoded, prints)
     for variant, known in KNOWN_COPIES[name].items():
         if prints == known:
             return Identified(variant, whole, encoded)
@@ -137,6 +143,24 @@ def identify(name: str, download: bool = True) -> Identified:
         stacklevel=4,
     )
     return Identified(whole[:8], whole, encoded)
+
+
+def _check_splits(name: str, encoded: Encoded, prints: tuple[str, str]) -> None:
+    """Raise `DataError` where the train file is a test file, or the other way round."""
+    where = f"{name} in {paths.data_root()}"
+    counts = {split: len(labels) for split, labels in encoded.labels.items()}
+    for variant, (train, test) in KNOWN_COPIES[name].items():
+        if prints[0] == test or prints[1] == train:
+            wrong, right = ("train", "test") if prints[0] == test else ("test", "train")
+            raise DataError(
+                f"{where}: its {wrong} file ({counts[wrong]:,} images) is the {right} file of the "
+                f"known copy {variant!r}; give each file its own name"
+            )
+    if prints[0] == prints[1] or (counts["train"], counts["test"]) == (10_000, 50_000):
+        raise DataError(
+            f"{where}: its train file has {counts['train']:,} images and its test file "
+            f"{counts['test']:,}, so that they are swapped or the same; fetch them again"
+        )
 
 
 def _check_name(name: str) -> None:
@@ -215,14 +239,21 @@ def _read_parquet(name: str, files: dict[str, list[Path]]) -> Encoded:
         for path in found:
             try:
                 for batch in _batches(path, label_column):
-                    chunks.append(pc.struct_field(batch.column("img"), "bytes"))
-                    labelled = batch.column(label_column).to_numpy(zero_copy_only=False)
-                    parts.append(labelled.astype(np.int64))
+                    encoded = pc.struct_field(batch.column("img"), "bytes")
+                    chunks.append(pc.cast(encoded, pa.binary()))
                     if chunks[-1].null_count:
                         raise DataError(f"{path}: an image has no bytes; fetch it again")
+                    parts.append(_whole_numbers(batch.column(label_column), path, label_column))
             except DataError:
                 raise
-            except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+            except (
+                pa.ArrowException,
+                OSError,
+                LookupError,
+                TypeError,
+                ValueError,
+                MemoryError,
+            ) as error:
                 reason = (str(error).splitlines() or ["no reason given"])[0]
                 raise DataError(
                     f"{path}: not a readable Parquet file with img and {label_column} ({reason}); "
@@ -230,6 +261,24 @@ def _read_parquet(name: str, files: dict[str, list[Path]]) -> Encoded:
                 ) from error
         images[split], labels[split] = _Column(chunks), np.concatenate([_NO_LABELS, *parts])
     return Encoded("parquet", images, labels, _decode_pictures)
+
+
+def _whole_numbers(column, path: Path, name: str) -> np.ndarray:
+    """Labels as int64; raises `DataError` for any that is missing, fractional or no number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = pc.cast(column, kind.value_type), kind.value_type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise DataError(f"{path}: its column {name} holds {kind}, not whole numbers")
+    if column.null_count:
+        raise DataError(f"{path}: its column {name} has a row without a label; fetch it again")
+    try:
+        return pc.cast(column, pa.int64()).to_numpy()
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: its column {name} holds what is no whole number") from error
 
 
 def _batches(path: Path, label_column: str) -> Iterator:
@@ -240,6 +289,8 @@ def _batches(path: Path, label_column: str) -> Iterator:
     """
     import pyarrow.parquet as pq
 
+    if not path.is_file():  # a FIFO would wait for its writer
+        raise DataError(f"{path}: it is no regular file; fetch it again")
     with pq.ParquetFile(path) as file:
         declared = file.metadata
         size = sum(declared.row_group(n).total_byte_size for n in range(declared.num_row_groups))

@@ -1,14 +1,18 @@
 """The files of the results folder: written whole or not at all, and read with suspicion."""
 
 import json
+import os
+import sys
+import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import paths
 
-SCHEMA = 1
-"""The version of the form of records and notes."""
+LARGEST = 2**23
+"""Bytes of the largest file that is read as a record: by far more than one of a long training."""
 
 
 class BadRecord(ValueError):
@@ -48,7 +52,51 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def remove_partials(path: Path) -> None:
     """Delete what killed processes left of this file half written; nobody else may write it."""
     for partial in path.parent.glob(f".{path.name}.*.tmp"):
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # not ours: a folder, or another user's
+            partial.unlink(missing_ok=True)
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """The entries that match, in order of their names; a folder that cannot be read has none."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError as error:
+        left_out(f"{folder}: not readable as a folder ({error.strerror})")
+        return []
+
+
+def left_out(problem: object) -> None:
+    """Warn that a file is not used (`say` explains where the book has it)."""
+    line = f"set aside: {problem}"
+    if not _noted(line):
+        warnings.warn(line, stacklevel=3)
+
+
+def say(line: str) -> None:
+    """Tell the terminal, on standard error, if there is one.
+
+    `notebooks.execute` names a file in `$RANDPRUNE_LEFT_OUT` for what the kernel of the book has to
+    say, and shows it itself: among the outputs of a chapter it would be in the book.
+    """
+    if not _noted(line) and sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)
+
+
+def _noted(line: str) -> bool:
+    if log := os.environ.get("RANDPRUNE_LEFT_OUT"):
+        with suppress(OSError), open(log, "a", encoding="utf-8", errors="replace") as file:
+            file.write(f"{line}\n")
+            return True
+    return False
+
+
+def set_aside(path: Path) -> Path:
+    """Give whatever lies under a name another one, so that it is kept; returns the new path."""
+    aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
+    with writing(path):
+        path.rename(aside)
+    return aside
 
 
 def to_json(content: dict) -> str:
@@ -57,12 +105,17 @@ def to_json(content: dict) -> str:
 
 
 def read_json(path: Path):
-    """What a JSON file holds; raises `BadRecord`, in one line, where it holds none."""
+    """What a JSON file holds; raises `BadRecord`, in one line, where it holds none.
+
+    Whatever lies under the name is looked at before it is opened (`paths.read_regular`).
+    """
 
     def refuse(constant):
         raise ValueError(f"{constant} is no number")
 
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except (ValueError, OSError, RecursionError) as error:
-        raise BadRecord(f"{path}: not readable as JSON ({error})") from error
+        text = paths.read_regular(path, LARGEST).decode("utf-8")
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadRecord(f"{path}: not readable as JSON ({reason})") from error

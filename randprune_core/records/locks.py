@@ -4,6 +4,8 @@ A lock is `flock` on a file, taken through `filelock`: the system releases it wh
 holds it dies, however it dies.
 """
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,13 +13,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .. import paths
-from .files import writing
+from .files import say, writing
 
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Hold the lock of a run; waits for whoever holds it."""
-    held = _acquire(name, wait=True)
+    """Hold the lock of a run; waits for whoever holds it, and says for whom."""
+    if (held := _acquire(name, wait=False)) is None:
+        say(f"run {name}: waiting for {holder(name)}, which is training it")
+        held = _acquire(name, wait=True)
     try:
         yield
     finally:
@@ -31,6 +35,20 @@ def try_lock(name: str) -> ExitStack | None:
     stack = ExitStack()
     stack.callback(_release, held)
     return stack
+
+
+def holder(name: str) -> str:
+    """Who holds the lock of a run, in words: a process of this machine is known by its number."""
+    try:
+        found = os.stat(paths.lock_path(name))
+        device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):  # it has ended by now, or this is not Linux
+        return "another process"
+    for words in map(str.split, locks):
+        if device in words and words[words.index(device) - 1].isdigit() and "->" not in words:
+            return f"process {words[words.index(device) - 1]} on {socket.gethostname()}"
+    return "another process, perhaps on another machine"
 
 
 def _acquire(name: str, wait: bool) -> FileLock | None:

@@ -23,11 +23,23 @@ class Begun:
         return round(time.perf_counter() - self._clock, 1)
 
 
+_GIVEN: dict = {}
+
+
+def use_code(code: dict) -> None:
+    """Have `code_version` answer with this from now on, in this process."""
+    _GIVEN.clear()
+    _GIVEN.update(code)
+
+
 def code_version() -> dict:
     """Commit of the code and whether tracked files outside `results/` differ from it.
 
-    Both are None where the code is not in a git checkout.
+    Both are None where the code is not in a git checkout. A worker of a cluster has a copy of the
+    driver's code, whose version `use_code` gave it.
     """
+    if _GIVEN:
+        return _GIVEN.copy()
 
     def git(*arguments):
         command = ["git", "-C", str(paths.ROOT), *arguments]

@@ -5,20 +5,29 @@ file that does not parse, has another schema, or whose name is not the hash of i
 in a warning and not used; it is never deleted.
 """
 
-import time
-import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack
+import os
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from .. import paths
 from ..config import RunConfig, config_from_dict, config_to_dict, run_id
-from .files import SCHEMA, BadRecord, read_json, remove_partials, to_json, write_whole, writing
-from .forms import record_problem
+from .files import (
+    BadRecord,
+    left_out,
+    listed,
+    read_json,
+    remove_partials,
+    set_aside,
+    to_json,
+    write_whole,
+)
+from .forms import length_problem, record_problem
 from .locks import try_lock
 from .provenance import Begun, environment
-
-SECTIONS = ("schema", "run_id", "config", "provenance", "layers", "cost", "history", "test")
+from .schema import SECTIONS
+from .schema import VERSION as SCHEMA
+from .validation import short
 
 
 def make_record(
@@ -37,6 +46,11 @@ def make_record(
     }
     if at_once is not None:
         provenance["at_once"] = at_once
+    parts = [*result.get("earlier", ()), begun.code]
+    if any(part != begun.code for part in parts):  # it was stopped, and went on with other code
+        provenance["commits"] = [
+            part for part, before in zip(parts, [None, *parts], strict=False) if part != before
+        ]
     if "processes" in result:  # that shared the run
         provenance["processes"] = result["processes"]
     return {
@@ -51,19 +65,20 @@ def make_record(
 def store_record(record: dict) -> dict:
     """Store a record, forget that the run failed before, and return the record."""
     write_record(record)
-    paths.failed_path(record["run_id"]).unlink(missing_ok=True)
+    with suppress(OSError):  # what cannot be removed, a folder, is named wherever notes are read
+        paths.failed_path(record["run_id"]).unlink(missing_ok=True)
     return record
 
 
 def find_record(config: RunConfig) -> dict | None:
     """The record of a run, or None; a bad file counts as none and is named in a warning."""
     path = paths.record_path(config.dataset, run_id(config))
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         return read_record(path)
     except BadRecord as error:
-        warnings.warn(f"set aside: {error}", stacklevel=2)
+        left_out(error)
         return None
 
 
@@ -73,15 +88,8 @@ def read_record(path: Path) -> dict:
     Its config has all fields of `RunConfig`, those that did not exist when it was written too.
     """
     record = read_json(path)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-        raise BadRecord(f"{path}: its schema is {found!r}, not {SCHEMA}")
-    if missing := [section for section in SECTIONS if section not in record]:
-        raise BadRecord(f"{path}: it has no {', '.join(missing)}")
-    for section in ("config", "provenance", "cost", "history", "test"):
-        if not isinstance(record[section], dict):
-            found = type(record[section]).__name__
-            raise BadRecord(f"{path}: its {section} is a {found}, not an object")
+    if problem := record_problem(record):
+        raise BadRecord(f"{path}: {problem}")
     try:
         config = config_from_dict(record["config"])
         expected = run_id(config)
@@ -89,10 +97,12 @@ def read_record(path: Path) -> dict:
         raise BadRecord(f"{path}: its config is not valid ({error})") from error
     if not expected == record["run_id"] == path.stem:
         raise BadRecord(
-            f"{path}: the run id {record['run_id']!r} and the file name must be the hash of the "
-            f"config, {expected}"
+            f"{path}: the run id {short(record['run_id'])} and the file name must be the hash of "
+            f"the config, {expected}"
         )
-    if problem := record_problem(record):
+    if path.parent.parent == paths.RUNS and path.parent.name != config.dataset:
+        raise BadRecord(f"{path}: a record of {config.dataset} belongs into that folder")
+    if problem := length_problem(record):
         raise BadRecord(f"{path}: {problem}")
     return record | {"config": config_to_dict(config)}
 
@@ -101,11 +111,9 @@ def write_record(record: dict) -> Path:
     """Store a record atomically and return its path; a bad file in its place is moved aside."""
     path = paths.record_path(record["config"]["dataset"], record["run_id"])
     content = to_json(record)
-    if path.exists():
-        aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
-        with writing(path):
-            path.rename(aside)
-        warnings.warn(f"{path} was no record of this run; kept as {aside.name}", stacklevel=2)
+    if os.path.lexists(path):
+        aside = set_aside(path)
+        left_out(f"{path} was no record of this run; kept as {aside.name}")
     write_whole(path, content)
     return path
 
@@ -133,11 +141,31 @@ def tidy(config: RunConfig) -> None:
 
 def all_records(dataset: str = "*") -> Iterator[dict]:
     """Every good record of the store, by data set and run id; bad ones are named in a warning."""
-    for path in sorted(paths.RUNS.glob(f"{dataset}/*.json")):
+    for path in record_files(dataset):
         try:
             yield read_record(path)
         except BadRecord as error:
-            warnings.warn(f"set aside: {error}", stacklevel=2)
+            left_out(error)
+
+
+def refused(known: Collection[str]) -> dict[str, str]:
+    """Why entries of the store are not used, by their names in it; `known` run ids are used.
+
+    Those of `digits` do not count: every copy of the repository has others.
+    """
+    found = {}
+    for path in record_files():
+        if path.stem not in known and path.parent.name != "digits":
+            try:
+                read_record(path)
+            except BadRecord as error:
+                found[f"{path.parent.name}/{path.name}"] = str(error).removeprefix(f"{path}: ")
+    return found
+
+
+def record_files(dataset: str = "*") -> list[Path]:
+    """Every entry of the store that is named as a record, whatever it is, in a fixed order."""
+    return listed(paths.RUNS, f"{dataset}/*.json")
 
 
 def flatten(values: dict, prefix: str = "") -> dict:

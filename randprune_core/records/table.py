@@ -1,29 +1,31 @@
 """Records as rows: one data frame of all runs, and an index of them for a large store.
 
-The index spares `load_runs` to parse every record each time. It is one Parquet file of the rows
-that the records gave, each beside the size and time of change of its file: a record that is new or
-was touched is read, and one that is gone is left out. Nothing depends on the index: it may be
-deleted at any time and is made again from the records.
+The index spares `load_runs` to parse every record each time. It is one file of the rows that the
+records gave, with the size and the times of change of the file of each row: a record that is new or
+was touched is read, and one that is gone is left out. It is a cache: it begins with the digest of
+what follows, and an index that is not exactly what was written here is made again.
 """
 
 import hashlib
-import io
-import warnings
+import json
+import stat
 from contextlib import suppress
 from dataclasses import fields
+from math import nan
 from pathlib import Path
 
 from .. import config, datasets, paths
 from ..config import RunConfig, image_side, setting
 from ..datasets import DATASETS
-from . import files, forms, store
+from . import files, forms, schema, store, validation
 from .files import BadRecord
-from .store import all_records, flatten, read_record
+from .store import all_records, flatten, read_record, record_files
 
 SMALLEST_STORE = 300
-"""Records from which on an index pays; fewer are parsed faster than pandas reads a Parquet file."""
+"""Records from which on an index pays; fewer are parsed as fast."""
 
-_STAMP = ("file", "size", "changed", "code")
+LARGEST_INDEX = 2**30
+"""Bytes of the largest index that is read: 400,000 records."""
 
 
 def load_runs(**filters):
@@ -55,85 +57,91 @@ def load_runs(**filters):
 
 def records_to_frame(records):
     """Records as a DataFrame, one row each, in the order given (columns as in `load_runs`)."""
+    return _frame(list(map(_row, records)))
+
+
+def _row(record: dict) -> dict:
+    config = record["config"]
+    row = {"run_id": record["run_id"], **config, "image_size": image_side(config)}
+    row["setting"] = setting(config)
+    row |= flatten(record["test"])
+    return row | flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
+
+
+def _frame(rows: list[dict]):
     import pandas as pd
 
-    rows = []
-    for record in records:
-        config = record["config"]
-        row = {"run_id": record["run_id"], **config, "image_size": image_side(config)}
-        row["setting"] = setting(config)
-        row |= flatten(record["test"])
-        row |= flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
-        rows.append(row)
+    names = dict.fromkeys(name for row in rows for name in row)  # in the order of their arrival
     if rows:
-        return pd.DataFrame(rows)
+        return pd.DataFrame({name: [row.get(name, nan) for row in rows] for name in names})
     return pd.DataFrame(columns=["run_id", *(field.name for field in fields(RunConfig)), "setting"])
 
 
 def all_runs():
     """Every good record of the store as a row, as `records_to_frame` gives them.
 
-    Rows are in the order of `store.all_records`. A column that only left-out records had may be
-    there, empty. Bad records are named in a warning.
+    Rows are in the order of `store.all_records`. Bad records are named in a warning.
     """
-    kept = sorted(paths.RUNS.glob("*/*.json"))
+    kept = record_files()
     if len(kept) < SMALLEST_STORE:
         return records_to_frame(all_records())
-    import pandas as pd
-
-    stamps = pd.DataFrame([_stamp(path) for path in kept], columns=list(_STAMP))
-    known = _read()
-    if known is not None:
-        known = known.merge(stamps, on=list(_STAMP))
-    indexed = set() if known is None else set(known.file)
-    new, read = [], []
-    for name, path in zip(stamps.file, kept, strict=True):
-        if name in indexed:
-            continue
-        try:
-            new.append(read_record(path))
-            read.append(name)
-        except BadRecord as error:
-            warnings.warn(f"set aside: {error}", stacklevel=2)
-    if new:
-        rows = records_to_frame(new)
-        rows = pd.concat([stamps.set_index("file").loc[read].reset_index(), rows], axis=1)
-        known = rows if known is None else pd.concat([known, rows], ignore_index=True)
-        known = known.sort_values("file", ignore_index=True)
-        _write(known)
-    if known is None:
-        return records_to_frame([])
-    return known.drop(columns=list(_STAMP))
+    known, rows, changed = _read(), [], False
+    for path in kept:
+        stamp = _stamp(path)
+        row = known.pop(stamp, None)
+        if row is None:
+            try:
+                row, changed = _row(read_record(path)), stamp is not None or changed
+            except BadRecord as error:
+                files.left_out(error)
+                continue
+        rows.append((stamp, row))
+    if changed or known:
+        _write([(stamp, row) for stamp, row in rows if stamp is not None])
+    return _frame([row for _, row in rows])
 
 
-def _stamp(path: Path) -> tuple[str, int, int, str]:
-    """What tells whether the row of a file still holds: the file as it is, and our own code."""
-    found = path.stat()
-    name = path.relative_to(paths.RUNS).as_posix()
-    return name, found.st_size, found.st_mtime_ns, _CODE
-
-
-def _read():
-    """The rows of the index, None where there is none that can be read."""
-    import pandas as pd
-
+def _stamp(path: Path) -> tuple[str, int, int, int] | None:
+    """What tells whether the row of a file still holds; None for what is no file."""
     try:
-        return pd.read_parquet(paths.index_path())
-    except (OSError, ValueError):  # there is none, or it is no Parquet file
+        found = path.stat()
+    except OSError:
         return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    name = path.relative_to(paths.RUNS).as_posix()
+    return name, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _write(rows) -> None:
+def _read() -> dict[tuple, dict]:
+    """The rows of the index by the stamp of their file; none of an index that is not whole."""
+    try:
+        content = paths.read_regular(paths.index_path(), LARGEST_INDEX)
+    except (OSError, ValueError, MemoryError):
+        return {}
+    digest, _, body = content.partition(b"\n")
+    if digest != _digest(body):
+        return {}
+    held = json.loads(body)
+    return dict(zip(map(tuple, held["stamps"]), held["rows"], strict=True))
+
+
+def _write(rows: list[tuple]) -> None:
     """Replace the index; where the folder cannot be written to, the next call reads again."""
-    content = io.BytesIO()
-    rows.to_parquet(content, index=False)
+    held = {"stamps": [stamp for stamp, _ in rows], "rows": [row for _, row in rows]}
+    body = json.dumps(held, separators=(",", ":")).encode()
     with suppress(OSError):
-        paths.write_whole(paths.index_path(), content.getvalue())
+        paths.write_whole(paths.index_path(), _digest(body) + b"\n" + body)
+
+
+def _digest(body: bytes) -> bytes:
+    """What an index begins with: of its content, and of the code that made it."""
+    return hashlib.sha256(_CODE.encode() + body).hexdigest().encode()
 
 
 def _code() -> str:
     """Digest of the modules that turn a record to a row: the rows of other code do not hold."""
-    modules = (config, datasets, files, forms, store)
+    modules = (config, datasets, files, forms, schema, store, validation)
     sources = (*(module.__file__ for module in modules), __file__)
     return hashlib.sha256(b"".join(Path(name).read_bytes() for name in sources)).hexdigest()[:12]
 

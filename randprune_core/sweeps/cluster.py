@@ -23,7 +23,7 @@ from ..data.files import DataError
 from ..devices import WORKER_ENVIRONMENT, environment, one_thread
 from ..records.failures import note_failure
 from ..records.files import write_whole
-from ..records.provenance import Begun, code_version
+from ..records.provenance import Begun, code_version, use_code
 from ..records.store import claim, make_record, store_record
 from .schedule import Result, Schedule
 
@@ -283,10 +283,11 @@ def _train_in_worker(
     saved = _checkpoint_here(config, checkpoint, results)
     if deadline is not None and time.time() >= deadline:  # it waited for a node too long
         return "unfinished", ("not started", None)
+    use_code(code)
     begun = Begun()
-    begun.code = code
+    own = Path(results) != paths.RESULTS  # a folder that the driver does not see
     try:
-        result = train(config, device, deadline=deadline)
+        result = train(config, device, deadline=deadline, keep_checkpoint=not own)
     except OutOfTime as error:
         return "unfinished", (str(error), saved.read_bytes())
     except TrainingFailed as error:

@@ -3,15 +3,19 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from ..config import RunConfig
+from ..config import RunConfig, run_id
 from ..data.files import DataError
 from ..devices import one_thread, worker_environment
+from ..records.files import say
+from ..records.locks import holder
 from ..records.store import claim, find_record
 from .run import train_and_store
 from .schedule import Result, Schedule
@@ -92,6 +96,7 @@ _KILLED = (
 def _start_worker() -> None:
     """A worker computes with one thread, and ends with the sweep, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches it too: it has nothing to say
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     sweep = multiprocessing.parent_process()
 
     def follow():
@@ -112,6 +117,7 @@ def _train_one(config: RunConfig, deadline: float | None, waits: bool = True) ->
     """
     from ..training.loop import OutOfTime
 
+    said = False
     while (held := claim(config)) is None:
         if find_record(config) is not None:
             return "found", ""
@@ -119,6 +125,9 @@ def _train_one(config: RunConfig, deadline: float | None, waits: bool = True) ->
             return "busy", ""
         if deadline is not None and time.time() >= deadline:
             return "unfinished", "another process is training it"
+        if not said:
+            name, said = run_id(config), True
+            say(f"run {name}: waiting for {holder(name)}, which is training it")
         time.sleep(1)
     try:
         with held:

@@ -199,6 +199,8 @@ def _advance_all(active: list[_Active], level: Slots, deadline: float | None) ->
         if result is not None:
             active.remove(one)
             yield one.outcome(result)
+            if isinstance(result, dict):  # whoever took it has stored it: else we were closed
+                checkpoints.remove(one.run.config)
 
 
 def _advance(run: Run, deadline: float | None) -> dict | RuntimeError | ValueError | None:
@@ -210,8 +212,6 @@ def _advance(run: Run, deadline: float | None) -> dict | RuntimeError | ValueErr
             run.start_epoch()
             return None
         with run.on_stream():
-            result = measure(run)
-        checkpoints.remove(run.config)
-        return result
+            return measure(run)
     except (RuntimeError, ValueError) as error:
         return error

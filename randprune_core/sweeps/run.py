@@ -4,6 +4,7 @@ torch is imported where a run is trained: to find a recorded one must not take t
 takes.
 """
 
+from .. import paths
 from ..config import RunConfig, run_id
 from ..devices import job_size
 from ..records.failures import note_failure
@@ -59,7 +60,7 @@ def train_and_store(
 
     begun = Begun()
     try:
-        result = train(config, device, progress=progress, deadline=deadline)
+        result = train(config, device, progress=progress, deadline=deadline, keep_checkpoint=True)
     except TrainingFailed as error:
         note_failure(config, error)
         raise
@@ -69,8 +70,13 @@ def train_and_store(
 def store_result(
     config: RunConfig, result: dict, device: str, begun: Begun, at_once: int | None = None
 ) -> dict:
-    """Make the record of what `train.train` returned, store it and return it (`make_record`)."""
-    return store_record(make_record(config, result, device, begun, at_once))
+    """Make the record of what `train.train` returned, store it and return it (`make_record`).
+
+    Only then is the checkpoint removed: a folder that takes no record costs no training.
+    """
+    record = store_record(make_record(config, result, device, begun, at_once))
+    paths.checkpoint_path(run_id(config)).unlink(missing_ok=True)
+    return record
 
 
 def _share(config: RunConfig, device: str) -> dict | None:

@@ -56,6 +56,8 @@ class Run:
         self.epoch = 0
         self.history = _empty_history()
         self.best = _nothing_yet()
+        self.earlier: list[dict] = []  # code that trained it before it was stopped, and now
+        self.code: dict = {"commit": None, "dirty": None}
         self.saved_at = time.monotonic()  # what is not older needs no checkpoint yet
 
     def on_stream(self) -> AbstractContextManager:
@@ -65,10 +67,10 @@ class Run:
     def _build(self) -> None:
         config, device = self.config, self.device
         model = models.build_model(config.model, self.dataset.num_classes, config.seed_init)
-        self._drawn = self.batches.draw_masks(model)
+        self.drawn = self.batches.draw_masks(model)
         # Masks that keep everything until then: a captured step holds tensors, not their values.
         late = pruning_epoch(config) > 0
-        self.masks = {n: torch.ones_like(m) if late else m for n, m in self._drawn.items()}
+        self.masks = {n: torch.ones_like(m) if late else m for n, m in self.drawn.items()}
         if self.masks:
             masks.apply_masks(model, self.masks)
         self.memory_format = memory_format(model, device)
@@ -215,7 +217,7 @@ class Run:
         """
         weights = models.maskable_weights(self.model)
         if 0 < self.epoch == pruning_epoch(self.config):
-            renewed = self._drawn
+            renewed = self.drawn
             self.best = _nothing_yet()  # the network before was dense
         elif dynamic.dropped_fraction(self.config, self.epoch):
             found = self._dense_gradients() if self.config.method == "rigl" else {}

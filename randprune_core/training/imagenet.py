@@ -22,7 +22,7 @@ from ..metrics.predict import predict_logits
 from ..precision import arithmetic
 from ..pruning import saliency
 from ..seeds import generator
-from . import checkpoints, protocol
+from . import protocol
 from .batches import Batch
 from .distributed import check_same, explain_lost_process, leave, mask_digest, rank, world
 from .engine import Run
@@ -259,6 +259,5 @@ def train(config: RunConfig, device: str = "auto", *, progress: bool = False) ->
         return None
     with arithmetic():
         result = measure(run)
-    checkpoints.remove(config)
     facts = {"classes": run.dataset.num_classes, "image_size": run.dataset.side}
     return result | {"data": result["data"] | facts, "processes": processes}

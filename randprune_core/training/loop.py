@@ -44,4 +44,7 @@ def finish_epoch(run: Run, deadline: float | None) -> None:
     if late and run.epoch < run.config.epochs:
         checkpoints.save(run)
         raise OutOfTime(f"stopped after epoch {run.epoch} of {run.config.epochs}")
-    checkpoints.save_now_and_then(run)
+    if run.epoch == run.config.epochs:  # until its record is on disk, this is all there is of it
+        checkpoints.save(run)
+    else:
+        checkpoints.save_now_and_then(run)

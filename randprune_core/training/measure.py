@@ -44,7 +44,9 @@ def measure(run: Run) -> dict:
         for name, w in models.maskable_weights(run.model).items()
     ]
     shape = tuple(dataset.test_images.shape[1:])
+    earlier = [part for part in run.earlier if part != run.code]
     return {
+        **({"earlier": run.earlier} if earlier else {}),  # it went on with other code
         "layers": layers,
         "cost": cost(run.model, kept, shape),
         "history": run.history,

@@ -21,23 +21,27 @@ def train(
     *,
     progress: bool = False,
     deadline: float | None = None,
+    keep_checkpoint: bool = False,
 ) -> dict | None:
     """Train one run to its last epoch and measure it; the network itself is not kept.
 
     `deadline` is a `time.time()`: the first full epoch that ends after it is checkpointed and
-    `OutOfTime` raised. Returns {layers, cost, history, test, data}. Raises `TrainingFailed` when
-    the loss is not finite and `DataError` when the data is not there. A run on ImageNet may be
+    `OutOfTime` raised. `keep_checkpoint` leaves it to the caller to remove the checkpoint, once the
+    record is on disk. Returns {layers, cost, history, test, data}. Raises `TrainingFailed`
+    when the loss is not finite and `DataError` when the data is not there. A run on ImageNet may be
     shared by a job of several processes: None in all of them but the first.
     """
     if config.dataset == "imagenet":
         from . import imagenet  # torchvision, which it needs, takes seconds to import
 
-        return imagenet.train(config, device, progress=progress)
-    check_data(config)
-    run = train_to_the_end(config, device, progress, deadline)
-    with arithmetic(), run.on_stream():
-        result = measure(run)
-    checkpoints.remove(config)
+        result = imagenet.train(config, device, progress=progress)
+    else:
+        check_data(config)
+        run = train_to_the_end(config, device, progress, deadline)
+        with arithmetic(), run.on_stream():
+            result = measure(run)
+    if result is not None and not keep_checkpoint:
+        checkpoints.remove(config)
     return result
 
 

@@ -397,3 +397,11 @@ def test_failing_cell_is_reported_and_leaves_the_target_alone(project, source, e
     with pytest.raises(error, match=message):
         notebooks.execute(write(project, "01_a", PARAMETERS, code(source)), {}, target)
     assert target.read_text() == "old"
+
+
+def test_what_is_left_out_is_said_in_the_terminal_and_not_in_the_outputs(project, capfd):
+    line = "from randprune_core.records.files import left_out; left_out('a.json: no record')"
+    target = project / "out.ipynb"
+    notebooks.execute(write(project, "01_a", PARAMETERS, code(line), code(line)), {}, target)
+    assert capfd.readouterr().err.count("warning: 01_a: set aside: a.json: no record\n") == 1
+    assert "no record\\n" not in target.read_text() and "stderr" not in target.read_text()

@@ -63,3 +63,17 @@ def test_failed_runs_are_listed_with_their_reason():
         (row,) = rows(text, "failed")
         assert row[0] == "0123456789ab" and row[-1] == "the loss became nan &#124; in epoch 2"
     assert "failed" not in page(run())
+
+
+def test_files_that_are_left_out_are_named_with_the_reason():
+    refused = {"cifar10/0123.json": "its test.nll is 'a|b', not a number"}
+    text = provenance.page(records_to_frame([run()]), refused=refused)
+    ((file, why),) = rows(text, "refused")
+    assert "cifar10/0123.json" in file and "not a number" in why
+    assert "tab-provenance-refused" in provenance.page(records_to_frame([]), refused=refused)
+
+
+def test_a_record_that_does_not_say_when_it_began_is_on_the_page():
+    bare = run(1)
+    del bare["provenance"]["started"]
+    assert "2 runs are recorded, started on 2026-01-02" in page(run(), bare)

@@ -62,7 +62,10 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(unmeasured, damage):
         else:
             state["config"]["lr"] = 0.2
         torch.save(state, checkpoint)
-    assert train(config, "cpu").history == whole
+    with pytest.warns(UserWarning, match=f"set aside: {checkpoint}: .*; kept as {checkpoint.name}"):
+        assert train(config, "cpu").history == whole
+    assert len(list(checkpoint.parent.glob("*.set-aside-*"))) == 1
+    assert train(config, "cpu").history == whole  # without a word
 
 
 def test_a_finished_run_leaves_no_checkpoint_and_no_temporary_file(unmeasured, store):

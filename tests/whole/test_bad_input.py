@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pickle
+import re
 import string
 import struct
 import subprocess
@@ -330,7 +331,6 @@ def test_parameters_of_a_chapter_reach_it_as_plain_values(counted):
         "1j",
         "...",
         "!!python/object:os.system x",
-        "&a [*a]",
         "(1,)",
     ]
 
@@ -338,7 +338,11 @@ def test_parameters_of_a_chapter_reach_it_as_plain_values(counted):
     @given(st.sampled_from(odd + ["[" * 3_000, "-" * 3_000 + "1", "{1: 2}", ".nan"]) | ODD_TEXT)
     def holds(text):
         counted()
-        value = notebooks.parse_parameters([("name", text)])["name"]
+        try:
+            value = notebooks.parse_parameters([("name", text)])["name"]
+        except ValueError as error:
+            assert re.search("repeats itself|has .* characters", str(error)), text
+            return
         assert json.loads(json.dumps(value, allow_nan=False)) == value
 
     holds()
@@ -438,7 +442,8 @@ def test_a_hostile_checkpoint_is_not_executed_and_the_run_starts_from_its_beginn
         path.write_bytes(pickle.dumps(state))
     else:
         path.write_bytes(np.random.default_rng(0).bytes(1_000))
-    record = load_or_train(trained.config, device="cpu", progress=False)
+    with pytest.warns(UserWarning, match="not readable as a checkpoint"):
+        record = load_or_train(trained.config, device="cpu", progress=False)
     assert (
         record["test"] == trained.record["test"] and record["history"] == trained.record["history"]
     )
