@@ -4,6 +4,7 @@ Reduced precision quantises confidences and flips the sign of small input gradie
 calibration and attacks; only the training steps may use it.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -40,10 +41,13 @@ def full_float32() -> Iterator[None]:
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Compute in true float32: no autocast, no TF32 or bfloat16 products; restored afterwards."""
+    """Compute in true float32: no autocast, no TF32 or bfloat16 products; restored afterwards.
+
+    Kernels are those of a new process, whatever this one has switched off.
+    """
     import torch
 
-    with full_float32(), torch.autocast(device_type, enabled=False):
+    with _plain_switches(), full_float32(), torch.autocast(device_type, enabled=False):
         yield
 
 
@@ -75,37 +79,61 @@ def arithmetic() -> Iterator[None]:
     The numbers of a run follow from its config: none of what a process can set for all of torch
     reaches them (default type and device, inference mode, autocast, deterministic algorithms,
     kernels switched off, tiny numbers flushed to zero). All is restored afterwards. The number of
-    threads is the caller's, and provenance states it.
+    threads is the caller's, and provenance states it. Raises ValueError, with its name, for an
+    environment variable by which a library would round float32 behind PyTorch's back.
     """
     import torch
 
+    _refuse_rounding()
     with ExitStack() as stack:
         stack.enter_context(plain_tensors())
         stack.enter_context(torch.inference_mode(False))  # turns gradients on, too
         for device in ("cpu", "cuda"):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        stack.enter_context(_plain_switches())
+        stack.enter_context(_plain_switches(fastest=True))
         stack.enter_context(full_float32())
         yield
 
 
+_ROUNDING = {
+    "ONEDNN_DEFAULT_FPMATH_MODE": ("", "STRICT"),
+    "DNNL_DEFAULT_FPMATH_MODE": ("", "STRICT"),
+    "NVIDIA_TF32_OVERRIDE": ("", "0"),
+}
+"""Variables that let oneDNN or cuBLAS round float32, and the values that do not."""
+
+
+def _refuse_rounding() -> None:
+    for name, harmless in _ROUNDING.items():
+        if (value := os.environ.get(name, "")).upper() not in harmless:
+            raise ValueError(
+                f"{name}={value} makes a library round float32, so that numbers would not follow "
+                f"from the config: unset {name}"
+            )
+
+
 @contextmanager
-def _plain_switches() -> Iterator[None]:
-    """The switches of torch as `arithmetic` wants them; restored afterwards."""
+def _plain_switches(fastest: bool = False) -> Iterator[None]:
+    """The switches of torch as a new process has them; restored afterwards.
+
+    With `fastest` a GPU tries which of its kernels is the fastest.
+    """
     import torch
 
     cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
     strict = torch.are_deterministic_algorithms_enabled()
     only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
     before = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, mkldnn.enabled
-    flushes = bool((torch.tensor(1e-30, dtype=torch.float32) * 1e-10) == 0)
+    tiny = torch.tensor(1e-30, dtype=torch.float32, device="cpu")
+    flushes = bool(tiny * 1e-10 == 0)
     try:
         if strict:  # a call loads PyTorch's compiler
             torch.use_deterministic_algorithms(False)
         if flushes:
             torch.set_flush_denormal(False)
-        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = True, True, False
+        cudnn.enabled, cudnn.deterministic = True, False
+        cudnn.benchmark = fastest or cudnn.benchmark
         mkldnn.enabled = True
         yield
     finally:

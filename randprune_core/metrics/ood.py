@@ -57,14 +57,28 @@ def roc_curve(in_scores: "ArrayLike", out_scores: "ArrayLike", points: int = 101
     """The ROC curve at evenly spaced false positive rates, as lists `fpr` and `tpr` from 0 to 1.
 
     `tpr` is the share of in-distribution scores above the lowest threshold that lets no more than
-    that share of the OoD scores pass. Scores as in `ood_auroc`. Raises ValueError for empty input,
-    NaN and infinity.
+    that share of the OoD scores pass; scores of both sides that are equal join their points by a
+    straight line, so that the area under the curve is `ood_auroc`. Scores as in `ood_auroc`. Raises
+    ValueError for empty input, NaN and infinity.
     """
     in_scores, out_scores = _scores(in_scores, "in"), _scores(out_scores, "out")
+    points = whole_number(points, "points", least=2)
     falling = np.append(np.sort(out_scores)[::-1], -np.inf)
     grid = np.linspace(0, 1, points)
-    thresholds = falling[np.floor(grid * len(out_scores) + 1e-9).astype(int)]
-    passed = len(in_scores) - np.searchsorted(np.sort(in_scores), thresholds, side="right")
+    reached = grid * len(out_scores)
+    thresholds = falling[np.floor(reached + 1e-9).astype(int)]
+    rising_in, rising_out = np.sort(in_scores), falling[-2::-1]
+    above, above_out = (
+        len(side) - np.searchsorted(side, thresholds, side="right")
+        for side in (rising_in, rising_out)
+    )
+    # OoD scores equal to the threshold pass together, and with them the other side's equals.
+    equal, equal_out = (
+        np.searchsorted(side, thresholds, side="right") - np.searchsorted(side, thresholds)
+        for side in (rising_in, rising_out)
+    )
+    share = np.clip((reached - above_out) / np.maximum(equal_out, 1), 0, 1)
+    passed = above + share * equal
     return {"fpr": grid.round(6).tolist(), "tpr": (passed / len(in_scores)).round(6).tolist()}
 
 

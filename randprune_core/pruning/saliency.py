@@ -84,6 +84,7 @@ def grasp_scores(
 SCORES: dict[str, Callable[..., dict[str, Tensor]]] = {"snip": snip_scores, "grasp": grasp_scores}
 
 
+@plain_tensors()
 def class_balanced_batch(
     labels: Tensor, per_class: int = GRASP_PER_CLASS, seed: int = 0, num_classes: int | None = None
 ) -> Tensor:
@@ -113,6 +114,7 @@ def class_balanced_batch(
     return torch.stack(rows, dim=1).flatten()
 
 
+@plain_tensors()
 def global_top_k(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, BoolTensor]:
     """Where the highest scores of the whole network are: what `masks.top_k_masks` keeps.
 

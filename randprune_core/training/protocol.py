@@ -13,6 +13,7 @@ from .. import models
 from ..config import RunConfig
 from ..data import loading
 from ..datasets import DATASETS, padding
+from ..precision import plain_tensors
 from ..pruning import masks, ratios, saliency
 from ..seeds import generator
 
@@ -75,12 +76,14 @@ def pgd_images(config: RunConfig, test_images: int) -> dict[str, int]:
     return {"1": test_images} if config.epochs >= RunConfig.epochs else {}
 
 
+@plain_tensors()
 def epoch_order(config: RunConfig, epoch: int) -> Tensor:
     """The order in which an epoch (from 0) takes the training images, a permutation."""
     draw = generator(config.seed_data, "epoch", epoch)
     return torch.randperm(config.train_images, generator=draw)
 
 
+@plain_tensors()
 def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
     """What one epoch (from 0) does with its n images: order (n,), crops (n, 2), mirrored (n,).
 
@@ -97,6 +100,7 @@ def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
     return order, offsets, mirrored
 
 
+@plain_tensors()
 def draw_masks(config: RunConfig, model: nn.Module, dataset: loading.Dataset) -> dict[str, Tensor]:
     """The masks of a run, before it trains; {} for a dense one.
 

@@ -33,10 +33,11 @@ def train(
         from . import imagenet  # torchvision, which it needs, takes seconds to import
 
         return imagenet.train(config, device, progress=progress)
-    check_data(config)
-    run = train_to_the_end(config, device, progress, deadline)
-    with arithmetic(), run.on_stream():
-        result = measure(run)
+    with arithmetic():  # the data, too, is read with PyTorch as a new process has it
+        check_data(config)
+        run = train_to_the_end(config, device, progress, deadline)
+        with run.on_stream():
+            result = measure(run)
     checkpoints.remove(config)
     return result
 
