@@ -45,6 +45,11 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def content(path: Path) -> bytes:
+    """What a file holds, for a hash: with line ends as Unix has them, whatever a checkout made."""
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
 def use_results(folder: Path) -> None:
     """Keep checkpoints and notes of this process in another results folder from now on."""
     global RESULTS, CHECKPOINTS, LOCAL
