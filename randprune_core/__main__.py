@@ -13,6 +13,7 @@ import warnings
 
 from .config import RATIOS, RunConfig, check_sparsity, run_id
 from .datasets import DATASETS
+from .paths import check_environment
 
 _HELP = {
     "dataset": "digits, cifar10, cifar100 or imagenet",
@@ -252,6 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"warning: {one_line(message)}", file=sys.stderr
     )
     try:
+        check_environment()
         status = _COMMANDS[options.command](options)
         sys.stdout.flush()
         return status

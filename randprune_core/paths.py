@@ -16,7 +16,9 @@ STORED_OUTPUTS = NOTEBOOKS / "outputs.json"
 BOOK = ROOT / "book"
 BUILD = ROOT / "_build"
 
-RESULTS = Path(os.environ.get("RANDPRUNE_RESULTS") or ROOT / "results").resolve()
+RESULTS = Path(os.environ.get("RANDPRUNE_RESULTS") or ROOT / "results")
+with suppress(OSError, RuntimeError):  # `check_environment` says what is wrong with it
+    RESULTS = RESULTS.resolve()
 RUNS = RESULTS / "runs"
 FAILED = RESULTS / "failed"
 FIGURES = RESULTS / "figures"
@@ -50,6 +52,48 @@ def content(path: Path) -> bytes:
     return path.read_bytes().replace(b"\r\n", b"\n")
 
 
+_BARS = (
+    "MININTERVAL",
+    "MAXINTERVAL",
+    "MINITERS",
+    "SMOOTHING",
+    "DELAY",
+    "NCOLS",
+    "NROWS",
+    "POSITION",
+)
+NUMBERS = dict.fromkeys((f"TQDM_{name}" for name in _BARS), float)
+NUMBERS |= dict.fromkeys(("WORLD_SIZE", "RANK", "LOCAL_RANK"), int)
+"""Variables that are read as numbers, here or by a library that does not name them."""
+
+
+def check_environment() -> None:
+    """Raise ValueError, in one line with its name, for a variable that cannot be what it is."""
+    for name, kind in NUMBERS.items():
+        if (value := os.environ.get(name)) is not None:
+            try:
+                kind(value or "0" if name.startswith("TQDM") else value)
+            except ValueError:
+                raise ValueError(f"{name}={value} is not a number: set one, or unset it") from None
+    for name in ("RANDPRUNE_DATA", "RANDPRUNE_RESULTS"):
+        if given := os.environ.get(name):
+            _folder(name, given, expand=name == "RANDPRUNE_DATA")
+
+
+def _folder(name: str, given: str, expand: bool) -> Path:
+    """The folder that a variable names; ValueError where it can be none, as a path too long."""
+    try:
+        path = Path(given).expanduser() if expand else Path(given)
+        path = path.resolve()
+        with suppress(FileNotFoundError, PermissionError, NotADirectoryError):
+            path.stat()
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        shown = given if len(given) < 60 else f"{given[:50]}…"
+        raise ValueError(f"{name}={shown} names no folder: {why.rstrip('.')}") from None
+    return path
+
+
 def use_results(folder: Path) -> None:
     """Keep checkpoints and notes of this process in another results folder from now on."""
     global RESULTS, CHECKPOINTS, LOCAL
@@ -57,9 +101,12 @@ def use_results(folder: Path) -> None:
 
 
 def data_root() -> Path:
-    """Where data sets are read from: `$RANDPRUNE_DATA`, else `randprune` in the user's cache."""
+    """Where data sets are read from: `$RANDPRUNE_DATA`, else `randprune` in the user's cache.
+
+    Raises ValueError that names the variable where it can be no folder.
+    """
     if given := os.environ.get("RANDPRUNE_DATA"):
-        return Path(given).expanduser().resolve()
+        return _folder("RANDPRUNE_DATA", given, expand=True)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "randprune"
 
