@@ -62,7 +62,7 @@ def records_to_frame(records):
         config = record["config"]
         row = {"run_id": record["run_id"], **config, "image_size": image_side(config)}
         row["setting"] = setting(config)
-        row |= flatten(record["test"])
+        row |= flatten(record["test"]) | _fpr95_of_known_images(record["test"])
         row |= flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
         rows.append(row)
     if rows:
@@ -104,6 +104,21 @@ def all_runs():
     if known is None:
         return records_to_frame([])
     return known.drop(columns=list(_STAMP))
+
+
+def _fpr95_of_known_images(test: dict) -> dict[str, float]:
+    """FPR@95 with the OoD images as the positive class, by column, where a ROC curve is recorded.
+
+    The share of known images that are rejected where 95 % of the OoD images are: what the recorded
+    curve misses at a false positive rate of 0.05.
+    """
+    found = {}
+    for name, values in test.get("ood", {}).items():
+        curve = values.get("roc") if isinstance(values, dict) else None
+        if curve and 0.05 in curve["fpr"]:
+            missed = 1 - curve["tpr"][curve["fpr"].index(0.05)]
+            found[f"ood.{name}.fpr95_ood_positive"] = round(missed, 6)
+    return found
 
 
 def _stamp(path: Path) -> tuple[str, int, int, str]:
