@@ -15,7 +15,7 @@ from randprune_core import paths
 PACKAGE = paths.ROOT / "randprune_core"
 WINGS = ("presentation", "pruning", "data", "metrics", "records", "training", "sweeps")
 """From the lowest to the highest; below them the modules of the ground, above them all others."""
-GROUND = {"config", "datasets", "devices", "models", "paths", "precision", "seeds"}
+GROUND = {"arguments", "config", "datasets", "devices", "models", "paths", "precision", "seeds"}
 
 # What two chapters still share without a home of its own; an entry that is mended must go.
 SHARED_WITHOUT_A_HOME = {
