@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from .config import RATIOS, RunConfig, check_sparsity, run_id
 from .datasets import DATASETS
+from .paths import check_environment
 
 _HELP = {
     "dataset": "digits, cifar10, cifar100 or imagenet",
@@ -252,6 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         warnings.showwarning = lambda message, *_: _say(f"warning: {one_line(message)}")
+        check_environment()
         status = _COMMANDS[options.command](options)
         sys.stdout.flush()
         return status

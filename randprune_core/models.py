@@ -4,12 +4,17 @@ Every network returns logits and takes the tensor it is given as it is; `with_no
 one so that it takes pixels in [0, 1].
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .arguments import whole_number
 from .config import IMAGENET_MODELS, parse_model_name
 from .datasets import DATASETS
+from .precision import plain_tensors
+from .seeds import plain_generator
 
 _VGG_LAYERS = {
     11: (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512),
@@ -98,10 +103,26 @@ def build_model(name: str, num_classes: int = 10, seed: int = 0) -> nn.Module:
 
     Names: `resnet-A` and `resnet-A-B` (CIFAR, depth A = 6n+2, B filters in the first convolution),
     `vgg-11/13/16/19`, and torchvision's `resnet50` and `wide_resnet50_2`. The weights depend on
-    `seed` alone; the global generators are left as they were. Raises `ValueError` for an unknown
-    name or fewer than two classes.
+    `seed` alone: they are float32 and on the CPU whatever the defaults of torch are, and the global
+    generators are left as they were. Inside of `with torch.device("meta")` there are shapes only.
+    Raises `ValueError` for an unknown name, fewer than two classes or a seed that is no integer.
     """
+    with torch.inference_mode(False), _place():
+        return _build(name, num_classes, seed)
+
+
+def _place() -> AbstractContextManager:
+    """Where a network is built: shapes only inside of a `meta` block, else plain tensors."""
+    # A default device that was set for the whole process is none that was asked for here.
+    everywhere = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
+    if torch.get_default_device().type == "meta" and everywhere is None:
+        return nullcontext()
+    return plain_tensors()
+
+
+def _build(name: str, num_classes: int, seed: int) -> nn.Module:
     family, depth, width = parse_model_name(name)
+    num_classes = whole_number(num_classes, "num_classes")
     if num_classes < 2:
         raise ValueError(f"num_classes {num_classes} is too small: a classifier needs at least 2")
     with torch.random.fork_rng(devices=[]):
@@ -113,7 +134,7 @@ def build_model(name: str, num_classes: int = 10, seed: int = 0) -> nn.Module:
             import torchvision
 
             model = torchvision.models.get_model(family, weights=None, num_classes=num_classes)
-    generator = torch.Generator().manual_seed(seed)
+    generator = plain_generator(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             if module.weight.device.type != "meta":
@@ -147,12 +168,16 @@ class _Normalized(nn.Module):
     def __init__(self, model: nn.Module, mean, std):
         super().__init__()
         self.model = model
-        device = next(model.parameters()).device
-        self.register_buffer("mean", torch.tensor(mean, device=device).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std, device=device).view(1, -1, 1, 1))
+        weight = next(model.parameters())
+        # A 16-bit network gets pixels that were normalised in float32.
+        kind = weight.dtype if weight.dtype == torch.float64 else torch.float32
+        for name, values in (("mean", mean), ("std", std)):
+            values = torch.tensor(values, dtype=kind, device=weight.device)
+            self.register_buffer(name, values.view(1, -1, 1, 1))
 
     def forward(self, x):
-        return self.model((x - self.mean) / self.std)
+        normalised = (x - self.mean) / self.std
+        return self.model(normalised.to(next(self.model.parameters()).dtype))
 
 
 class Normalization:
@@ -162,7 +187,10 @@ class Normalization:
     """
 
     def __init__(self, dataset: str, device: torch.device | str = "cpu"):
-        mean, std = (torch.tensor(v, device=device) for v in DATASETS[dataset].normalization)
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=device)
+            for values in DATASETS[dataset].normalization
+        )
         self.scale = (1 / (255 * std)).view(1, -1, 1, 1)
         self.shift = (mean / std).view(1, -1, 1, 1)
 

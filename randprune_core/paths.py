@@ -91,6 +91,39 @@ def read_regular(path: Path, largest: int) -> bytes:
     return content
 
 
+def content(path: Path) -> bytes:
+    """What a file holds, for a hash: with line ends as Unix has them, whatever a checkout made."""
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
+_BARS = (
+    "MININTERVAL",
+    "MAXINTERVAL",
+    "MINITERS",
+    "SMOOTHING",
+    "DELAY",
+    "NCOLS",
+    "NROWS",
+    "POSITION",
+)
+NUMBERS = dict.fromkeys((f"TQDM_{name}" for name in _BARS), float)
+NUMBERS |= dict.fromkeys(("WORLD_SIZE", "RANK", "LOCAL_RANK"), int)
+"""Variables that are read as numbers, here or by a library that does not name them."""
+
+
+def check_environment() -> None:
+    """Raise ValueError, in one line with its name, for a variable that cannot be what it is."""
+    for name, kind in NUMBERS.items():
+        if (value := os.environ.get(name)) is not None:
+            try:
+                kind(value or "0" if name.startswith("TQDM") else value)
+            except ValueError:
+                raise ValueError(f"{name}={value} is not a number: set one, or unset it") from None
+    for name in ("RANDPRUNE_DATA", "RANDPRUNE_RESULTS"):
+        if given := os.environ.get(name):
+            _folder(name, given)
+
+
 def use_results(folder: Path) -> None:
     """Keep checkpoints and notes of this process in another results folder from now on."""
     global RESULTS, CHECKPOINTS, LOCAL
@@ -98,7 +131,10 @@ def use_results(folder: Path) -> None:
 
 
 def data_root() -> Path:
-    """Where data sets are read from: `$RANDPRUNE_DATA`, else `randprune` in the user's cache."""
+    """Where data sets are read from: `$RANDPRUNE_DATA`, else `randprune` in the user's cache.
+
+    Raises ValueError that names the variable where it can be no folder.
+    """
     if given := os.environ.get("RANDPRUNE_DATA"):
         return _folder("RANDPRUNE_DATA", given)
     if cache := os.environ.get("XDG_CACHE_HOME"):

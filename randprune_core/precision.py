@@ -4,8 +4,9 @@ Reduced precision quantises confidences and flips the sign of small input gradie
 calibration and attacks; only the training steps may use it.
 """
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from .devices import pick_device
@@ -40,25 +41,107 @@ def full_float32() -> Iterator[None]:
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Compute in true float32: no autocast, no TF32 or bfloat16 products; restored afterwards."""
+    """Compute in true float32: no autocast, no TF32 or bfloat16 products; restored afterwards.
+
+    Kernels are those of a new process, whatever this one has switched off.
+    """
     import torch
 
-    with full_float32(), torch.autocast(device_type, enabled=False):
+    with _plain_switches(), full_float32(), torch.autocast(device_type, enabled=False):
         yield
 
 
 @contextmanager
-def arithmetic() -> Iterator[None]:
-    """True float32 wherever autocast does not say otherwise; the fastest kernels on a GPU."""
+def plain_tensors() -> Iterator[None]:
+    """New tensors are float32 and on the CPU, whatever this process has set; restored afterwards.
+
+    Everything that is drawn or built from a seed is made inside, so that it depends on the seed
+    alone. Serves as a decorator too.
+    """
     import torch
 
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
+    before, device = torch.get_default_dtype(), torch.get_default_device()
+    if before != torch.float32:
+        torch.set_default_dtype(torch.float32)
     try:
-        with full_float32():
+        # As a context a device slows every call of torch down: only where it is needed.
+        with nullcontext() if device.type == "cpu" else torch.device("cpu"):
             yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        if before != torch.float32:
+            torch.set_default_dtype(before)
+
+
+@contextmanager
+def arithmetic() -> Iterator[None]:
+    """PyTorch as a new process has it, with true float32 and the fastest kernels on a GPU.
+
+    The numbers of a run follow from its config: none of what a process can set for all of torch
+    reaches them (default type and device, inference mode, autocast, deterministic algorithms,
+    kernels switched off, tiny numbers flushed to zero). All is restored afterwards. The number of
+    threads is the caller's, and provenance states it. Raises ValueError, with its name, for an
+    environment variable by which a library would round float32 behind PyTorch's back.
+    """
+    import torch
+
+    _refuse_rounding()
+    with ExitStack() as stack:
+        stack.enter_context(plain_tensors())
+        stack.enter_context(torch.inference_mode(False))  # turns gradients on, too
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(_plain_switches(fastest=True))
+        stack.enter_context(full_float32())
+        yield
+
+
+_ROUNDING = {
+    "ONEDNN_DEFAULT_FPMATH_MODE": ("", "STRICT"),
+    "DNNL_DEFAULT_FPMATH_MODE": ("", "STRICT"),
+    "NVIDIA_TF32_OVERRIDE": ("", "0"),
+}
+"""Variables that let oneDNN or cuBLAS round float32, and the values that do not."""
+
+
+def _refuse_rounding() -> None:
+    for name, harmless in _ROUNDING.items():
+        if (value := os.environ.get(name, "")).upper() not in harmless:
+            raise ValueError(
+                f"{name}={value} makes a library round float32, so that numbers would not follow "
+                f"from the config: unset {name}"
+            )
+
+
+@contextmanager
+def _plain_switches(fastest: bool = False) -> Iterator[None]:
+    """The switches of torch as a new process has them; restored afterwards.
+
+    With `fastest` a GPU tries which of its kernels is the fastest.
+    """
+    import torch
+
+    cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+    strict = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    before = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, mkldnn.enabled
+    tiny = torch.tensor(1e-30, dtype=torch.float32, device="cpu")
+    flushes = bool(tiny * 1e-10 == 0)
+    try:
+        if strict:  # a call loads PyTorch's compiler
+            torch.use_deterministic_algorithms(False)
+        if flushes:
+            torch.set_flush_denormal(False)
+        cudnn.enabled, cudnn.deterministic = True, False
+        cudnn.benchmark = fastest or cudnn.benchmark
+        mkldnn.enabled = True
+        yield
+    finally:
+        if strict:
+            torch.use_deterministic_algorithms(True, warn_only=only_warns)
+        if flushes:
+            torch.set_flush_denormal(True)
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic, mkldnn.enabled = before
 
 
 def native_precision(device: str = "auto") -> str:

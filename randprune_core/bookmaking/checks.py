@@ -131,7 +131,7 @@ def check_figures() -> list[str]:
             path = paths.FIGURES / name
             if not path.is_file():
                 problems.append(f"{path}: missing, though {source.name} names it; {remedy}")
-            elif hashlib.sha256(path.read_bytes()).hexdigest()[:12] != digest:
+            elif hashlib.sha256(paths.content(path)).hexdigest()[:12] != digest:
                 problems.append(f"{path}: not the numbers that {source.name} drew; {remedy}")
     for path in sorted(paths.FIGURES.glob("*.csv")):
         if path.name not in named:

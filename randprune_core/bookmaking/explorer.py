@@ -36,6 +36,14 @@ _METRICS = (
     (r"ood\.(\w+)\.auroc", "OoD images", "AUROC, MSP ({})", 1, 4, "higher"),
     (r"ood\.(\w+)\.auroc_energy", "OoD images", "AUROC, energy ({})", 1, 4, "higher"),
     (r"ood\.(\w+)\.fpr95", "OoD images", "FPR@95, MSP ({}, %)", 100, 1, "lower"),
+    (
+        r"ood\.(\w+)\.fpr95_ood_positive",
+        "OoD images",
+        "FPR@95, OoD positive, MSP ({}, %)",
+        100,
+        1,
+        "lower",
+    ),
     (r"clean\.accuracy", "Attacks and noise", "Accuracy, no attack (%)", 100, 1, "higher"),
     (r"fgsm\.([\d.]+)\.accuracy", "Attacks and noise", "Accuracy, FGSM, ε = {}/255 (%)")
     + (100, 1, "higher"),

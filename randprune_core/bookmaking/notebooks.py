@@ -219,7 +219,7 @@ def hash_files(files: Iterable[Path]) -> str:
     for file in sorted(files):
         if file.is_file() and file.stat().st_size <= _MOST_BYTES:
             digest.update(f"{os.path.relpath(file, paths.ROOT)}\0".encode())
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            digest.update(hashlib.sha256(paths.content(file)).digest())
     return digest.hexdigest()
 
 

@@ -5,32 +5,47 @@ L-infinity ball of radius `epsilon` is on the same scale: 8/255, not 8. Every im
 exactly inside its ball and inside [0, 1], float rounding included.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
-from .predict import check_images, frozen, to_device
+from ..arguments import whole_number
+from ..precision import plain_tensors
+from ..seeds import generator, plain_generator
+from .inputs import class_indices
+from .losses import LOSSES, Gradients, margin
+from .predict import check_images, differentiable, predict_logits, to_device
 
 # Measured for ResNet-20: on a CPU core a small batch stays in the cache.
 BATCH_SIZES = {"cpu": 125, "cuda": 250}
 
 
-def gradient_sign(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Sign of the cross-entropy's gradient by the images, int8, of the images' shape and device.
+def gradient_sign(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    loss: str = "cross_entropy",
+    report: dict | None = None,
+) -> torch.Tensor:
+    """Sign of the loss's gradient by the images, int8, of the images' shape and device.
 
-    It is taken of `confusion`, which has the same direction and keeps it in float32 where the
-    network is certain of its answer.
+    The cross-entropy's is taken of `losses.confusion`, which has the same direction and keeps it in
+    float32 where the network is certain of its answer.
 
     The whole of FGSM that does not depend on epsilon: compute it once, then call `fgsm_from_sign`.
+    Arguments as in `fgsm`.
     """
     check_images(images)
-    _check_targets(images, targets)
-    signs = torch.empty_like(images, dtype=torch.int8)
-    with frozen(model) as device:
+    targets = class_indices(targets, len(images))
+    with differentiable(model) as device:
+        signs = torch.empty_like(images, dtype=torch.int8)
+        gradients = Gradients(model, _loss(loss), report)
         for batch in _batches(images, device):
-            x = to_device(images[batch], device)
-            signs[batch] = _loss_gradient(model, x, targets[batch].to(device)).sign().to(signs)
+            gradient = gradients.of(to_device(images[batch], device), targets[batch].to(device))
+            signs[batch] = gradient.sign().to(signs)
+            gradients.end_of_batch()
     return signs
 
 
@@ -46,16 +61,27 @@ def fgsm_from_sign(images: torch.Tensor, sign: torch.Tensor, epsilon: float) -> 
 
 
 def fgsm(
-    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, epsilon: float
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    epsilon: float,
+    *,
+    loss: str = "cross_entropy",
+    report: dict | None = None,
 ) -> torch.Tensor:
     """Fast gradient sign method: `images` + epsilon · sign(gradient of the cross-entropy).
 
     images: float in [0, 1], shape (n, ...); targets: integer, shape (n,); epsilon in [0, 1]. The
-    module is attacked in evaluation mode and left as it was. Raises ValueError for anything else.
+    module is attacked in evaluation mode and left as it was; its weights may have 16, 32 or 64
+    bits. `loss` is one of `losses.LOSSES`. A dict given as `report` gets `gradients`, one an image
+    and step, `zero_gradients`, how many of these are zero in every pixel and so move none, and
+    `pixels` and `zero_pixels`; counts add up over calls. Raises ValueError for anything else,
+    labels that are no class, and logits that are not finite.
     Goodfellow et al. 2015, arXiv 1412.6572.
     """
     _check_fraction(epsilon, "epsilon")
-    return fgsm_from_sign(images, gradient_sign(model, images, targets), epsilon)
+    sign = gradient_sign(model, images, targets, loss=loss, report=report)
+    return fgsm_from_sign(images, sign, epsilon)
 
 
 def pgd(
@@ -66,25 +92,51 @@ def pgd(
     step: float,
     steps: int,
     seed: int,
+    *,
+    loss: str = "cross_entropy",
+    restarts: int = 1,
+    report: dict | None = None,
 ) -> torch.Tensor:
     """Projected gradient descent in the L-infinity ball from a uniform random start.
 
-    `steps` signed-gradient steps of size `step` that raise the cross-entropy; the last iterate is
+    `steps` signed-gradient steps of size `step` that raise the loss; the last iterate is
     returned. images: float in [0, 1], shape (n, ...); targets: integer, shape (n,); epsilon and
     step in [0, 1]; steps >= 1. The start is drawn on the CPU from `seed`, the same for every
-    device, and global generators are not used. Raises ValueError for anything else.
+    device, and global generators are not used. With `restarts` above 1 as many starts are tried,
+    the first the same as without, and each image's iterate of greatest margin is returned.
+    `loss`, `report` (over all restarts) and errors as in `fgsm`.
     Madry et al. 2018, arXiv 1706.06083.
     """
-    start = random_start(images, epsilon, seed)
-    return pgd_from_start(model, images, targets, start, epsilon, step, steps)
+    restarts = whole_number(restarts, "restarts", least=1)
+    best = found = None
+    for number in range(restarts):
+        start = random_start(images, epsilon, seed, restart=number)
+        attacked = pgd_from_start(
+            model, images, targets, start, epsilon, step, steps, loss=loss, report=report
+        )
+        if restarts == 1 or not len(images):
+            best = attacked
+            continue
+        logits = predict_logits(model, attacked)
+        reached = margin(logits, class_indices(targets, len(images)).to(logits.device))
+        reached = reached.to(images.device)
+        if best is None:
+            best, found = attacked, reached
+        else:
+            stronger = reached > found
+            best[stronger], found[stronger] = attacked[stronger], reached[stronger]
+    return best
 
 
-def random_start(images: torch.Tensor, epsilon: float, seed: int) -> torch.Tensor:
-    """A uniform draw from each image's ball: where `pgd` starts."""
+def random_start(
+    images: torch.Tensor, epsilon: float, seed: int, *, restart: int = 0
+) -> torch.Tensor:
+    """A uniform draw from each image's ball: where `pgd` starts, or one of its restarts."""
     check_images(images)
     _check_fraction(epsilon, "epsilon")
-    generator = torch.Generator().manual_seed(seed)
-    offset = (2 * torch.rand(images.shape, generator=generator) - 1).to(images)
+    draw = generator(seed, "restart", restart) if restart else plain_generator(seed)
+    with plain_tensors():
+        offset = (2 * torch.rand(images.shape, generator=draw) - 1).to(images)
     return torch.clamp(images.add(offset, alpha=epsilon), *_ball(images, epsilon))
 
 
@@ -96,23 +148,31 @@ def pgd_from_start(
     epsilon: float,
     step: float,
     steps: int,
+    *,
+    loss: str = "cross_entropy",
+    report: dict | None = None,
 ) -> torch.Tensor:
     """`pgd` from a given start of the images' shape."""
     check_images(images)
-    _check_targets(images, targets)
+    targets = class_indices(targets, len(images))
+    if start.shape != images.shape:
+        raise ValueError(
+            f"start has shape {tuple(start.shape)}, but the images {tuple(images.shape)}"
+        )
     _check_fraction(epsilon, "epsilon")
     _check_fraction(step, "step")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 1")
-    adversarial = torch.empty_like(images)
-    with frozen(model) as device:
+    steps = whole_number(steps, "steps", least=1)
+    with differentiable(model) as device:
+        adversarial = torch.empty_like(images)
+        gradients = Gradients(model, _loss(loss), report)
         for batch in _batches(images, device):
             low, high = _ball(to_device(images[batch], device), epsilon)
             x, y = to_device(start[batch], device), targets[batch].to(device)
             for _ in range(steps):
-                sign = _loss_gradient(model, x, y).sign_()
+                sign = gradients.of(x, y).sign_()
                 x = torch.clamp(x.add(sign, alpha=step), low, high)
             adversarial[batch] = x.to(images.device)
+            gradients.end_of_batch()
     return adversarial
 
 
@@ -124,40 +184,15 @@ def gaussian_noise(images: torch.Tensor, sigma: float, seed: int) -> torch.Tenso
     """
     check_images(images)
     _check_fraction(sigma, "sigma")
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(images.shape, generator=generator).to(images)
+    with plain_tensors():
+        noise = torch.randn(images.shape, generator=plain_generator(seed)).to(images)
     return images.add(noise, alpha=sigma).clamp_(0, 1)
 
 
-def _loss_gradient(model: nn.Module, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """A gradient by the images that has, image by image, the direction of the cross-entropy's.
-
-    The cross-entropy is log(1 + exp(d)), d being `confusion`, so that its gradient is that of d
-    times 1 - p, p the probability of the image's own class. In float32 that factor is zero for an
-    image of which the network is certain, and the sign is lost with it; the gradient of d keeps it.
-    The sum over images makes each image's gradient independent of its batch.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(confusion(model(x), targets).sum(), x)
-    return gradient
-
-
-def confusion(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """log-sum-exp of the other classes' logits minus the logit of the own class, float64, (n,).
-
-    Grows with the cross-entropy log(1 + exp(confusion)), and does not flatten out where the network
-    is certain. logits: (n, classes) with at least two classes; targets: integer, (n,).
-    """
-    if logits.dim() != 2 or logits.shape[1] < 2:
-        raise ValueError(
-            f"logits are of shape {tuple(logits.shape)}; an attack needs (n, classes) with at "
-            "least two classes, since it moves an image towards the other ones"
-        )
-    logits = logits.double()
-    own = targets[:, None].long()
-    others = logits.scatter(1, own, -torch.inf)
-    return others.logsumexp(1) - logits.gather(1, own)[:, 0]
+def _loss(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    if name not in LOSSES:
+        raise ValueError(f"loss {name!r} is not known: choose from {', '.join(LOSSES)}")
+    return LOSSES[name]
 
 
 def _ball(images: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -183,14 +218,6 @@ def _batches(images: torch.Tensor, device: torch.device) -> Iterator[slice]:
     side = (images.shape[1:].numel() / 3) ** 0.5
     size = max(int(size * min(32 / side, 1)), 1)
     return (slice(start, start + size) for start in range(0, len(images), size))
-
-
-def _check_targets(images: torch.Tensor, targets: torch.Tensor) -> None:
-    if targets.is_floating_point() or targets.shape != (len(images),):
-        raise ValueError(
-            f"targets are {targets.dtype} of shape {tuple(targets.shape)}; they must be class "
-            f"indices (int64) of shape ({len(images)},), one for each image"
-        )
 
 
 def _check_fraction(value: float, name: str) -> None:

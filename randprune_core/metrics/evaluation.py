@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..arguments import whole_number
 from .attacks import fgsm_from_sign, gaussian_noise, gradient_sign, pgd_from_start, random_start
 from .classification import accuracy, calibration_bins, error_of_bins, negative_log_likelihood
+from .inputs import class_indices
 from .ood import (
     auroc_standard_error,
     energy,
@@ -44,10 +46,9 @@ def evaluate(
     `clean` is the accuracy on just these images, the curves' value at epsilon and sigma 0.
     Float32 with TF32 off throughout. An empty calibration bin has confidence and accuracy None.
     """
-    if attack_images < 1:
-        raise ValueError(f"attack_images is {attack_images}; at least 1 image is needed")
+    attack_images = whole_number(attack_images, "attack_images", least=1)
     logits = predict_logits(model, images).cpu()
-    targets = targets.cpu()
+    targets = class_indices(targets, *logits.shape).cpu()
     bins = calibration_bins(logits.double().softmax(1), targets)
     rows = bins.astype(object).where(bins.notna(), None).to_dict("records")
     right = logits.argmax(1) == targets

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..arguments import whole_number
+from .inputs import checked_logits
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -16,7 +19,7 @@ def ood_auroc(in_scores: "ArrayLike", out_scores: "ArrayLike") -> float:
     """Area under the ROC curve: chance that an in-distribution score is the higher one.
 
     Scores are 1-D and higher for in-distribution; a tie counts half. Raises ValueError for empty
-    input and NaN. Computed from mid-ranks (Mann-Whitney).
+    input, NaN and infinity. Computed from mid-ranks (Mann-Whitney).
     """
     share_below_in, _ = _shares_beaten(_scores(in_scores, "in"), _scores(out_scores, "out"))
     return float(share_below_in.mean())
@@ -41,7 +44,8 @@ def auroc_standard_error(in_scores: "ArrayLike", out_scores: "ArrayLike") -> flo
 def fpr_at_95_tpr(in_scores: "ArrayLike", out_scores: "ArrayLike") -> float:
     """Share of OoD scores at or above the highest threshold that keeps 95 % of in-distribution.
 
-    Scores are 1-D and higher for in-distribution. Raises ValueError for empty input and NaN.
+    Scores are 1-D and higher for in-distribution. Raises ValueError for empty input,
+    NaN and infinity.
     """
     in_scores, out_scores = _scores(in_scores, "in"), _scores(out_scores, "out")
     kept = -(-95 * len(in_scores) // 100)  # ceil in whole numbers: 0.95 · n rounds in floats
@@ -53,23 +57,38 @@ def roc_curve(in_scores: "ArrayLike", out_scores: "ArrayLike", points: int = 101
     """The ROC curve at evenly spaced false positive rates, as lists `fpr` and `tpr` from 0 to 1.
 
     `tpr` is the share of in-distribution scores above the lowest threshold that lets no more than
-    that share of the OoD scores pass. Scores as in `ood_auroc`. Raises ValueError for empty input
-    and NaN.
+    that share of the OoD scores pass; scores of both sides that are equal join their points by a
+    straight line, so that the area under the curve is `ood_auroc`. Scores as in `ood_auroc`. Raises
+    ValueError for empty input, NaN and infinity.
     """
     in_scores, out_scores = _scores(in_scores, "in"), _scores(out_scores, "out")
+    points = whole_number(points, "points", least=2)
     falling = np.append(np.sort(out_scores)[::-1], -np.inf)
     grid = np.linspace(0, 1, points)
-    thresholds = falling[np.floor(grid * len(out_scores) + 1e-9).astype(int)]
-    passed = len(in_scores) - np.searchsorted(np.sort(in_scores), thresholds, side="right")
+    reached = grid * len(out_scores)
+    thresholds = falling[np.floor(reached + 1e-9).astype(int)]
+    rising_in, rising_out = np.sort(in_scores), falling[-2::-1]
+    above, above_out = (
+        len(side) - np.searchsorted(side, thresholds, side="right")
+        for side in (rising_in, rising_out)
+    )
+    # OoD scores equal to the threshold pass together, and with them the other side's equals.
+    equal, equal_out = (
+        np.searchsorted(side, thresholds, side="right") - np.searchsorted(side, thresholds)
+        for side in (rising_in, rising_out)
+    )
+    share = np.clip((reached - above_out) / np.maximum(equal_out, 1), 0, 1)
+    passed = above + share * equal
     return {"fpr": grid.round(6).tolist(), "tpr": (passed / len(in_scores)).round(6).tolist()}
 
 
 def score_histogram(in_scores: "ArrayLike", out_scores: "ArrayLike", n_bins: int = 20) -> dict:
     """How both sides' scores in [0, 1] spread over equal bins: lists `lower`, `in`, `out` (counts).
 
-    Raises ValueError for empty input and NaN.
+    Raises ValueError for empty input, NaN and infinity.
     """
     counts = {}
+    n_bins = whole_number(n_bins, "n_bins", least=1)
     for side, scores in (("in", in_scores), ("out", out_scores)):
         counts[side] = np.histogram(_scores(scores, side), n_bins, range=(0, 1))[0].tolist()
     return {"lower": np.linspace(0, 1, n_bins + 1)[:-1].round(6).tolist(), **counts}
@@ -78,27 +97,28 @@ def score_histogram(in_scores: "ArrayLike", out_scores: "ArrayLike", n_bins: int
 def max_softmax(logits: torch.Tensor) -> torch.Tensor:
     """Maximum softmax probability (n,), float64 so that confident scores do not tie at 1.0.
 
-    Higher = in-distribution. Hendrycks and Gimpel 2017, arXiv 1610.02136.
+    Higher = in-distribution. Raises ValueError for logits that are not finite or of one class.
+    Hendrycks and Gimpel 2017, arXiv 1610.02136.
     """
-    return logits.double().softmax(1).amax(1)
+    return checked_logits(logits).double().softmax(1).amax(1)
 
 
 def energy(logits: torch.Tensor) -> torch.Tensor:
     """Negative free energy logsumexp(logits) at temperature 1, (n,), float64.
 
-    Higher = in-distribution. Liu et al. 2020, arXiv 2010.03759.
+    Higher = in-distribution. Raises ValueError as `max_softmax`. Liu et al. 2020, arXiv 2010.03759.
     """
-    return logits.double().logsumexp(1)
+    return checked_logits(logits).double().logsumexp(1)
 
 
 def _scores(values: "ArrayLike", side: str) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().double().numpy()
     scores = np.asarray(values, dtype=np.float64)
-    if scores.ndim != 1 or not scores.size or np.isnan(scores).any():
+    if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
         raise ValueError(
             f"{side}-distribution scores have shape {scores.shape} and {np.isnan(scores).sum()} "
-            "NaN; they must be 1-D, not empty and free of NaN"
+            f"NaN, {np.isinf(scores).sum()} infinite; they must be 1-D, not empty and finite"
         )
     return scores
 

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from ..precision import full_precision
+from ..arguments import whole_number
+from ..precision import full_precision, plain_tensors
+
+KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 @contextmanager
@@ -17,7 +20,11 @@ def frozen(model: nn.Module) -> Iterator[torch.device]:
     `requires_grad` are restored one by one, so that a partly frozen network comes back as it was.
     """
     modes = [(module, module.training) for module in model.modules()]
-    needs_gradient = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    needs_gradient = [
+        parameter
+        for parameter in model.parameters()
+        if parameter.requires_grad and not parameter.is_inference()
+    ]
     device = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0)).device
     with full_precision(device.type):
         try:
@@ -32,10 +39,38 @@ def frozen(model: nn.Module) -> Iterator[torch.device]:
                 parameter.requires_grad_(True)
 
 
+@contextmanager
+def differentiable(model: nn.Module) -> Iterator[torch.device]:
+    """`frozen`, with gradients by the images even where the caller is in `inference_mode`.
+
+    Raises ValueError for a network that was itself made in `inference_mode`: no gradient passes
+    through such weights.
+    """
+    if any(weight.is_inference() for weight in [*model.parameters(), *model.buffers()]):
+        raise ValueError(
+            "the network was made in torch.inference_mode, and no gradient passes through it: "
+            "build or copy it outside"
+        )
+    with torch.inference_mode(False), plain_tensors(), frozen(model) as device:
+        yield device
+
+
 def to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Move a batch to `device`; NCHW goes to channels_last, the fastest layout for convolutions."""
     layout = torch.channels_last if batch.dim() == 4 else torch.preserve_format
     return batch.to(device, memory_format=layout)
+
+
+def kind_of(model: nn.Module) -> torch.dtype:
+    """The floating-point type of a network's weights, in which it wants its images.
+
+    Raises ValueError for a network that has weights of another kind.
+    """
+    kind = next((weight.dtype for weight in model.parameters()), torch.float32)
+    if kind not in KINDS:
+        names = ", ".join(str(known).removeprefix("torch.") for known in KINDS)
+        raise ValueError(f"the network's weights are {kind}; allowed are {names}")
+    return kind
 
 
 def check_images(images: torch.Tensor) -> None:
@@ -54,21 +89,24 @@ def check_images(images: torch.Tensor) -> None:
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, images: torch.Tensor, batch_size: int = 500) -> torch.Tensor:
-    """Logits of `images` in evaluation mode: float32, shape (n, classes), on the model's device.
+    """Logits of `images` in evaluation mode, shape (n, classes), on the model's device.
+
+    They are float32, of a float64 network float64; a network of 16-bit weights computes in 16 bits.
 
     images: uint8 NCHW in 0..255 (divided by 255) or float in [0, 1], on any device. The module
     takes [0, 1] pixels and is left as it was. Raises ValueError for other dtypes or ranges.
     """
-    if batch_size < 1 or not len(images):
-        raise ValueError(
-            f"batch_size is {batch_size} for {len(images)} images; both must be at least 1"
-        )
+    batch_size = whole_number(batch_size, "batch_size", least=1)
+    if not len(images):
+        raise ValueError("there are no images to predict; give at least 1")
+    kind = kind_of(model)
+    wanted = torch.float64 if kind == torch.float64 else torch.float32
     logits = []
-    with frozen(model) as device:
+    with plain_tensors(), frozen(model) as device:
         for batch in images.split(batch_size):
             batch = to_device(batch, device)
             if batch.dtype == torch.uint8:
                 batch = batch.float() / 255
             check_images(batch)
-            logits.append(model(batch).float())
+            logits.append(model(batch.to(kind)).to(wanted))
     return torch.cat(logits)

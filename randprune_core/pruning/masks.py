@@ -16,8 +16,9 @@ from torch.nn.utils import prune
 
 from ..config import check_sparsity, parse_granularity
 from ..models import maskable_weights
+from ..precision import plain_tensors
 from ..seeds import layer_generator
-from .ratios import check_names, kept_count, last_linear
+from .ratios import check_names, kept_count, last_linear, warn_of_budget
 from .saliency import global_top_k
 
 Masks = dict[str, BoolTensor]
@@ -42,28 +43,53 @@ def random_masks(
     - `"n:m"`, for example `"2:4"`: n of every m consecutive weights along the input dimension,
       see `_draw_n_m`. Each sparsity must then be 1 - n/m.
 
-    Masks come back on the device of their weights. Raises ValueError for wrong names, a sparsity
-    out of range or one that contradicts n:m, or an unknown granularity.
+    Masks come back on the device of their weights. A RuntimeWarning gives both numbers where whole
+    weights or filters move the total by more than 1 % of the budget of the given sparsities, and
+    another one names the classes that the last linear layer leaves without a weight. Raises
+    ValueError for wrong names, a sparsity out of range or one that contradicts n:m, or an unknown
+    granularity.
     """
     group = parse_granularity(granularity)
     weights = maskable_weights(model)
     check_names(weights, sparsities, "sparsities")
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     classifier = last_linear(shapes) if granularity == "filter" else None
-    masks = {}
-    for name, weight in weights.items():
-        generator = layer_generator(seed, name)
-        if group:
-            _check_n_m(name, sparsities[name], weight.numel(), group)
-            mask = _draw_n_m(shapes[name], *group, generator)
-        elif granularity == "filter" and name != classifier:
-            filters = _draw(len(weight), kept_count(sparsities[name], len(weight), name), generator)
-            mask = filters.view(-1, *[1] * (weight.ndim - 1)).expand(weight.shape).contiguous()
-        else:
-            kept = kept_count(sparsities[name], weight.numel(), name)
-            mask = _draw(weight.numel(), kept, generator).view(weight.shape)
-        masks[name] = mask.to(weight.device)
+    with plain_tensors():
+        masks = {
+            name: _random_mask(
+                name,
+                weight,
+                sparsities[name],
+                layer_generator(seed, name),
+                group,
+                whole_filters=granularity == "filter" and name != classifier,
+            )
+            for name, weight in weights.items()
+        }
+    _warn_of_rounding(masks, sparsities)
+    _warn_of_classes(masks)
     return masks
+
+
+def _random_mask(
+    name: str,
+    weight: Tensor,
+    sparsity: float,
+    generator: torch.Generator,
+    group: tuple[int, int] | None,
+    whole_filters: bool,
+) -> BoolTensor:
+    """The mask of one layer, on the device of its weight."""
+    if group:
+        _check_n_m(name, sparsity, weight.numel(), group)
+        mask = _draw_n_m(tuple(weight.shape), *group, generator)
+    elif whole_filters:
+        filters = _draw(len(weight), kept_count(sparsity, len(weight), name), generator)
+        mask = filters.view(-1, *[1] * (weight.ndim - 1)).expand(weight.shape).contiguous()
+    else:
+        kept = kept_count(sparsity, weight.numel(), name)
+        mask = _draw(weight.numel(), kept, generator).view(weight.shape)
+    return mask.to(weight.device)
 
 
 def top_k_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
@@ -71,8 +97,8 @@ def top_k_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
 
     Exactly `round((1 - sparsity) * n)` of all n weights stay; among equal scores the earlier
     layer and then the earlier weight wins. `sparsity` lies in [0, 1). A layer that is left empty
-    cuts the network, and a RuntimeWarning names it. Raises ValueError for no scores, NaN scores or
-    a sparsity out of range.
+    cuts the network, and a RuntimeWarning names it, as one does the classes without a weight.
+    Raises ValueError for no scores, NaN scores or a sparsity out of range.
     """
     masks = global_top_k(scores, sparsity)
     empty = [name for name, mask in masks.items() if not mask.any()]
@@ -83,7 +109,33 @@ def top_k_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
             RuntimeWarning,
             stacklevel=2,
         )
+    _warn_of_classes(masks)
     return masks
+
+
+def _warn_of_rounding(masks: Masks, sparsities: Mapping[str, float]) -> None:
+    if any(mask.device.type == "meta" for mask in masks.values()):
+        return  # shapes only
+    kept = sum(mask_counts(masks).values())
+    budget = sum((1 - float(sparsities[name])) * mask.numel() for name, mask in masks.items())
+    warn_of_budget(kept, budget, sum(mask.numel() for mask in masks.values()), stacklevel=4)
+
+
+def _warn_of_classes(masks: Mapping[str, Tensor]) -> None:
+    """Name the classes whose row of the last linear layer has no weight; that layer may be none."""
+    matrices = [name for name, mask in masks.items() if mask.ndim == 2]
+    if not matrices or masks[matrices[-1]].device.type == "meta":
+        return
+    rows = masks[matrices[-1]].any(1)
+    cut = (~rows).nonzero().flatten().tolist()
+    if cut and rows.any():  # a layer without any weight has a warning of its own
+        listed = ", ".join(map(str, cut[:10])) + (", …" if len(cut) > 10 else "")
+        warnings.warn(
+            f"layer {matrices[-1]!r} leaves {len(cut)} of {len(rows)} classes without a weight: "
+            f"{listed}; only their bias speaks for them",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ and `grasp`, need one and go through `layer_sparsities`.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,8 @@ def layer_sparsities(
     (`inputs` N×C×H×W, `targets` N class indices; `chunk_size` as in `saliency`), keep the
     best over the whole network and return each layer's pruned fraction. A layer that the criterion
     empties gets one weight, taken from the layer that keeps most, so that the total stays exact.
+    Masks keep a whole number of weights a layer and at least one: a RuntimeWarning gives both
+    numbers where that moves the total by more than 1 % of the budget.
     Raises ValueError for an unknown ratio, a sparsity out of range, a budget that the ratio cannot
     meet, or a criterion without its batch.
     """
@@ -141,7 +144,25 @@ def layer_sparsities(
     check_ratio(ratio)
     shapes = {name: tuple(weight.shape) for name, weight in maskable_weights(model).items()}
     if ratio in SHAPE_RATIOS:
-        return SHAPE_RATIOS[ratio](shapes, sparsity)
+        found = SHAPE_RATIOS[ratio](shapes, sparsity)
+    else:
+        found = _criterion_sparsities(ratio, model, shapes, sparsity, inputs, targets, chunk_size)
+    sizes = _sizes(shapes)
+    kept = sum(kept_counts(shapes, found).values())
+    warn_of_budget(kept, (1 - check_sparsity(sparsity)) * sum(sizes.values()), sum(sizes.values()))
+    return found
+
+
+def _criterion_sparsities(
+    ratio: str,
+    model: nn.Module,
+    shapes: Shapes,
+    sparsity: float,
+    inputs: Tensor | None,
+    targets: Tensor | None,
+    chunk_size: int | None,
+) -> dict[str, float]:
+    """`layer_sparsities` of the ratios that score weights on data."""
     sizes = _check(shapes, sparsity)
     if inputs is None or targets is None:
         raise ValueError(f"ratio {ratio!r} scores weights on data: give inputs= and targets=")
@@ -151,6 +172,25 @@ def layer_sparsities(
     kept = {name: int(mask.sum()) for name, mask in global_top_k(scores, sparsity).items()}
     kept = refill_empty(kept)
     return {name: 1 - kept[name] / sizes[name] for name in shapes}
+
+
+BUDGET_TOLERANCE = 0.01
+"""Share of the budget by which whole numbers of weights may miss it without a warning."""
+
+
+def warn_of_budget(kept: int, budget: float, total: int, stacklevel: int = 3) -> None:
+    """Warn, with both numbers, where masks keep another number of weights than the budget is.
+
+    `budget` need not be whole; that it is rounded to whole weights is no reason to warn.
+    """
+    whole = max(round(budget), 1)
+    if abs(kept - whole) > BUDGET_TOLERANCE * budget:
+        warnings.warn(
+            f"masks keep {kept:,} of {total:,} weights, and the budget is {whole:,}: each layer "
+            "keeps a whole number of weights (or filters) and at least one",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def refill_empty(kept: Mapping[str, int]) -> dict[str, int]:

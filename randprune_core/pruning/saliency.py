@@ -1,7 +1,9 @@
 """Saliency scores at initialisation: SNIP and GraSP, higher = keep, and the best of them.
 
-Both criteria run the network once on real data with batch norm in training mode, in float32, and
-leave the model as they found it: weights, buffers, gradients, modes and the global generators.
+Both criteria run the network once on real data in training mode, in float32, and leave the model
+as they found it: weights, buffers, gradients, modes and the global generators. What a network draws
+in training mode (dropout) it draws from torch's default generators, which start from `DRAWS` for
+each pass over the batch: equal scores for equal arguments, and GraSP's two passes drop the same.
 """
 
 from __future__ import annotations
@@ -14,13 +16,18 @@ import torch.nn.functional as F
 from torch import BoolTensor, Tensor, nn
 from torch.func import functional_call
 
+from ..arguments import whole_number
 from ..config import check_sparsity
 from ..models import maskable_weights
-from ..precision import full_precision
+from ..precision import full_precision, plain_tensors
+from ..seeds import plain_generator
 
 # Wang et al. 2020 divide the logits by it, so that the softmax at initialisation stays smooth.
 GRASP_TEMPERATURE = 200.0
 GRASP_PER_CLASS = 25
+
+DRAWS = 0
+"""The seed of what a network draws while it is scored."""
 
 
 def snip_scores(
@@ -30,8 +37,10 @@ def snip_scores(
 
     `inputs` is N×C×H×W as the model takes it, `targets` N class indices. With `chunk_size`
     the batch is run in near-equal parts of at most that many images, to bound memory; batch norm
-    then normalises each part by itself. Scores have the shapes of the weights, float32, >= 0.
-    Raises ValueError where the batch does not fit. Source: Lee et al. 2019, arXiv 1810.02340.
+    then normalises each part by itself. The network is in training mode; what it draws, as in
+    dropout, follows from the seed `DRAWS` and not from the global generators. Scores have the
+    shapes of the weights, float32, >= 0. Raises ValueError where the batch does not fit.
+    Source: Lee et al. 2019, arXiv 1810.02340.
     """
     with _scoring(model, inputs) as state:
         weights = _leaves(model)
@@ -57,6 +66,7 @@ def grasp_scores(
         chunks = _chunks(inputs, targets, chunk_size)
         gradients = _gradients(model, weights, state, chunks, GRASP_TEMPERATURE)
         product = [torch.zeros_like(gradient) for gradient in gradients]
+        _restart_draws(inputs.device)
         for images, labels in chunks:
             share = len(labels) / len(targets)
             loss = share * _loss(model, weights, state, images, labels, GRASP_TEMPERATURE)
@@ -74,6 +84,7 @@ def grasp_scores(
 SCORES: dict[str, Callable[..., dict[str, Tensor]]] = {"snip": snip_scores, "grasp": grasp_scores}
 
 
+@plain_tensors()
 def class_balanced_batch(
     labels: Tensor, per_class: int = GRASP_PER_CLASS, seed: int = 0, num_classes: int | None = None
 ) -> Tensor:
@@ -84,12 +95,13 @@ def class_balanced_batch(
     int64 on the CPU. Raises ValueError, naming the class, where one has too few images.
     """
     labels = torch.as_tensor(labels).cpu()
+    per_class = whole_number(per_class, "per_class")
     if per_class < 1 or labels.ndim != 1 or not len(labels):
         raise ValueError(
             f"a class-balanced batch needs per_class >= 1 and a vector of labels, not "
             f"per_class={per_class} and labels of shape {tuple(labels.shape)}"
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = plain_generator(seed)
     rows = []
     for label in range(num_classes or int(labels.max()) + 1):
         indices = (labels == label).nonzero().flatten()
@@ -102,6 +114,7 @@ def class_balanced_batch(
     return torch.stack(rows, dim=1).flatten()
 
 
+@plain_tensors()
 def global_top_k(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, BoolTensor]:
     """Where the highest scores of the whole network are: what `masks.top_k_masks` keeps.
 
@@ -168,6 +181,7 @@ def _gradients(
 ) -> list[Tensor]:
     total = [torch.zeros_like(weight) for weight in weights.values()]
     count = sum(len(labels) for _, labels in chunks)
+    _restart_draws(chunks[0][0].device)
     for images, labels in chunks:
         loss = _loss(model, weights, state, images, labels, temperature) * (len(labels) / count)
         for sum_, part in zip(total, _grad(loss, weights), strict=True):
@@ -181,30 +195,50 @@ def _chunks(inputs: Tensor, targets: Tensor, chunk_size: int | None) -> list[tup
             f"inputs of shape {tuple(inputs.shape)} and targets of shape {tuple(targets.shape)} "
             "make no batch; give N images and N class indices, N >= 1"
         )
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(
-            f"chunk_size is {chunk_size}, but must be at least 1, or None for no split"
-        )
+    if chunk_size is not None:  # None: no split
+        chunk_size = whole_number(chunk_size, "chunk_size", least=1)
+    # Tensors of the caller's inference mode cannot be differentiated through; copies can.
+    inputs, targets = (x.clone() if x.is_inference() else x for x in (inputs, targets))
     parts = -(-len(inputs) // (chunk_size or len(inputs)))
     return list(zip(inputs.tensor_split(parts), targets.long().tensor_split(parts), strict=True))
+
+
+def _restart_draws(device: torch.device) -> None:
+    # Not `torch.manual_seed`: it would reach the generators of devices that are not restored.
+    torch.random.default_generator.manual_seed(DRAWS)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(DRAWS)
 
 
 @contextmanager
 def _scoring(model: nn.Module, inputs: Tensor) -> Iterator[dict[str, Tensor]]:
     """Training mode on copied buffers; yields the parameters and buffers to call the model with."""
+    if any(weight.is_inference() for weight in model.parameters()):
+        raise ValueError(
+            "the network was made in torch.inference_mode, and no gradient passes through it: "
+            "build or copy it outside"
+        )
     modes = {module: module.training for module in model.modules()}
-    state = {name: value.detach().float() for name, value in model.named_parameters()}
-    for name, value in model.named_buffers():
-        state[name] = value.float().clone() if value.is_floating_point() else value.clone()
     devices = [inputs.device] if inputs.device.type == "cuda" else []
     try:
         model.train()
         with (
+            torch.inference_mode(False),
+            plain_tensors(),
             torch.random.fork_rng(devices),
             full_precision(inputs.device.type),
             torch.enable_grad(),
         ):
-            yield state
+            yield _state(model)
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters, shared, and copies of the buffers, by name; float32."""
+    state = {name: value.detach().float() for name, value in model.named_parameters()}
+    for name, value in model.named_buffers():
+        state[name] = value.float().clone() if value.is_floating_point() else value.clone()
+    return state

@@ -1,8 +1,10 @@
 """Where a record comes from: the code, the versions and the machine that trained it, and when."""
 
+import os
 import platform
 import subprocess
 import time
+import warnings
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -35,23 +37,44 @@ def use_code(code: dict) -> None:
 def code_version() -> dict:
     """Commit of the code and whether tracked files outside `results/` differ from it.
 
-    Both are None where the code is not in a git checkout. A worker of a cluster has a copy of the
-    driver's code, whose version `use_code` gave it.
+    Both are None where the code is not the whole of a git checkout: a copy that lies inside of
+    another repository has no commit. A warning says why git refuses a checkout (of another owner).
+    A worker of a cluster has a copy of the driver's code, whose version `use_code` gave it.
     """
     if _GIVEN:
         return _GIVEN.copy()
-
-    def git(*arguments):
-        command = ["git", "-C", str(paths.ROOT), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
     try:
-        commit = git("rev-parse", "HEAD")
-        dirty = bool(git("status", "--porcelain", "--untracked-files=no", "--", ":!results"))
-    except (OSError, subprocess.CalledProcessError):
+        if not os.path.samefile(_git("rev-parse", "--show-toplevel"), paths.ROOT):
+            return {"commit": None, "dirty": None}
+        commit = _git("rev-parse", "HEAD")
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":!results"))
+    except subprocess.CalledProcessError as error:
+        if "dubious ownership" in error.stderr:
+            warnings.warn(
+                f"the commit of the code is not recorded: {paths.ROOT} belongs to another user, "
+                f"and git does not read it; `git config --global --add safe.directory {paths.ROOT}`"
+                " allows it",
+                stacklevel=2,
+            )
+        return {"commit": None, "dirty": None}
+    except OSError:
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": dirty}
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the checkout that this file is in, and of no other."""
+    # Exported GIT_DIR, GIT_WORK_TREE and the like would name another repository (a hook has them).
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", "-C", str(paths.ROOT), *arguments],
+        env=kept | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=True,
+    )
+    return done.stdout.removesuffix("\n")
 
 
 def environment(device: str) -> dict:

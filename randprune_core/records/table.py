@@ -64,7 +64,7 @@ def _row(record: dict) -> dict:
     config = record["config"]
     row = {"run_id": record["run_id"], **config, "image_size": image_side(config)}
     row["setting"] = setting(config)
-    row |= flatten(record["test"])
+    row |= flatten(record["test"]) | _fpr95_of_known_images(record["test"])
     return row | flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
 
 
@@ -99,6 +99,21 @@ def all_runs():
     if changed or known:
         _write([(stamp, row) for stamp, row in rows if stamp is not None])
     return _frame([row for _, row in rows])
+
+
+def _fpr95_of_known_images(test: dict) -> dict[str, float]:
+    """FPR@95 with the OoD images as the positive class, by column, where a ROC curve is recorded.
+
+    The share of known images that are rejected where 95 % of the OoD images are: what the recorded
+    curve misses at a false positive rate of 0.05.
+    """
+    found = {}
+    for name, values in test.get("ood", {}).items():
+        curve = values.get("roc") if isinstance(values, dict) else None
+        if curve and 0.05 in curve["fpr"]:
+            missed = 1 - curve["tpr"][curve["fpr"].index(0.05)]
+            found[f"ood.{name}.fpr95_ood_positive"] = round(missed, 6)
+    return found
 
 
 def _stamp(path: Path) -> tuple[str, int, int, int] | None:

@@ -7,6 +7,7 @@ are held out), `sizes` (images of each step of an epoch in this process), `label
 a GPU can replay a step on them). Images come normalised, on the device, in the run's memory format.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -100,4 +101,5 @@ class MemoryBatches:
         wrapped = models.with_normalization(model, self.dataset.name)
         logits = predict_logits(wrapped, self.dataset.train_images[self.validation])
         labels = self.dataset.train_labels[self.validation]
-        return F.cross_entropy(logits, labels).item(), accuracy(logits, labels)
+        loss = F.cross_entropy(logits, labels).item()
+        return loss, accuracy(logits, labels) if math.isfinite(loss) else math.nan

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from .. import models
 from ..config import RunConfig, pruning_epoch
+from ..datasets import DATASETS
 from ..devices import keep_freed_memory, memory_format
 from ..pruning import dynamic, masks
 from . import backward
 from .batches import MemoryBatches
 from .optimizer import SGD
-from .protocol import learning_rate
+from .protocol import check_single_images, learning_rate
 
 GRADIENT_SLICES = 10
 FINE_EPOCHS = 5
@@ -67,6 +68,8 @@ class Run:
     def _build(self) -> None:
         config, device = self.config, self.device
         model = models.build_model(config.model, self.dataset.num_classes, config.seed_init)
+        side = getattr(self.dataset, "side", config.image_size or DATASETS[config.dataset].side)
+        check_single_images(config, model, self.sizes, side)
         self.drawn = self.batches.draw_masks(model)
         # Masks that keep everything until then: a captured step holds tensors, not their values.
         late = pruning_epoch(config) > 0

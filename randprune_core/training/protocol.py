@@ -4,7 +4,7 @@ Everything here follows from the config alone (and the data), is drawn on the CP
 the same for every device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from .. import models
 from ..config import RunConfig
 from ..data import loading
 from ..datasets import DATASETS, padding
+from ..precision import plain_tensors
 from ..pruning import masks, ratios, saliency
 from ..seeds import generator
 
@@ -52,6 +53,45 @@ def learning_rate(config: RunConfig, epoch: int) -> float:
     return config.lr / 10**passed * min((epoch + 1) / max(warm_up, 1), 1.0)
 
 
+def check_single_images(
+    config: RunConfig, model: nn.Module, sizes: Sequence[int], side: int
+) -> None:
+    """Refuse, before training, a batch of one image that the network's batch norm cannot take.
+
+    Batch norm needs more than one number a channel: a batch of one image has but one wherever the
+    image is down to one pixel. Raises ValueError that names the layer. `sizes` are the images of
+    each step, `side` the pixels a side.
+    """
+    if 1 not in sizes:
+        return
+    single = []
+
+    def note(name: str):
+        def hook(module: nn.Module, inputs: tuple) -> None:
+            if inputs[0].numel() == inputs[0].shape[1]:
+                single.append(name)
+
+        return hook
+
+    kind = nn.modules.batchnorm._BatchNorm
+    norms = [(name, module) for name, module in model.named_modules() if isinstance(module, kind)]
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in norms]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(next(model.parameters()).new_zeros(1, 3, side, side))
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    if single:
+        raise ValueError(
+            f"train_images {config.train_images} and batch_size {config.batch_size} give a batch "
+            f"of 1 image, and batch norm {single[0]!r} of {config.model} would get one number a "
+            f"channel at {side} pixels: choose numbers that leave no single image"
+        )
+
+
 def attack_images(config: RunConfig, test_images: int) -> int:
     """How many test images are attacked: all after a full run, the first tenth after another.
 
@@ -75,12 +115,14 @@ def pgd_images(config: RunConfig, test_images: int) -> dict[str, int]:
     return {"1": test_images} if config.epochs >= RunConfig.epochs else {}
 
 
+@plain_tensors()
 def epoch_order(config: RunConfig, epoch: int) -> Tensor:
     """The order in which an epoch (from 0) takes the training images, a permutation."""
     draw = generator(config.seed_data, "epoch", epoch)
     return torch.randperm(config.train_images, generator=draw)
 
 
+@plain_tensors()
 def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
     """What one epoch (from 0) does with its n images: order (n,), crops (n, 2), mirrored (n,).
 
@@ -97,6 +139,7 @@ def epoch_plan(config: RunConfig, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
     return order, offsets, mirrored
 
 
+@plain_tensors()
 def draw_masks(config: RunConfig, model: nn.Module, dataset: loading.Dataset) -> dict[str, Tensor]:
     """The masks of a run, before it trains; {} for a dense one.
 

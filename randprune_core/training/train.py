@@ -36,10 +36,11 @@ def train(
 
         result = imagenet.train(config, device, progress=progress)
     else:
-        check_data(config)
-        run = train_to_the_end(config, device, progress, deadline)
-        with arithmetic(), run.on_stream():
-            result = measure(run)
+        with arithmetic():  # the data, too, is read with PyTorch as a new process has it
+            check_data(config)
+            run = train_to_the_end(config, device, progress, deadline)
+            with run.on_stream():
+                result = measure(run)
     if result is not None and not keep_checkpoint:
         checkpoints.remove(config)
     return result

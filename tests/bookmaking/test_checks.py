@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import made_up_record, store_record, tiny
@@ -112,6 +115,49 @@ def chapter(project):
 
 def test_outputs_and_figures_in_step_are_no_problem(chapter):
     assert check() == []
+
+
+@pytest.mark.parametrize("kinds", [("*.csv",), ("*.py",), ("*.ipynb", "*.json"), ("*",)])
+def test_line_ends_of_another_system_are_no_problem(chapter, kinds):
+    changed = 0
+    for path in sorted({path for kind in kinds for path in paths.ROOT.rglob(kind)}):
+        if path.is_file():
+            text = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            changed += text != path.read_bytes()
+            path.write_bytes(text)
+    assert changed or kinds == ("*.py",)
+    assert check() == []
+
+
+@pytest.mark.parametrize("setting", ["true", "input", "false"])
+def test_a_clone_has_the_committed_bytes_whatever_git_is_set_to(tmp_path, setting):
+    attributes = (Path(__file__).parent.parent / ".gitattributes").read_text()
+    contents = {"a.csv": b"x\n1\n", "b.csv": b"x\r\n1\r\n", "c.json": b"{}\n", "d.png": b"\0\r\n\n"}
+    contents[".gitattributes"] = attributes.encode()
+    (tmp_path / "one").mkdir()
+    for name, content in contents.items():
+        (tmp_path / "one" / name).write_bytes(content)
+
+    def git(*arguments):
+        settings = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+        settings += ("-c", f"core.autocrlf={setting}")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        done = subprocess.run(
+            ["git", *settings, *arguments],
+            cwd=tmp_path / "one",
+            env=kept,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "all")
+    git("clone", "-q", "-c", f"core.autocrlf={setting}", ".", str(tmp_path / "two"))
+    assert {n: (tmp_path / "two" / n).read_bytes() for n in contents} == contents
+    assert git("-C", str(tmp_path / "two"), "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize("change", ["cells", "a record", "the core", "no fingerprint", "damaged"])

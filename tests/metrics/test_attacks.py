@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from randprune_core.metrics.attacks import (
-    confusion,
     fgsm,
     fgsm_from_sign,
-    frozen,
     gaussian_noise,
     gradient_sign,
     pgd,
 )
+from randprune_core.metrics.losses import confusion
+from randprune_core.metrics.predict import frozen
 from randprune_core.precision import full_precision
 
 ATTACKS = {

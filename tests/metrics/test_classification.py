@@ -42,10 +42,6 @@ class TestCalibration:
         bins = calibration_bins(probs, torch.zeros(3, dtype=torch.long), n_bins=5)
         assert bins["count"].tolist() == [0, 0, 1, 1, 1]
 
-    def test_confidence_zero_falls_into_the_first_bin(self):
-        bins = calibration_bins(torch.zeros(2, 3), torch.zeros(2, dtype=torch.long))
-        assert bins["count"].tolist() == [2] + [0] * 14
-
     def test_empty_bins_hold_nan_and_add_nothing_to_the_error(self):
         probs, targets = two_class([0.9, 0.9]), torch.tensor([0, 1])
         bins = calibration_bins(probs, targets, n_bins=2)

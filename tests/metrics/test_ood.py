@@ -90,13 +90,31 @@ class TestScores:
 
 class TestRocCurve:
     @given(tied_scores, tied_scores)
-    @settings(max_examples=50)
-    def test_each_point_is_the_best_threshold_within_its_false_positive_rate(self, inside, outside):
+    @settings(max_examples=50, deadline=None)
+    def test_each_point_lies_on_scikit_learns_curve_ties_joined_by_lines(self, inside, outside):
         curve = roc_curve(inside, outside, points=11)
         labels = [1] * len(inside) + [0] * len(outside)
         fpr, tpr, _ = sklearn_metrics.roc_curve(labels, inside + outside, drop_intermediate=False)
         for rate, found in zip(curve["fpr"], curve["tpr"], strict=True):
-            assert found == pytest.approx(tpr[fpr <= rate + 1e-9].max(), abs=1e-6)
+            there = np.isclose(fpr, rate, atol=1e-9)  # on a vertical part: its upper end
+            expected = tpr[there].max() if there.any() else np.interp(rate, fpr, tpr)
+            assert found == pytest.approx(expected, abs=2e-6)
+
+    @given(tied_scores, tied_scores)
+    @settings(max_examples=50, deadline=None)
+    def test_area_under_the_curve_is_the_auroc(self, inside, outside):
+        curve = roc_curve(inside, outside, points=5_001)
+        area = np.trapezoid(curve["tpr"], curve["fpr"])
+        assert area == pytest.approx(ood_auroc(inside, outside), abs=2e-4)
+
+    def test_without_ties_between_the_sides_no_bit_changes(self):
+        draw = np.random.default_rng(0)
+        for n in (9, 100, 333):
+            inside, outside = draw.normal(1, 1, 50), draw.normal(0, 1, n)
+            falling = np.append(np.sort(outside)[::-1], -np.inf)
+            grid = np.linspace(0, 1, 101)
+            steps = [(inside > falling[int(np.floor(rate * n + 1e-9))]).sum() / 50 for rate in grid]
+            assert roc_curve(inside, outside)["tpr"] == np.round(steps, 6).tolist()
 
     def test_it_runs_from_zero_to_one_and_separated_scores_reach_one_at_once(self):
         curve = roc_curve([3.0, 2.0], [1.0, 0.0])

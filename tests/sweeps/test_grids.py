@@ -17,6 +17,9 @@ from randprune_core.sweeps.grids import (
 )
 from randprune_core.sweeps.sweep import collect, plan
 
+METHODS = len(RATIOS) - 1 + 2
+"""Settings of a sparse network in the chapter on methods: every ratio and two criteria's masks."""
+
 
 def record(*configs) -> None:
     for config in configs:
@@ -61,7 +64,7 @@ def test_a_grid_names_what_it_refuses_and_what_is_known(store, arguments, option
         ("robustness", (3 * 3, 3 * 3 * 3, 8 * (1 + 4 * 9) * 3)),
         ("gradient_flow", (3 * (1 + 2 * 2), 3 * (1 + 2 * 2) * 3, 3 * (1 + 2) * 3)),
         # the settings beside the ratios count like ratios
-        ("methods", (1 + 8, 3 * (1 + 8 * 2) * 3, 3 * (1 + 8 * 2) * 3)),
+        ("methods", (1 + METHODS, 3 * (1 + METHODS * 2) * 3, 3 * (1 + METHODS * 2) * 3)),
         ("granularity", (1 + 4, 2 * (1 + 4) * 3, 3 * (1 + 4) * 3)),
         ("when", (1 + 5, 2 * (1 + 5) * 3, 2 * (1 + 5) * 3)),
         ("vgg", (2 * 2, 2 * 3 * 3, 3 * (1 + 3 * 3) * 3)),

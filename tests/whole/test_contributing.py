@@ -48,11 +48,11 @@ def blocks(language: str, text: str) -> list[str]:
 
 
 def apply(diff: str, folder: Path) -> None:
-    """Change one file as a diff says, wherever in the file its lines have moved to."""
-    if diff:
-        command = ["git", "apply", "--recount", "-C1", "--whitespace=nowarn", "-"]
-        done = subprocess.run(command, input=diff, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, f"{diff.splitlines()[0]}: {done.stderr}"
+    """Change files as a reader does who saves a diff of the page and types `git apply`."""
+    done = subprocess.run(
+        ["git", "apply", "-"], input=diff, cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{diff.splitlines()[0]}: {done.stderr}"
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def clone(tmp_path_factory) -> Path:
     for title in TITLES:
         diffs = blocks("diff", section(title))
         assert diffs, f"{title} shows no change"
-        for diff in (part for each in diffs for part in re.split(r"^(?=--- )", each, flags=re.M)):
+        for diff in diffs:
             apply(diff, folder)
     return folder
 
@@ -151,6 +151,17 @@ def _refused(clone: Path, *options: str) -> str:
     done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     return done.stderr
+
+
+def test_a_reader_who_adds_a_ratio_ends_with_green_tests(tmp_path):
+    shutil.copytree(paths.ROOT, tmp_path / "copy", ignore=NOT_COPIED)
+    for diff in blocks("diff", section("Add a ratio")):
+        apply(diff, tmp_path / "copy")
+    tests = ["tests/pruning/test_ratios.py", "tests/presentation", "tests/sweeps/test_grids.py"]
+    tests += ["tests/test_config.py", "tests/chapters/test_layerwise_ratios.py"]
+    tests += ["tests/chapters/test_pruning_settings.py"]
+    found = run(tmp_path / "copy", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    assert " passed" in found
 
 
 def test_commands_of_the_guide_are_targets_of_the_makefile():
