@@ -14,7 +14,6 @@ from contextlib import suppress
 
 from .config import RATIOS, RunConfig, check_sparsity, run_id
 from .datasets import DATASETS
-from .paths import check_environment
 
 _HELP = {
     "dataset": "digits, cifar10, cifar100 or imagenet",
@@ -253,6 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         warnings.showwarning = lambda message, *_: _say(f"warning: {one_line(message)}")
+        from .paths import check_environment  # which refuses a folder that cannot be
+
         check_environment()
         status = _COMMANDS[options.command](options)
         sys.stdout.flush()

@@ -178,7 +178,7 @@ def test_every_epoch_has_its_masks_and_kept_counts_and_pruned_weights_without_mo
 ):
     config = tiny(epochs=4, **changes)
     run = Run(config, CPU)
-    drawn = run._drawn
+    drawn = run.drawn
     wanted, total = mask_counts(drawn), {n: m.numel() for n, m in drawn.items()}
     seen = []
     while run.epoch < 4:
