@@ -186,11 +186,12 @@ def records_read(name: str) -> frozenset[str] | None:
     if name not in CHAPTERS or name in ANY_RUN:
         return None
     figures = CHAPTERS[name] and dict.fromkeys((*CHAPTERS[name], *JUDGED))
-    return frozenset().union(*(_runs_of(figure, str(paths.RESULTS)) for figure in figures))
+    where = (str(paths.RESULTS), *map(os.environ.get, ("RANDPRUNE_DATA", "XDG_CACHE_HOME")))
+    return frozenset().union(*(_runs_of(figure, where) for figure in figures))
 
 
 @lru_cache(maxsize=64)  # several chapters read the same grids
-def _runs_of(figure: str, results: str) -> frozenset[str]:
+def _runs_of(figure: str, where: tuple[str | None, ...]) -> frozenset[str]:
     from ..config import run_id
     from ..sweeps.grids import GRIDS, grid
 
@@ -198,12 +199,13 @@ def _runs_of(figure: str, results: str) -> frozenset[str]:
     return frozenset(
         run_id(config)
         for profile in profiles
-        for config in grid(figure, profile, variant=_variant(figure, profile, results))
+        for config in grid(figure, profile, variant=_variant(figure, profile, where))
     )
 
 
 @lru_cache(maxsize=64)
-def _variant(figure: str, profile: str, results: str) -> str:
+def _variant(figure: str, profile: str, where: tuple[str | None, ...]) -> str:
+    """The copy of the data; `where` records and data lie tells its answers apart."""
     from ..sweeps.coverage import recorded_variant
     from ..sweeps.grids import dataset_of
 
