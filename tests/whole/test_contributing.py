@@ -157,7 +157,8 @@ def test_a_reader_who_adds_a_ratio_ends_with_green_tests(tmp_path):
     shutil.copytree(paths.ROOT, tmp_path / "copy", ignore=NOT_COPIED)
     for diff in blocks("diff", section("Add a ratio")):
         apply(diff, tmp_path / "copy")
-    tests = ["tests/pruning/test_ratios.py", "tests/presentation", "tests/sweeps/test_grids.py"]
+    tests = ["tests/pruning/test_ratios.py", "tests/presentation/test_plots.py"]
+    tests += ["tests/presentation/test_words.py", "tests/sweeps/test_grids.py"]
     tests += ["tests/test_config.py", "tests/chapters/test_layerwise_ratios.py"]
     tests += ["tests/chapters/test_pruning_settings.py"]
     found = run(tmp_path / "copy", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
