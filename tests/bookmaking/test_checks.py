@@ -131,7 +131,7 @@ def test_line_ends_of_another_system_are_no_problem(chapter, kinds):
 
 @pytest.mark.parametrize("setting", ["true", "input", "false"])
 def test_a_clone_has_the_committed_bytes_whatever_git_is_set_to(tmp_path, setting):
-    attributes = (Path(__file__).parent.parent / ".gitattributes").read_text()
+    attributes = (Path(__file__).parents[2] / ".gitattributes").read_text()
     contents = {"a.csv": b"x\n1\n", "b.csv": b"x\r\n1\r\n", "c.json": b"{}\n", "d.png": b"\0\r\n\n"}
     contents[".gitattributes"] = attributes.encode()
     (tmp_path / "one").mkdir()
