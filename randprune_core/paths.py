@@ -3,7 +3,8 @@
 No other module builds a path of its own.
 
 `ROOT` is the repository (the folder that holds `randprune_core`). `$RANDPRUNE_RESULTS` moves the
-record store elsewhere, which is what tests and read-only installations use.
+record store elsewhere, which is what tests and read-only installations use. The numbers that the
+paper published are input and no result: they stay in the repository.
 """
 
 import os
@@ -46,7 +47,7 @@ RESULTS = _results()
 RUNS = RESULTS / "runs"
 FAILED = RESULTS / "failed"
 FIGURES = RESULTS / "figures"
-PAPER = RESULTS / "paper"
+PAPER = ROOT / "results" / "paper"  # what the paper published: it lies here wherever results go
 BENCHMARKS = RESULTS / "benchmarks"
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"

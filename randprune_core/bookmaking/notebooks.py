@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from .. import paths
@@ -145,7 +146,9 @@ def surroundings(name: str | None = None) -> str:
     own = None if name is None else records_read(name)
     files = [*code_of(name), paths.ROOT / "constraints.txt"]
     seen = set()  # a link may lead back
-    for folder, inner, names in os.walk(paths.RESULTS, followlinks=True):
+    moved = not paths.PAPER.is_relative_to(paths.RESULTS)
+    roots = (paths.RESULTS, paths.PAPER) if moved else (paths.RESULTS,)
+    for folder, inner, names in chain(*(os.walk(root, followlinks=True) for root in roots)):
         inner[:] = [name for name in inner if not _is_seen(Path(folder, name), seen)]
         if any(Path(folder).is_relative_to(skipped) for skipped in left_out):
             continue
