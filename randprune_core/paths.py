@@ -131,10 +131,14 @@ def use_results(folder: Path) -> None:
     RESULTS, CHECKPOINTS, LOCAL = folder, folder / "checkpoints", folder / "local"
 
 
+class NoHome(ValueError):
+    """This user has no home folder, and nothing says where else to look."""
+
+
 def data_root() -> Path:
     """Where data sets are read from: `$RANDPRUNE_DATA`, else `randprune` in the user's cache.
 
-    Raises ValueError that names the variable where it can be no folder.
+    Raises ValueError that names the variable where it can be no folder, `NoHome` where neither is.
     """
     if given := os.environ.get("RANDPRUNE_DATA"):
         return _folder("RANDPRUNE_DATA", given)
@@ -143,7 +147,7 @@ def data_root() -> Path:
     try:
         return Path.home() / ".cache" / "randprune"
     except RuntimeError as error:
-        raise ValueError(
+        raise NoHome(
             "this user has no home folder to look for data in: set RANDPRUNE_DATA to a folder"
         ) from error
 
