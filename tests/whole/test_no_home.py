@@ -13,6 +13,7 @@ from conftest import redirect_store
 
 from randprune_core import paths
 from randprune_core.bookmaking import notebooks
+from randprune_core.data import loading
 from randprune_core.sweeps.coverage import variant_at_hand
 
 # A Python that starts as it does for a user whom the system does not list.
@@ -86,6 +87,9 @@ def test_no_data_are_at_hand_without_a_home(homeless):
     with pytest.raises(paths.NoHome, match="RANDPRUNE_DATA"):
         paths.data_root()
     assert variant_at_hand("cifar10") is None
+    loading._load.cache_clear()
+    assert len(loading.load_dataset("digits").train_images)
+    assert loading.load_ood_images("digits").keys() == {"photos"}
 
 
 @pytest.mark.parametrize("place", [None, NOWHERE])
