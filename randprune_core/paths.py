@@ -3,7 +3,8 @@
 No other module builds a path of its own.
 
 `ROOT` is the repository (the folder that holds `randprune_core`). `$RANDPRUNE_RESULTS` moves the
-record store elsewhere, which is what tests and read-only installations use.
+record store elsewhere, which is what tests and read-only installations use. The numbers that the
+paper published are input and no result: they stay in the repository.
 """
 
 import os
@@ -46,7 +47,7 @@ RESULTS = _results()
 RUNS = RESULTS / "runs"
 FAILED = RESULTS / "failed"
 FIGURES = RESULTS / "figures"
-PAPER = RESULTS / "paper"
+PAPER = ROOT / "results" / "paper"  # what the paper published: it lies here wherever results go
 BENCHMARKS = RESULTS / "benchmarks"
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"
@@ -130,10 +131,14 @@ def use_results(folder: Path) -> None:
     RESULTS, CHECKPOINTS, LOCAL = folder, folder / "checkpoints", folder / "local"
 
 
+class NoHome(ValueError):
+    """This user has no home folder, and nothing says where else to look."""
+
+
 def data_root() -> Path:
     """Where data sets are read from: `$RANDPRUNE_DATA`, else `randprune` in the user's cache.
 
-    Raises ValueError that names the variable where it can be no folder.
+    Raises ValueError that names the variable where it can be no folder, `NoHome` where neither is.
     """
     if given := os.environ.get("RANDPRUNE_DATA"):
         return _folder("RANDPRUNE_DATA", given)
@@ -142,7 +147,7 @@ def data_root() -> Path:
     try:
         return Path.home() / ".cache" / "randprune"
     except RuntimeError as error:
-        raise ValueError(
+        raise NoHome(
             "this user has no home folder to look for data in: set RANDPRUNE_DATA to a folder"
         ) from error
 

@@ -53,3 +53,17 @@ def test_the_store_fixture_keeps_tests_out_of_the_projects_results(store):
     ):
         assert path.is_relative_to(store)
         assert "abc" in path.name
+
+
+def test_what_the_paper_published_is_read_wherever_results_go(tmp_path):
+    code = (
+        "from randprune_core import paths as p; from randprune_core.analysis import published\n"
+        "print(len(published.figure1()), p.PAPER == p.ROOT / 'results' / 'paper', p.RUNS)"
+    )
+    environment = os.environ | {"RANDPRUNE_RESULTS": str(tmp_path), "PYTHONPATH": str(paths.ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    rows, own, runs = done.stdout.split()
+    assert int(rows) > 0 and own == "True", done.stderr
+    assert runs == str(tmp_path.resolve() / "runs")

@@ -71,9 +71,10 @@ def stage(executed: Mapping[str, Path]) -> Path:
         if (paths.ROOT / name).is_file():
             wanted[Path(name)] = _inside(paths.ROOT / name, paths.ROOT)
     for folder in (paths.BOOK, paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
-        home = paths.RESULTS.parent if folder.is_relative_to(paths.RESULTS) else paths.ROOT
+        of_results = folder.is_relative_to(paths.RESULTS)  # under whatever name that folder has
+        home, name = (paths.RESULTS, "results") if of_results else (paths.ROOT, "")
         for file in filter(Path.is_file, folder.rglob("*")):
-            wanted[file.relative_to(home)] = _inside(file, folder)
+            wanted[Path(name, file.relative_to(home))] = _inside(file, folder)
 
     staging = paths.BUILD / "staging"
     for old in [path for path in staging.rglob("*") if path.is_file()]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from .. import paths
@@ -145,7 +146,9 @@ def surroundings(name: str | None = None) -> str:
     own = None if name is None else records_read(name)
     files = [*code_of(name), paths.ROOT / "constraints.txt"]
     seen = set()  # a link may lead back
-    for folder, inner, names in os.walk(paths.RESULTS, followlinks=True):
+    moved = not paths.PAPER.is_relative_to(paths.RESULTS)
+    roots = (paths.RESULTS, paths.PAPER) if moved else (paths.RESULTS,)
+    for folder, inner, names in chain(*(os.walk(root, followlinks=True) for root in roots)):
         inner[:] = [name for name in inner if not _is_seen(Path(folder, name), seen)]
         if any(Path(folder).is_relative_to(skipped) for skipped in left_out):
             continue
@@ -293,16 +296,31 @@ def _kernel_environment(scratch: Path) -> dict[str, str]:
     package = Path(__file__).resolve().parents[2]
     for name, first in (("PYTHONPATH", package), ("JUPYTER_PATH", scratch / "jupyter")):
         found[name] = os.pathsep.join(filter(None, (str(first), os.environ.get(name))))
-    for name, path in (
-        ("RANDPRUNE_DATA", paths.data_root()),
-        ("RANDPRUNE_RESULTS", paths.RESULTS),
-    ):
-        if os.environ.get(name):  # may be relative to the folder we were called in
-            found[name] = str(path)
+    if os.environ.get("RANDPRUNE_DATA"):  # may be relative to the folder we were called in
+        found["RANDPRUNE_DATA"] = str(paths.data_root())
+    if os.environ.get("RANDPRUNE_RESULTS"):
+        found["RANDPRUNE_RESULTS"] = str(paths.RESULTS)
     found["IPYTHONDIR"] = str(scratch / "ipython")
+    for kind in ("CONFIG", "DATA", "RUNTIME"):
+        found[f"JUPYTER_{kind}_DIR"] = str(scratch / f"jupyter-{kind.lower()}")
+    if not (found.get("MPLCONFIGDIR") or _matplotlib_has_a_home()):
+        found["MPLCONFIGDIR"] = str(scratch / "matplotlib")  # it would warn in a chapter's outputs
     found["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     found.setdefault("OMP_NUM_THREADS", "1")  # what is stored depends on the thread count
     return found
+
+
+def _matplotlib_has_a_home() -> bool:
+    """Whether its folders for settings and fonts are there, or can be made, as it would do."""
+    for variable, below in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
+        try:
+            folder = Path(os.environ.get(variable) or Path.home() / below, "matplotlib")
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):
+            return False
+        if not os.access(folder, os.W_OK):
+            return False
+    return True
 
 
 def _failure(source: Path, output: Path, log: str) -> Exception:

@@ -75,9 +75,9 @@ def collect(
     Profiles `auto` and `paper` are the recorded runs on ImageNet; `quick` and `cpu` train small
     networks on made pictures (`made_runs`). Raises ValueError for names that are not known.
     """
-    check_name("profile", profile, ("auto", "quick", "cpu", "paper"))
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
     lists, default = grid_parameters(lists, profile, train_missing, device)
+    check_name("profile", profile, ("auto", "quick", "cpu", "paper"))
     if profile in _MADE_EPOCHS:
         configs, found = made_runs(_MADE_EPOCHS[profile], device, **lists)
     else:

@@ -83,10 +83,11 @@ def load_dataset(name: str, variant: str | None = None, image_size: int | None =
     images as they are (`config.check_image_size` says what is allowed). Raises `DataError` when
     the data is missing (saying where it was looked for), damaged, or another copy than expected.
     """
-    dataset = _load(name, str(data_root()), _smaller(name, image_size))
+    dataset = _load(name, _root(name), _smaller(name, image_size))
     if variant is not None and dataset.variant != variant:
+        place = _root(name) or "scikit-learn"
         raise DataError(
-            f"{name}: the copy in {data_root()} is variant {dataset.variant!r}, but {variant!r} "
+            f"{name}: the copy in {place} is variant {dataset.variant!r}, but {variant!r} "
             "was asked for; set RANDPRUNE_DATA to that copy, or ask for the one that is there"
         )
     return dataset
@@ -97,11 +98,16 @@ def load_ood_images(name: str, image_size: int | None = None) -> dict[str, Tenso
 
     They are reduced to `image_size` as those of the training set are.
     """
-    size, root = _smaller(name, image_size), str(data_root())
+    size = _smaller(name, image_size)
     return {
-        other: _photo_patches() if other == "photos" else _test_images(other, root, size)
+        other: _photo_patches() if other == "photos" else _test_images(other, _root(other), size)
         for other in DATASETS[name].ood_sets
     }
+
+
+def _root(name: str) -> str:
+    """The folder that holds a data set; none for `digits`, which comes with scikit-learn."""
+    return "" if name == "digits" else str(data_root())
 
 
 def _smaller(name: str, image_size: int | None) -> int | None:

@@ -1,5 +1,6 @@
 """What of the grids is recorded: which copy of the data, which profile to show, what is missing."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -35,11 +36,11 @@ def recorded_variant(profile: str, dataset: str | None = None) -> str:
 
 def variant_at_hand(dataset: str) -> str | None:
     """The variant of the data in `data_root()`, None where there is none; downloads nothing."""
-    if not paths.data_root().is_dir():
-        return None
     try:
+        if not os.path.isdir(paths.data_root()):  # nor is a folder that we may not look into
+            return None
         return available_variant(dataset, download=False)
-    except DataError:
+    except (DataError, paths.NoHome):
         return None
 
 

@@ -42,6 +42,18 @@ def test_stage_mirrors_the_book_under_its_relative_paths(project):
     assert (staging / "book/intro.md").read_text() == "book/intro.md"
 
 
+def test_moved_results_have_the_same_place_in_the_book(project, monkeypatch, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name, folder in (("RESULTS", ""), ("FIGURES", "figures"), ("BENCHMARKS", "benchmarks")):
+        monkeypatch.setattr(paths, name, elsewhere / folder)
+    for file in (elsewhere / "figures/depth.csv", project / "results/paper/figure1.csv"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("1")
+    staging = build.stage({})
+    found = {str(p.relative_to(staging)) for p in staging.rglob("*") if p.is_file()}
+    assert found == {"results/figures/depth.csv", "results/paper/figure1.csv"}
+
+
 def small_book(project: Path, text: str) -> Path:
     """A staging folder with one page and the project's own configuration."""
     staging = project / "_build" / "staging"

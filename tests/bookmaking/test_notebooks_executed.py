@@ -165,6 +165,15 @@ def test_surroundings_follow_core_lock_file_and_committed_records(project, file,
     assert (notebooks.surroundings() != before) == matters
 
 
+def test_surroundings_follow_what_the_paper_published_where_results_are_moved(
+    project, monkeypatch, tmp_path_factory
+):
+    monkeypatch.setattr(paths, "RESULTS", tmp_path_factory.mktemp("elsewhere"))
+    before = notebooks.surroundings()
+    (project / "results/paper/figure1.csv").write_text("new")
+    assert notebooks.surroundings() != before
+
+
 def test_a_chapter_depends_on_the_records_of_its_own_grids_and_of_those_that_judge(project):
     def touched(figure, profile="mini"):
         name = run_id(grid(figure, profile, variant="original")[-1])

@@ -1,7 +1,13 @@
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core.chapters.shared.records import as_list, collect_records, is_default, one_record
+from randprune_core.chapters.shared.records import (
+    PARAMETERS,
+    as_list,
+    collect_records,
+    is_default,
+    one_record,
+)
 from randprune_core.records.failures import note_failure
 from randprune_core.sweeps import grids
 
@@ -79,8 +85,7 @@ def test_source_names_profile_data_copy_and_schedule(store):
 
 def test_only_default_parameters_count_as_default(store):
     changes = {"profile": "quick", "models": ["resnet-8"], "seeds": [0], "device": "cpu"}
-    defaults = dict.fromkeys(["models", "ratios", "sparsities", "seeds", "train_missing"])
-    defaults |= {"profile": "auto", "device": "auto"}
+    defaults = dict.fromkeys(PARAMETERS) | {"profile": "auto", "device": "auto"}
     assert is_default(*defaults.values())
     for name, value in {**changes, "train_missing": False}.items():
         assert not is_default(*(defaults | {name: value}).values())

@@ -50,6 +50,22 @@ def test_plain_papermill_runs_a_chapter_from_anywhere_in_the_repository(tmp_path
     assert not [result for result in outputs if result.get("name") == "stderr"]
 
 
+@pytest.mark.parametrize(
+    ("chapter", "given", "form"),
+    [
+        ("02_depth", ("-p", "train_missing", "false"), "write True, False or None"),
+        ("06_robustness", ("-p", "seeds", "[0, 1]"), "-y 'seeds: [...]'"),
+        ("12_speed", ("-p", "device", "none"), "auto, cpu or cuda"),
+    ],
+)
+def test_what_plain_papermill_reads_as_a_string_is_refused(tmp_path, chapter, given, form):
+    source = os.path.relpath(notebooks.chapter(chapter), paths.ROOT)
+    done = plain(paths.ROOT, "papermill", source, str(tmp_path / "out.ipynb"), *given)
+    assert done.returncode
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith("ValueError: ") and given[1] in said and form in said
+
+
 def test_plain_nbval_passes_a_chapter(tmp_path):
     chapter = str(notebooks.chapter(CHAPTER).relative_to(paths.ROOT))
     done = plain(paths.ROOT, "pytest", "-q", "-p", "no:cacheprovider", "--nbval", chapter)

@@ -5,9 +5,12 @@ A chapter collects its records once; what it says of them is computed from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import numbers
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ...config import RunConfig, run_id, setting
@@ -139,6 +142,7 @@ def one_record(
     config: RunConfig, *, train_missing: bool | None = None, device: str = "auto"
 ) -> dict | None:
     """The record of one run, trained where `train_missing` says so (None: on `digits` only)."""
+    is_default(train_missing, device)
     if train_missing is None:
         train_missing = config.dataset == "digits"
     try:
@@ -147,28 +151,102 @@ def one_record(
         return None
 
 
+PARAMETERS = ("profile", "models", "ratios", "sparsities", "seeds", "train_missing", "device")
+"""The parameters of a chapter, in the order of its cell; chapter 12 has the last one only."""
+
+
 def grid_parameters(
-    lists: Mapping[str, object], *others: object
+    lists: Mapping[str, object], profile: object, train_missing: object, device: object
 ) -> tuple[dict[str, list | None], bool]:
-    """The parameters of a chapter that are lists, as lists, and whether all have their default."""
-    default = is_default(*lists.values(), *others)
+    """The parameters of a chapter that are lists, as lists, and whether all have their default.
+
+    Raises ValueError for a value of a wrong kind, as `is_default` does.
+    """
+    default = is_default(profile, *lists.values(), train_missing, device)
     return {name: as_list(name, value) for name, value in lists.items()}, default
 
 
 def as_list(name: str, value: object) -> list | None:
-    """A parameter as a list: None stays None, one value becomes a list; ValueError when empty."""
+    """A parameter as a list: None stays None, one value becomes a list.
+
+    Raises ValueError for an empty list and for values that `name` cannot have, with the form to
+    write: papermill gives a list on its command line, and all that it cannot read, as a string.
+    """
     if value is None:
         return None
+    if isinstance(value, (Mapping, Set, bytes, bytearray)):
+        raise _wrong(name, value)
     if isinstance(value, str) or not isinstance(value, Iterable):
-        return [value]
-    if not (values := list(value)):
+        values = [value]
+    elif not (values := list(value)):
         raise ValueError(f"{name} is empty: give at least one value, or None for the figure's own")
-    return values
+    if not all(_FITS[name](each) for each in values):
+        raise _wrong(name, value)
+    return [each.item() if isinstance(each, np.generic) else each for each in values]
 
 
 def is_default(*parameters: object) -> bool:
-    """Whether the parameters of a chapter are its defaults, which are all None or `auto`."""
+    """Whether the parameters of a chapter are its defaults, which are all None or `auto`.
+
+    They are the last of `PARAMETERS`. Raises ValueError for a value of a wrong kind.
+    """
+    for name, value in zip(PARAMETERS[-len(parameters) :], parameters, strict=True):
+        if name in _LISTS:
+            as_list(name, value)
+        elif not _FITS[name](value):
+            raise _wrong(name, value)
     return all(value is None or value == "auto" for value in parameters)
+
+
+_LISTS = PARAMETERS[1:5]
+_NO_NAME = re.compile(r"none|null|true|false|.*[\s,\[\](){}'\"].*|", re.IGNORECASE | re.DOTALL)
+
+
+def _is_name(value: object) -> bool:
+    """Whether it may be a name; which names are known is looked at where they are used."""
+    return isinstance(value, str) and not _NO_NAME.fullmatch(value)
+
+
+def _is_number(value: object) -> bool:
+    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    return real and 0 <= value < 1
+
+
+def _is_seed(value: object) -> bool:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
+    return whole and 0 <= value < 2**32
+
+
+_FITS = {
+    "profile": _is_name,
+    "models": _is_name,
+    "ratios": _is_name,
+    "sparsities": _is_number,
+    "seeds": _is_seed,
+    "train_missing": lambda value: value is None or isinstance(value, bool),
+    "device": lambda value: (
+        isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None
+    ),
+}
+"""Which values, or which elements of a list, a parameter of a chapter may have."""
+
+_FORMS = {
+    "profile": f"write one of auto, {', '.join(grids.PROFILES)}",
+    "models": "write a name or a list of names, such as [resnet-8, resnet-14], or None",
+    "ratios": "write a name or a list of names, such as [dense, erk], or None",
+    "sparsities": "write a number in [0, 1) or a list of them, such as [0.8, 0.9], or None",
+    "seeds": "write a whole number in [0, 2**32) or a list of them, such as [0, 1], or None",
+    "train_missing": "write True, False or None",
+    "device": "write auto, cpu or cuda",
+}
+
+
+def _wrong(name: str, value: object) -> ValueError:
+    """What is said of a value of a wrong kind, in one line."""
+    shown = " ".join(repr(value).split())
+    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+    hint = f" (papermill reads lists with -y: -y '{name}: [...]')" if name in _LISTS else ""
+    return ValueError(f"{name} is {shown}: {_FORMS[name]}{hint}")
 
 
 def _cell_labels(cells: pd.DataFrame) -> list[str]:
