@@ -50,8 +50,9 @@ def profile_records(
     ones; small networks first. A list that is given keeps only what it names, None keeps all; dense
     networks stay whatever `ratios` and `sparsities` name.
     """
-    wanted = {"model": models, "ratio": ratios, "sparsity": sparsities, "seed_init": seeds}
-    wanted = {name: as_list(name, value) for name, value in wanted.items() if value is not None}
+    lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
+    fields = dict(zip(lists, ("model", "ratio", "sparsity", "seed_init"), strict=True))
+    wanted = {fields[name]: as_list(name, v) for name, v in lists.items() if v is not None}
     found = []
     for record in all_records(records.configs[0].dataset):
         config = record["config"]
