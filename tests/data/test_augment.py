@@ -4,22 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from randprune_core.data import loading
 from randprune_core.data.augment import augment
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """torchvision's downloads fail as they do without a network; some tests replace that."""
-    from torchvision.datasets import CIFAR10
-
-    def no_network(self):
-        raise OSError("<urlopen error no route to host>")
-
-    monkeypatch.setattr(CIFAR10, "download", no_network)  # CIFAR100 inherits it
-    yield
-    loading._load.cache_clear()
-    loading._test_images.cache_clear()
 
 
 def noise(count: int, side: int) -> torch.Tensor:

@@ -1,54 +1,18 @@
 """Data sets as tensors: pixel for pixel, split 9 to 1, reduced by whole blocks."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cifar_copies import refusal
 from conftest import write_parquet, write_torchvision
 
-from randprune_core.data import files, loading
+from randprune_core.data import loading
 from randprune_core.data.files import DataError, available_variant
 from randprune_core.data.loading import Dataset, downsample, load_dataset, load_ood_images
 from randprune_core.datasets import DATASETS, padding
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """torchvision's downloads fail as they do without a network; some tests replace that."""
-    from torchvision.datasets import CIFAR10
-
-    def no_network(self):
-        raise OSError("<urlopen error no route to host>")
-
-    monkeypatch.setattr(CIFAR10, "download", no_network)  # CIFAR100 inherits it
-    yield
-    loading._load.cache_clear()
-    loading._test_images.cache_clear()
-
-
-@pytest.fixture
-def known_copy(cifar_folder, monkeypatch):
-    """The made-up folder as a copy that is known by the name of jpeg75."""
-    for name in ("cifar10", "cifar100"):
-        prints = tuple(fingerprint(cifar_folder, name, split) for split in ("train", "test"))
-        monkeypatch.setitem(files.KNOWN_COPIES, name, {"jpeg75": prints})
-    return cifar_folder
-
-
-def fingerprint(made, name, split) -> str:
-    labels = np.asarray(made.labels[name, split], dtype="<i8").tobytes()
-    return hashlib.sha256(b"".join(made.encoded[name, split]) + labels).hexdigest()
-
-
-def refusal(name="cifar10", **options) -> str:
-    with pytest.raises(DataError) as caught:
-        load_dataset(name, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def rewritten(made, images=None, labels=None) -> None:
