@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+from conftest import made_up_record, store_record
 
 from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.config import setting as setting_of
+from randprune_core.sweeps import grids
 
 EPOCHS = [*(tenth / 10 for tenth in range(1, 51)), *range(6, 17)]
 """As a record of 16 epochs has them: tenths of the first five epochs, then whole epochs."""
@@ -87,3 +89,19 @@ def _empty(columns) -> pd.DataFrame:
 def small(erk=70.0, snip=69.0, own=68.5, **options) -> Records:
     cells = {("resnet-8", "dense"): 75.0, ("resnet-8", "erk"): erk, ("resnet-8", "snip"): snip}
     return runs_of_settings(cells | {("resnet-8", "snip:own"): own}, **options)
+
+
+SMALL = {
+    "profile": "cpu",
+    "models": ["resnet-8", "resnet-14"],
+    "ratios": ["dense", "erk"],
+    "sparsities": [0.9],
+    "train_missing": False,
+}
+
+
+def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
+    grid = {key: SMALL[key] for key in ("models", "ratios", "sparsities")} | parameters
+    for config in grids.grid("depth", "cpu", seeds=seeds, variant="jpeg75", **grid):
+        if (config.model, config.ratio) not in leave_out:
+            store_record(made_up_record(config, accuracy))

@@ -1,5 +1,6 @@
 import pytest
 from conftest import made_up_record, store_record
+from made_up_runs import SMALL, record_all
 
 from randprune_core.chapters.shared.records import (
     PARAMETERS,
@@ -10,21 +11,6 @@ from randprune_core.chapters.shared.records import (
 )
 from randprune_core.records.failures import note_failure
 from randprune_core.sweeps import grids
-
-SMALL = {
-    "profile": "cpu",
-    "models": ["resnet-8", "resnet-14"],
-    "ratios": ["dense", "erk"],
-    "sparsities": [0.9],
-    "train_missing": False,
-}
-
-
-def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
-    grid = {key: SMALL[key] for key in ("models", "ratios", "sparsities")} | parameters
-    for config in grids.grid("depth", "cpu", seeds=seeds, variant="jpeg75", **grid):
-        if (config.model, config.ratio) not in leave_out:
-            store_record(made_up_record(config, accuracy))
 
 
 def test_a_figure_without_records_says_so(store):

@@ -3,27 +3,12 @@ import math
 import sys
 
 import pandas as pd
-from conftest import files_under, made_up_record, store_record
+from conftest import files_under
+from made_up_runs import SMALL, record_all
 
 from randprune_core import paths
 from randprune_core.chapters.shared import tables
 from randprune_core.chapters.shared.records import collect_records
-from randprune_core.sweeps import grids
-
-SMALL = {
-    "profile": "cpu",
-    "models": ["resnet-8", "resnet-14"],
-    "ratios": ["dense", "erk"],
-    "sparsities": [0.9],
-    "train_missing": False,
-}
-
-
-def record_all(leave_out=(), seeds=(0,), accuracy=0.5, **parameters):
-    grid = {key: SMALL[key] for key in ("models", "ratios", "sparsities")} | parameters
-    for config in grids.grid("depth", "cpu", seeds=seeds, variant="jpeg75", **grid):
-        if (config.model, config.ratio) not in leave_out:
-            store_record(made_up_record(config, accuracy))
 
 
 def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one():
