@@ -25,9 +25,9 @@ from torch import nn
 from randprune_core import apply_masks, build_model, layer_sparsities, random_masks
 from randprune_core.devices import memory_format, pick_device
 from randprune_core.metrics.cost import layer_macs
-from randprune_core.models import maskable_weights
 from randprune_core.precision import arithmetic, native_precision
 from randprune_core.pruning.compact import compact
+from randprune_core.pruning.layers import maskable_weights
 
 SPARSITY = 0.5
 SHAPE = (3, 32, 32)

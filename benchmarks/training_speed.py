@@ -33,8 +33,8 @@ from randprune_core.data.loading import dataset_on
 from randprune_core.datasets import DATASETS
 from randprune_core.devices import one_thread, pick_device, worker_environment
 from randprune_core.metrics.cost import network_macs
-from randprune_core.models import maskable_weights
 from randprune_core.precision import arithmetic, native_precision
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.training.engine import Run
 
 WARM_UP = 6

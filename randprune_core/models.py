@@ -151,19 +151,6 @@ def meta_model(model: str, num_classes: int | None = None) -> nn.Module:
         return build_model(model, num_classes or DATASETS[dataset].classes)
 
 
-def maskable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Every convolution and linear weight by parameter name, in module order.
-
-    The first convolution, the 1x1 shortcuts and the last layer are included; biases and batch norm
-    are not.
-    """
-    return {
-        f"{name}.weight" if name else "weight": module.weight
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }
-
-
 class _Normalized(nn.Module):
     def __init__(self, model: nn.Module, mean, std):
         super().__init__()

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from randprune_core.datasets import DATASETS
-from randprune_core.models import build_model, maskable_weights, with_normalization
+from randprune_core.models import build_model, with_normalization
+from randprune_core.pruning.layers import maskable_weights
 
 
 def parameters(model) -> int:

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from ..analysis.cells import gap_to_dense, summarise
 from ..config import check_sparsity
 from ..metrics.cost import cost
-from ..models import maskable_weights, meta_model
+from ..models import meta_model
 from ..presentation.plots import plot_heatmap
 from ..presentation.theme import LABELS
 from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
+from ..pruning.layers import maskable_weights
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
 from .shared.records import Records, by_setting, collect_records
 

@@ -16,11 +16,12 @@ from torch import nn
 
 from ..analysis.cells import differences, pairs_of_settings
 from ..metrics.cost import cost, layer_macs
-from ..models import build_model, maskable_weights
+from ..models import build_model
 from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.compact import compact
+from ..pruning.layers import maskable_weights
 from ..pruning.masks import apply_masks, random_masks
 from ..pruning.ratios import layer_sparsities
 from .shared.benchmarks import machines

@@ -11,9 +11,10 @@ import pandas as pd
 
 from ..config import RunConfig, check_sparsity
 from ..data import loading
-from ..models import build_model, maskable_weights, meta_model
+from ..models import build_model, meta_model
 from ..presentation.theme import LABELS
 from ..presentation.words import model_label
+from ..pruning.layers import maskable_weights
 from ..pruning.masks import mask_counts, random_masks
 from ..pruning.ratios import SHAPE_RATIOS, check_ratio, last_linear, refill_empty
 from ..training import protocol

@@ -11,8 +11,9 @@ import torch
 from ..config import RunConfig
 from ..metrics.attacks import pgd
 from ..metrics.predict import predict_logits
-from ..models import maskable_weights, with_normalization
+from ..models import with_normalization
 from ..presentation.theme import LABELS
+from ..pruning.layers import maskable_weights
 from ..pruning.masks import mask_counts
 from ..sweeps.grids import PROFILES
 from ..training import engine

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from ..analysis.cells import CELL, differences, recorded, summarise, turned
 from ..config import RunConfig, parse_model_name
-from ..models import maskable_weights, meta_model
+from ..models import meta_model
 from ..presentation.plots import plot_gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
+from ..pruning.layers import maskable_weights
 from .shared import gap_to_dense
 from .shared.records import Records
 

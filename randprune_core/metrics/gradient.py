@@ -5,29 +5,39 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from ..models import maskable_weights
+from ..pruning.layers import weights_of
 from ..pruning.masks import validate_masks
 
 
-def gradient_norm(model: nn.Module, masks: Mapping[str, torch.Tensor] | None) -> float:
+def gradient_norm(
+    model: nn.Module,
+    masks: Mapping[str, torch.Tensor] | None,
+    *,
+    weights: Mapping[str, nn.Parameter] | None = None,
+) -> float:
     """L2 norm of the `.grad` of unpruned conv and linear weights; `masks` None = dense.
 
     Call it after `backward()` and before the optimiser's step. Gradients of masked weights are not
-    zero by themselves and are left out here. masks: boolean, by the names of `maskable_weights`.
+    zero by themselves and are left out here. masks: boolean, by the names of `weights`, which are
+    those of `maskable_weights(model)` unless others were chosen with its arguments.
     Raises ValueError for a weight without gradient and for masks that do not fit the network.
     """
-    return gradient_norm_tensor(model, masks).item()
+    return gradient_norm_tensor(model, masks, weights=weights).item()
 
 
 @torch.no_grad()
 def gradient_norm_tensor(
-    model: nn.Module, masks: Mapping[str, torch.Tensor] | None
+    model: nn.Module,
+    masks: Mapping[str, torch.Tensor] | None,
+    *,
+    weights: Mapping[str, nn.Parameter] | None = None,
 ) -> torch.Tensor:
     """`gradient_norm` as a float64 scalar on the model's device: no wait for the device."""
+    weights = weights_of(model, weights)
     if masks is not None:
-        validate_masks(model, masks)
+        validate_masks(model, masks, weights=weights)
     norms = []
-    for name, weight in maskable_weights(model).items():
+    for name, weight in weights.items():
         gradient = weight.grad
         if gradient is None:
             raise ValueError(f"weight '{name}' has no gradient; call loss.backward() first")

@@ -15,9 +15,9 @@ from torch import BoolTensor, Tensor, nn
 from torch.nn.utils import prune
 
 from ..config import check_sparsity, parse_granularity
-from ..models import maskable_weights
 from ..precision import plain_tensors
 from ..seeds import layer_generator
+from .layers import KINDS, effective_weights, layers_with, maskable_layers, unwrapped, weights_of
 from .ratios import check_names, kept_count, last_linear, warn_of_budget
 from .saliency import global_top_k
 
@@ -29,10 +29,13 @@ def random_masks(
     sparsities: Mapping[str, float],
     seed: int = 0,
     granularity: str = "unstructured",
+    *,
+    weights: Mapping[str, nn.Parameter] | None = None,
 ) -> Masks:
     """Random masks with an exact kept count per layer, drawn on the CPU for every device.
 
-    `sparsities` gives every maskable layer one sparsity in [0, 1). Each layer has its own
+    `sparsities` gives every layer of `weights` (those of `maskable_weights(model)`, unless others
+    were chosen with its arguments) one sparsity in [0, 1). Each layer has its own
     generator, seeded with sha256 of (seed, layer name): its mask depends on no other layer and on
     no weight. Every layer keeps at least one weight. `granularity` is one of
 
@@ -50,8 +53,10 @@ def random_masks(
     granularity.
     """
     group = parse_granularity(granularity)
-    weights = maskable_weights(model)
+    weights = weights_of(model, weights)
     check_names(weights, sparsities, "sparsities")
+    if granularity != "unstructured":
+        _check_rows(model, weights, granularity)
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     classifier = last_linear(shapes) if granularity == "filter" else None
     with plain_tensors():
@@ -67,7 +72,7 @@ def random_masks(
             for name, weight in weights.items()
         }
     _warn_of_rounding(masks, sparsities)
-    _warn_of_classes(masks)
+    warn_of_classes(masks)
     return masks
 
 
@@ -84,11 +89,11 @@ def _random_mask(
         _check_n_m(name, sparsity, weight.numel(), group)
         mask = _draw_n_m(tuple(weight.shape), *group, generator)
     elif whole_filters:
-        filters = _draw(len(weight), kept_count(sparsity, len(weight), name), generator)
+        filters = draw(len(weight), kept_count(sparsity, len(weight), name), generator)
         mask = filters.view(-1, *[1] * (weight.ndim - 1)).expand(weight.shape).contiguous()
     else:
         kept = kept_count(sparsity, weight.numel(), name)
-        mask = _draw(weight.numel(), kept, generator).view(weight.shape)
+        mask = draw(weight.numel(), kept, generator).view(weight.shape)
     return mask.to(weight.device)
 
 
@@ -109,7 +114,7 @@ def top_k_masks(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
             RuntimeWarning,
             stacklevel=2,
         )
-    _warn_of_classes(masks)
+    warn_of_classes(masks)
     return masks
 
 
@@ -121,7 +126,20 @@ def _warn_of_rounding(masks: Masks, sparsities: Mapping[str, float]) -> None:
     warn_of_budget(kept, budget, sum(mask.numel() for mask in masks.values()), stacklevel=4)
 
 
-def _warn_of_classes(masks: Mapping[str, Tensor]) -> None:
+def _check_rows(model: nn.Module, weights: Mapping[str, nn.Parameter], granularity: str) -> None:
+    """ValueError for a layer whose first dimension is not its outputs."""
+    for name, layer in layers_with(model, weights.values()).items():
+        others = KINDS["conv_transpose"] + KINDS["embedding"]
+        if granularity == "filter":
+            others += KINDS["recurrent"] + KINDS["attention"]
+        if any(isinstance(module, others) for module, _ in layer.owners):
+            raise ValueError(
+                f"granularity {granularity!r} is for convolutions and linear layers, and {name!r} "
+                f"is a {type(layer.owners[0][0]).__name__}: leave it out, or use 'unstructured'"
+            )
+
+
+def warn_of_classes(masks: Mapping[str, Tensor]) -> None:
     """Name the classes whose row of the last linear layer has no weight; that layer may be none."""
     matrices = [name for name, mask in masks.items() if mask.ndim == 2]
     if not matrices or masks[matrices[-1]].device.type == "meta":
@@ -138,18 +156,32 @@ def _warn_of_classes(masks: Mapping[str, Tensor]) -> None:
         )
 
 
-def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+def apply_masks(
+    model: nn.Module,
+    masks: Mapping[str, Tensor],
+    *,
+    weights: Mapping[str, nn.Parameter] | None = None,
+) -> None:
     """Set every pruned weight of `model` to exactly zero, in place; ValueError if masks misfit."""
-    validate_masks(model, masks)
+    weights = weights_of(model, weights)
+    validate_masks(model, masks, weights=weights)
     with torch.no_grad():
-        for name, weight in maskable_weights(model).items():
+        for name, weight in weights.items():
             # Not a product: -1 * 0 is -0.0 and nan * 0 is nan.
             weight.masked_fill_(~masks[name].to(weight.device), 0.0)
 
 
-def validate_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """Raise ValueError, naming the layer, unless names, shapes and dtype (bool) fit `model`."""
-    weights = maskable_weights(model)
+def validate_masks(
+    model: nn.Module,
+    masks: Mapping[str, Tensor],
+    *,
+    weights: Mapping[str, nn.Parameter] | None = None,
+) -> None:
+    """Raise ValueError, naming the layer, unless names, shapes and dtype (bool) fit `model`.
+
+    `weights` are those that the masks are for, all of `maskable_weights(model)` unless given.
+    """
+    weights = weights_of(model, weights)
     check_names(weights, masks, "masks")
     for name, weight in weights.items():
         mask = masks[name]
@@ -163,13 +195,19 @@ def validate_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
             )
 
 
-def assert_masked(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+def assert_masked(
+    model: nn.Module,
+    masks: Mapping[str, Tensor],
+    *,
+    weights: Mapping[str, nn.Parameter] | None = None,
+) -> None:
     """Raise RuntimeError, naming the layer, if a pruned weight is not exactly zero (or is NaN)."""
-    validate_masks(model, masks)
+    weights = weights_of(model, weights)
+    validate_masks(model, masks, weights=weights)
     with torch.no_grad():
         alive = {
             name: ((weight != 0) & ~masks[name].to(weight.device)).sum()
-            for name, weight in maskable_weights(model).items()
+            for name, weight in weights.items()
         }
         counts = torch.stack(list(alive.values())).tolist()
     for name, count in zip(alive, counts, strict=True):
@@ -180,11 +218,14 @@ def assert_masked(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
             )
 
 
-def model_sparsity(model: nn.Module) -> float:
-    """Fraction of exact zeros over the maskable weights of `model`, in [0, 1]."""
-    weights = maskable_weights(model).values()
-    nonzero = sum(int(torch.count_nonzero(weight)) for weight in weights)
-    return 1 - nonzero / sum(weight.numel() for weight in weights)
+def model_sparsity(model: nn.Module, *, weights: Mapping[str, nn.Parameter] | None = None) -> float:
+    """Fraction of exact zeros over the maskable weights of `model`, in [0, 1].
+
+    A network that `torch.nn.utils.prune` has pruned is counted by the weights it computes with.
+    """
+    chosen = effective_weights(model) if weights is None else list(weights.values())
+    nonzero = sum(int(torch.count_nonzero(weight)) for weight in chosen)
+    return 1 - nonzero / sum(weight.numel() for weight in chosen)
 
 
 def mask_counts(masks: Mapping[str, Tensor]) -> dict[str, int]:
@@ -196,17 +237,23 @@ def to_torch_prune(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy of `model` that is pruned through `torch.nn.utils.prune` (custom_from_mask).
 
     Each weight becomes `weight_orig` and a buffer `weight_mask`, so that the tools of PyTorch
-    see it as pruned; its outputs are those of the masked model. ValueError if the masks misfit.
+    see it as pruned; its outputs are those of the masked model. ValueError if the masks misfit, and
+    for a weight that several layers share, which torch would prune in one of them only.
     """
-    validate_masks(model, masks)
-    pruned = copy.deepcopy(model)
-    for name in masks:
-        module, _, parameter = name.rpartition(".")
-        prune.custom_from_mask(pruned.get_submodule(module), parameter, masks[name])
+    pruned = copy.deepcopy(unwrapped(model))
+    validate_masks(pruned, masks)
+    for name, layer in maskable_layers(pruned).items():
+        if len(layer.owners) > 1:
+            raise ValueError(
+                f"layer {name!r} is one weight with {', '.join(layer.names[1:])}: "
+                "torch.nn.utils.prune cannot prune a weight that layers share"
+            )
+        prune.custom_from_mask(*layer.owners[0], masks[name])
     return pruned
 
 
-def _draw(total: int, kept: int, generator: torch.Generator) -> Tensor:
+def draw(total: int, kept: int, generator: torch.Generator) -> Tensor:
+    """A flat mask that keeps `kept` of `total` places at random."""
     mask = torch.zeros(total, dtype=torch.bool)
     mask[torch.randperm(total, generator=generator)[:kept]] = True
     return mask
@@ -242,7 +289,7 @@ def _draw_n_m(shape: tuple[int, ...], n: int, m: int, generator: torch.Generator
     mask[:, :full] = _choose(torch.full((rows, full // m), n), m, generator).view(rows, full)
     if left := fan_in - full:
         kept = max(round(rows * fan_in * n / m), 1) - rows * full // m * n
-        counts = kept // rows + _draw(rows, kept % rows, generator).long()
+        counts = kept // rows + draw(rows, kept % rows, generator).long()
         mask[:, full:] = _choose(counts, left, generator)
     order = (0, len(shape) - 1, *range(1, len(shape) - 1))
     return mask.view(channels_last).permute(order).contiguous()

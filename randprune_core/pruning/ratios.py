@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Shapes = Mapping[str, Sequence[int]]
+ShapeRatio = Callable[[Shapes, float], dict[str, float]]
 
 # Uniform+ never prunes the last linear layer below this density (Gale et al. 2019).
 LAST_LAYER_MIN_DENSITY = 0.2
@@ -67,27 +68,64 @@ def uniform_plus(shapes: Shapes, sparsity: float) -> dict[str, float]:
     return {name: 1 - {first: 1.0, last: last_density}.get(name, density) for name in shapes}
 
 
-def erk(shapes: Shapes, sparsity: float) -> dict[str, float]:
-    """Erdős–Rényi-Kernel: the density of a layer is proportional to `sum(shape) / prod(shape)`.
+def erk(shapes: Shapes, sparsity: float, *, power: float = 1.0) -> dict[str, float]:
+    """Erdős–Rényi-Kernel: densities in proportion to `(sum(shape) / prod(shape)) ** power`.
+
+    The shape is that of the weight itself, whatever the layer:
+
+    - convolution (out, in, k, ...) of any dimensions: `(out + in + k + ...) / (out in k ...)`, and
+      the same for a transposed one, whose first two dimensions are exchanged;
+    - grouped and depthwise convolution: `in` is the channels of one group, as in the weight, so
+      that a depthwise one (C, 1, 3, 3) has (C + 7) / (9 C) and is soon dense; RigL's MobileNets
+      keep depthwise layers dense and outside the budget, which is `exclude=` here;
+    - linear, recurrent, attention and embedding weights (a, b): `(a + b) / (a b)`, where the
+      stacked projections of attention and the stacked gates count as the one matrix that they are.
 
     A layer whose density would pass 1 is pinned dense and the others are solved again, so that the
-    global budget is exact. `sparsity` is the global one, in [0, 1); ValueError outside that
-    range. Source: Mocanu et al. 2018 (Erdős–Rényi), Evci et al. 2020 (kernel, arXiv 1911.11134).
+    global budget is exact. `power` below 1 makes densities more alike, 0 makes them equal. Raises
+    ValueError for a sparsity, the global one, outside [0, 1), and a power that is no number >= 0.
+    Source: Mocanu et al. 2018 (Erdős–Rényi), Evci et al. 2020 (kernel, arXiv 1911.11134; the power
+    is an option of their code).
+    """
+    if not 0 <= power < math.inf:
+        raise ValueError(f"power {power!r} is no number from 0 on: give 1 for ERK itself")
+    sizes = _check(shapes, sparsity)
+    kept = {name: sum(shapes[name]) for name in shapes}
+    if power != 1:
+        kept = {name: size * (kept[name] / size) ** power for name, size in sizes.items()}
+    return _in_proportion(kept, sizes, sparsity)
+
+
+def er(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Erdős–Rényi: the density of a layer is in proportion to `(n_out + n_in) / (n_out n_in)`.
+
+    `n_out` and `n_in` are the first two dimensions of the weight; the kernel does not count.
+    Otherwise as `erk`. Source: Mocanu et al. 2018, for convolutions as in RigL's code.
     """
     sizes = _check(shapes, sparsity)
+    kept = {
+        name: sizes[name] * sum(shape[:2]) / math.prod(shape[:2]) for name, shape in shapes.items()
+    }
+    return _in_proportion(kept, sizes, sparsity)
+
+
+def _in_proportion(
+    kept: Mapping[str, float], sizes: Mapping[str, int], sparsity: float
+) -> dict[str, float]:
+    """Sparsities of layers that keep weights in proportion to `kept`, at most all they have."""
     budget = (1 - sparsity) * sum(sizes.values())
-    pinned = set() if sparsity else set(shapes)
+    pinned = set() if sparsity else set(sizes)
     # Pinning a layer only raises the scale of the others, so a pinned layer never has to be freed
     # again and all layers above 1 can be pinned at once.
-    while free := [name for name in shapes if name not in pinned]:
+    while free := [name for name in sizes if name not in pinned]:
         left = budget - sum(sizes[name] for name in pinned)
-        scale = left / sum(sum(shapes[name]) for name in free)
-        densities = {name: scale * sum(shapes[name]) / sizes[name] for name in free}
+        scale = left / sum(kept[name] for name in free)
+        densities = {name: scale * kept[name] / sizes[name] for name in free}
         over = {name for name, density in densities.items() if density >= 1}
         if not over:
-            return {name: 0.0 if name in pinned else 1 - densities[name] for name in shapes}
+            return {name: 0.0 if name in pinned else 1 - densities[name] for name in sizes}
         pinned |= over
-    return dict.fromkeys(shapes, 0.0)
+    return dict.fromkeys(sizes, 0.0)
 
 
 def erk_plus(shapes: Shapes, sparsity: float) -> dict[str, float]:
@@ -109,7 +147,7 @@ def erk_plus(shapes: Shapes, sparsity: float) -> dict[str, float]:
     return {name: solved.get(name, 0.0) for name in shapes}
 
 
-SHAPE_RATIOS: dict[str, Callable[[Shapes, float], dict[str, float]]] = {
+SHAPE_RATIOS: dict[str, ShapeRatio] = {
     "dense": dense,
     "uniform": uniform,
     "uniform_plus": uniform_plus,
@@ -120,17 +158,20 @@ SHAPE_RATIOS: dict[str, Callable[[Shapes, float], dict[str, float]]] = {
 
 
 def layer_sparsities(
-    ratio: str,
+    ratio: str | ShapeRatio,
     model: nn.Module,
     sparsity: float,
     *,
+    weights: Mapping[str, nn.Parameter] | None = None,
     inputs: Tensor | None = None,
     targets: Tensor | None = None,
     chunk_size: int | None = None,
 ) -> dict[str, float]:
     """Sparsity of every maskable layer of `model`, in module order, under one of `RATIOS`.
 
-    `sparsity` is the global one, in [0, 1). `snip` and `grasp` score the weights on one batch
+    A function of (shapes, sparsity), such as `er`, may stand in place of a name. `sparsity` is the
+    global one, in [0, 1), over `weights`: all of `maskable_weights(model)` unless others were
+    chosen with its arguments. `snip` and `grasp` score the weights on one batch
     (`inputs` N×C×H×W, `targets` N class indices; `chunk_size` as in `saliency`), keep the
     best over the whole network and return each layer's pruned fraction. A layer that the criterion
     empties gets one weight, taken from the layer that keeps most, so that the total stays exact.
@@ -139,39 +180,57 @@ def layer_sparsities(
     Raises ValueError for an unknown ratio, a sparsity out of range, a budget that the ratio cannot
     meet, or a criterion without its batch.
     """
-    from ..models import maskable_weights
+    from .layers import maskable_weights
 
-    check_ratio(ratio)
-    shapes = {name: tuple(weight.shape) for name, weight in maskable_weights(model).items()}
-    if ratio in SHAPE_RATIOS:
-        found = SHAPE_RATIOS[ratio](shapes, sparsity)
-    else:
-        found = _criterion_sparsities(ratio, model, shapes, sparsity, inputs, targets, chunk_size)
+    if weights is None:
+        weights = maskable_weights(model)
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    found = sparsities_of(ratio, model, sparsity, weights, inputs, targets, chunk_size)
     sizes = _sizes(shapes)
     kept = sum(kept_counts(shapes, found).values())
     warn_of_budget(kept, (1 - check_sparsity(sparsity)) * sum(sizes.values()), sum(sizes.values()))
     return found
 
 
+def sparsities_of(
+    ratio: str | ShapeRatio,
+    model: nn.Module,
+    sparsity: float,
+    weights: Mapping[str, nn.Parameter],
+    inputs: Tensor | None = None,
+    targets: Tensor | None = None,
+    chunk_size: int | None = None,
+) -> dict[str, float]:
+    """`layer_sparsities` without its warning of masks that cannot keep a fraction of a weight."""
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    if callable(ratio):
+        found = ratio(shapes, sparsity)
+        check_names(shapes, found, "sparsities of the ratio")
+        return found
+    if check_ratio(ratio) in SHAPE_RATIOS:
+        return SHAPE_RATIOS[ratio](shapes, sparsity)
+    return _criterion_sparsities(ratio, model, weights, sparsity, inputs, targets, chunk_size)
+
+
 def _criterion_sparsities(
     ratio: str,
     model: nn.Module,
-    shapes: Shapes,
+    weights: Mapping[str, nn.Parameter],
     sparsity: float,
     inputs: Tensor | None,
     targets: Tensor | None,
     chunk_size: int | None,
 ) -> dict[str, float]:
     """`layer_sparsities` of the ratios that score weights on data."""
-    sizes = _check(shapes, sparsity)
+    sizes = _check({name: tuple(weight.shape) for name, weight in weights.items()}, sparsity)
     if inputs is None or targets is None:
         raise ValueError(f"ratio {ratio!r} scores weights on data: give inputs= and targets=")
     from .saliency import SCORES, global_top_k
 
-    scores = SCORES[ratio](model, inputs, targets, chunk_size=chunk_size)
+    scores = SCORES[ratio](model, inputs, targets, chunk_size=chunk_size, weights=weights)
     kept = {name: int(mask.sum()) for name, mask in global_top_k(scores, sparsity).items()}
     kept = refill_empty(kept)
-    return {name: 1 - kept[name] / sizes[name] for name in shapes}
+    return {name: 1 - kept[name] / sizes[name] for name in sizes}
 
 
 BUDGET_TOLERANCE = 0.01
@@ -227,19 +286,23 @@ def kept_count(sparsity: float, total: int, name: str = "layer") -> int:
 
 
 def first_conv(shapes: Shapes) -> str:
-    """Name of the first layer with a 4-d weight; ValueError where there is none."""
-    return _layer_with(shapes, 4, "convolution", 0)
+    """Name of the first layer with a weight of 3 to 5 dimensions; ValueError where there is none.
+
+    Those are the convolutions over one to three dimensions.
+    """
+    return _layer_with(shapes, (3, 4, 5), "convolution", 0)
 
 
 def last_linear(shapes: Shapes) -> str:
     """Name of the last layer with a 2-d weight; ValueError where there is none."""
-    return _layer_with(shapes, 2, "linear layer", -1)
+    return _layer_with(shapes, (2,), "linear layer", -1)
 
 
-def check_ratio(ratio: str) -> None:
-    """Raise ValueError with the known names unless `ratio` is one of `RATIOS`."""
+def check_ratio(ratio: str) -> str:
+    """Return the ratio if it is one of `RATIOS`, or raise ValueError with the known names."""
     if ratio not in RATIOS:
         raise ValueError(f"unknown ratio {ratio!r}: known are {', '.join(RATIOS)}")
+    return ratio
 
 
 def check_names(expected: Mapping[str, object], given: Mapping[str, object], what: str) -> None:
@@ -269,10 +332,11 @@ def _sizes(shapes: Shapes) -> dict[str, int]:
     return sizes
 
 
-def _layer_with(shapes: Shapes, dimensions: int, kind: str, position: int) -> str:
-    names = [name for name, shape in shapes.items() if len(shape) == dimensions]
+def _layer_with(shapes: Shapes, dimensions: Sequence[int], kind: str, position: int) -> str:
+    names = [name for name, shape in shapes.items() if len(shape) in dimensions]
     if not names:
-        raise ValueError(f"no {kind} ({dimensions}-d weight) among layers {', '.join(shapes)}")
+        listed = " or ".join(map(str, dimensions))
+        raise ValueError(f"no {kind} ({listed}-d weight) among layers {', '.join(shapes)}")
     return names[position]
 
 

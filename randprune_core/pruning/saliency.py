@@ -18,9 +18,9 @@ from torch.func import functional_call
 
 from ..arguments import whole_number
 from ..config import check_sparsity
-from ..models import maskable_weights
 from ..precision import full_precision, plain_tensors
 from ..seeds import plain_generator
+from .layers import unwrapped, weights_of
 
 # Wang et al. 2020 divide the logits by it, so that the softmax at initialisation stays smooth.
 GRASP_TEMPERATURE = 200.0
@@ -31,28 +31,41 @@ DRAWS = 0
 
 
 def snip_scores(
-    model: nn.Module, inputs: Tensor, targets: Tensor, *, chunk_size: int | None = None
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    chunk_size: int | None = None,
+    weights: Mapping[str, nn.Parameter] | None = None,
 ) -> dict[str, Tensor]:
     """SNIP: `|w * dL/dw|` of the mean cross-entropy on one batch, per maskable weight.
 
     `inputs` is N×C×H×W as the model takes it, `targets` N class indices. With `chunk_size`
     the batch is run in near-equal parts of at most that many images, to bound memory; batch norm
-    then normalises each part by itself. The network is in training mode; what it draws, as in
-    dropout, follows from the seed `DRAWS` and not from the global generators. Scores have the
-    shapes of the weights, float32, >= 0. Raises ValueError where the batch does not fit.
+    then normalises each part by itself. `weights` are those to score, all of
+    `maskable_weights(model)` unless others were chosen with its arguments. The network is in
+    training mode; what it draws, as in dropout, follows from the seed `DRAWS` and not from the
+    global generators. Scores have the shapes of the weights, float32, >= 0. Raises ValueError where
+    the batch does not fit.
     Source: Lee et al. 2019, arXiv 1810.02340.
     """
+    model = unwrapped(model)
     with _scoring(model, inputs) as state:
-        weights = _leaves(model)
-        gradients = _gradients(model, weights, state, _chunks(inputs, targets, chunk_size), 1.0)
+        leaves = _leaves(weights_of(model, weights))
+        gradients = _gradients(model, leaves, state, _chunks(inputs, targets, chunk_size), 1.0)
         return {
             name: (weight.detach() * gradient).abs()
-            for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+            for (name, weight), gradient in zip(leaves.items(), gradients, strict=True)
         }
 
 
 def grasp_scores(
-    model: nn.Module, inputs: Tensor, targets: Tensor, *, chunk_size: int | None = None
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    chunk_size: int | None = None,
+    weights: Mapping[str, nn.Parameter] | None = None,
 ) -> dict[str, Tensor]:
     """GraSP: `w * Hg`, with gradient g and Hessian H of the loss over the maskable weights.
 
@@ -61,23 +74,24 @@ def grasp_scores(
     Arguments, shapes and errors as in `snip_scores`; use `class_balanced_batch` for
     the batch. Source: Wang et al. 2020, arXiv 2002.07376.
     """
+    model = unwrapped(model)
     with _scoring(model, inputs) as state:
-        weights = _leaves(model)
+        leaves = _leaves(weights_of(model, weights))
         chunks = _chunks(inputs, targets, chunk_size)
-        gradients = _gradients(model, weights, state, chunks, GRASP_TEMPERATURE)
+        gradients = _gradients(model, leaves, state, chunks, GRASP_TEMPERATURE)
         product = [torch.zeros_like(gradient) for gradient in gradients]
         _restart_draws(inputs.device)
         for images, labels in chunks:
             share = len(labels) / len(targets)
-            loss = share * _loss(model, weights, state, images, labels, GRASP_TEMPERATURE)
-            graph = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+            loss = share * _loss(model, leaves, state, images, labels, GRASP_TEMPERATURE)
+            graph = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
             # d/dw of <dL/dw, g> with g held fixed is Hg: no Hessian is ever formed.
             inner = sum((a * b).sum() for a, b in zip(graph, gradients, strict=True))
-            for total, part in zip(product, _grad(inner, weights), strict=True):
+            for total, part in zip(product, _grad(inner, leaves), strict=True):
                 total += part
         return {
             name: weight.detach() * part
-            for (name, weight), part in zip(weights.items(), product, strict=True)
+            for (name, weight), part in zip(leaves.items(), product, strict=True)
         }
 
 
@@ -141,12 +155,9 @@ def global_top_k(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Boo
     }
 
 
-def _leaves(model: nn.Module) -> dict[str, Tensor]:
+def _leaves(weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
     # Fresh leaves that share the storage: neither .grad nor requires_grad of the model is touched.
-    return {
-        name: weight.detach().float().requires_grad_()
-        for name, weight in maskable_weights(model).items()
-    }
+    return {name: weight.detach().float().requires_grad_() for name, weight in weights.items()}
 
 
 def _loss(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..metrics.gradient import gradient_norm
-from ..models import maskable_weights
+from ..pruning.layers import maskable_weights
 
 INITIAL_BATCHES = 10
 RIGL_BATCHES = 4

@@ -19,6 +19,8 @@ from ..config import RunConfig, pruning_epoch
 from ..datasets import DATASETS
 from ..devices import keep_freed_memory, memory_format
 from ..pruning import dynamic, masks
+from ..pruning.layers import maskable_weights
+from ..pruning.prune import hold_at_zero
 from . import backward
 from .batches import MemoryBatches
 from .optimizer import SGD
@@ -100,7 +102,7 @@ class Run:
         self._log = torch.zeros(3, len(self.sizes), device=device)
         self._done: torch.cuda.Event | None = None
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        weights = models.maskable_weights(self.model)
+        weights = maskable_weights(self.model)
         self._prunable = list(weights.values())
         self._pruned = [weights[name] for name in self.masks]
         self._keep = [self.masks[name].to(weights[name].dtype) for name in self.masks]
@@ -218,7 +220,7 @@ class Run:
         All in place. What is no longer kept loses weight and momentum; a place that is new has
         neither, because a pruned weight has none.
         """
-        weights = models.maskable_weights(self.model)
+        weights = maskable_weights(self.model)
         if 0 < self.epoch == pruning_epoch(self.config):
             renewed = self.drawn
             self.best = _nothing_yet()  # the network before was dense
@@ -230,8 +232,7 @@ class Run:
         for kept, (name, mask) in zip(self._keep, self.masks.items(), strict=True):
             mask.copy_(renewed[name])
             kept.copy_(mask)
-            self.optimizer.state[weights[name]]["momentum_buffer"].masked_fill_(~mask, 0.0)
-        masks.apply_masks(self.model, self.masks)
+        hold_at_zero(weights, self.masks, self.optimizer.state)
 
     def _dense_gradients(self) -> dict[str, Tensor]:
         batches = self.batches.coming(self.epoch, backward.RIGL_BATCHES)

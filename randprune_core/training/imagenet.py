@@ -21,6 +21,7 @@ from ..data import imagenet
 from ..metrics.predict import predict_logits
 from ..precision import arithmetic
 from ..pruning import saliency
+from ..pruning.layers import maskable_weights
 from ..seeds import generator
 from . import protocol
 from .batches import Batch
@@ -70,7 +71,7 @@ class FolderBatches:
         return drawn
 
     def _draw_by_criterion(self, model: nn.Module) -> dict[str, Tensor]:
-        weights = models.maskable_weights(model)
+        weights = maskable_weights(model)
         if rank() == 0:
             model.to(self.device)
             found = protocol.masks_from(

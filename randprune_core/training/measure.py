@@ -9,13 +9,14 @@ from ..metrics.cost import cost
 from ..metrics.evaluation import evaluate
 from ..metrics.predict import predict_logits
 from ..pruning import masks
+from ..pruning.layers import maskable_weights
 from .engine import Run
 from .protocol import attack_images, pgd_images
 
 
 def kept_weights(run: Run) -> dict[str, int]:
     """Kept weights of every maskable layer, all of them where there is no mask."""
-    weights = models.maskable_weights(run.model)
+    weights = maskable_weights(run.model)
     return {name: w.numel() for name, w in weights.items()} | masks.mask_counts(run.masks)
 
 
@@ -41,7 +42,7 @@ def measure(run: Run) -> dict:
     kept = kept_weights(run)
     layers = [
         {"name": name, "shape": list(w.shape), "kept": kept[name], "total": w.numel()}
-        for name, w in models.maskable_weights(run.model).items()
+        for name, w in maskable_weights(run.model).items()
     ]
     shape = tuple(dataset.test_images.shape[1:])
     earlier = [part for part in run.earlier if part != run.code]

@@ -7,7 +7,8 @@ from conftest import made_up_record, store_record
 from randprune_core.analysis.cells import summarise
 from randprune_core.chapters import cifar100_and_vgg as chapter
 from randprune_core.metrics.cost import network_macs
-from randprune_core.models import maskable_weights, meta_model
+from randprune_core.models import meta_model
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.sweeps.grids import grid
 
 

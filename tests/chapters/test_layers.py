@@ -9,7 +9,8 @@ from randprune_core.chapters.shared.layers import (
     reading,
     size_correlation,
 )
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import random_masks
 from randprune_core.pruning.ratios import layer_sparsities
 

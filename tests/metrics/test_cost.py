@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from randprune_core.metrics.cost import cost, layer_macs
-from randprune_core.models import build_model, maskable_weights, with_normalization
+from randprune_core.models import build_model, with_normalization
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import mask_counts, random_masks
 from randprune_core.pruning.ratios import kept_counts, layer_sparsities
 

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from randprune_core.metrics.cost import cost, filter_cost, layer_macs
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import random_masks
 from randprune_core.pruning.ratios import layer_sparsities
 

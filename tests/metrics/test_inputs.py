@@ -13,7 +13,8 @@ from randprune_core.metrics import classification, ood
 from randprune_core.metrics.attacks import fgsm, gaussian_noise, pgd
 from randprune_core.metrics.evaluation import evaluate
 from randprune_core.metrics.predict import predict_logits
-from randprune_core.models import build_model, maskable_weights, with_normalization
+from randprune_core.models import build_model, with_normalization
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import random_masks
 from randprune_core.pruning.saliency import class_balanced_batch, snip_scores
 

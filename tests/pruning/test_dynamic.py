@@ -9,9 +9,9 @@ from rehearsal import Rehearsal, finish
 
 from randprune_core import paths
 from randprune_core.config import RunConfig, pruning_epoch, run_id, setting
-from randprune_core.models import maskable_weights
 from randprune_core.pruning import dynamic
 from randprune_core.pruning.dynamic import drop_smallest, dropped_fraction, grow_highest
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import mask_counts
 from randprune_core.seeds import generator
 from randprune_core.sweeps import gpu

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import (
     apply_masks,
     assert_masked,

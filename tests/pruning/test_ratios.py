@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from randprune_core import config
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
 from randprune_core.pruning import ratios
+from randprune_core.pruning.layers import maskable_weights
 
 # 27 + 72 + 16 = 115 weights; the sums of the shapes are 10, 15 and 10.
 TINY = {"conv": (1, 3, 3, 3), "block": (8, 1, 3, 3), "fc": (2, 8)}

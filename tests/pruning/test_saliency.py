@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from randprune_core.models import build_model, maskable_weights, with_normalization
+from randprune_core.models import build_model, with_normalization
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.saliency import SCORES, class_balanced_batch, grasp_scores, snip_scores
 
 

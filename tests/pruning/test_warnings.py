@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import mask_counts, random_masks, top_k_masks
 from randprune_core.pruning.ratios import layer_sparsities
 

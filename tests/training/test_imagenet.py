@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from conftest import files_under
 from two_processes import small
 
-from randprune_core import __main__, datasets, models, paths
+from randprune_core import __main__, datasets, maskable_weights, models, paths
 from randprune_core.bookmaking import checks
 from randprune_core.config import RunConfig, run_id
 from randprune_core.data.imagenet import (
@@ -109,7 +109,7 @@ def test_an_epoch_equals_a_plain_loop(folder, unmeasured):
         loss = F.cross_entropy(model((images / 255 - mean) / std), labels, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
-        for name, weight in models.maskable_weights(model).items():
+        for name, weight in maskable_weights(model).items():
             weight.grad *= drawn[name]
         optimizer.step()
         losses.append(loss.item())

@@ -3,7 +3,8 @@
 import pytest
 
 from randprune_core.data import loading
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
+from randprune_core.pruning.layers import maskable_weights
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from conftest import tiny
 from randprune_core.config import RunConfig
 from randprune_core.data import loading
 from randprune_core.datasets import DATASETS
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
 from randprune_core.pruning import masks, saliency
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.training.protocol import (
     attack_images,
     draw_masks,

@@ -11,8 +11,9 @@ from randprune_core.config import RunConfig
 from randprune_core.data import loading
 from randprune_core.datasets import DATASETS
 from randprune_core.metrics import predict
-from randprune_core.models import build_model, maskable_weights, with_normalization
+from randprune_core.models import build_model, with_normalization
 from randprune_core.pruning import masks
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.training import engine
 from randprune_core.training import train as train_module
 from randprune_core.training.engine import Run, TrainingFailed

@@ -28,7 +28,8 @@ from randprune_core.__main__ import main
 from randprune_core.bookmaking import build, notebooks
 from randprune_core.config import RATIOS, RunConfig, config_from_dict, config_to_dict, run_id
 from randprune_core.data.files import DataError, identify
-from randprune_core.models import build_model, maskable_weights
+from randprune_core.models import build_model
+from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import random_masks
 from randprune_core.pruning.ratios import SHAPE_RATIOS, kept_counts
 from randprune_core.records.failures import all_failures

@@ -12,9 +12,10 @@ import pandas as pd
 
 from ...config import IMAGENET_MODELS, check_sparsity
 from ...metrics.cost import layer_macs
-from ...models import maskable_weights, meta_model
+from ...models import meta_model
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, plus_minus
+from ...pruning.layers import maskable_weights
 from ...pruning.ratios import SHAPE_RATIOS, kept_counts
 
 _COLUMNS = ["model", "sparsity", "ratio", "position", "layer", "shape", "total", "kept", "macs"]
