@@ -11,7 +11,7 @@ from .. import PUBLIC, paths
 _SECTIONS = {
     "Networks": ("models",),
     "Ratios and scores": ("pruning.ratios", "pruning.saliency"),
-    "Masks": ("pruning.masks",),
+    "Layers and masks": ("pruning.layers", "pruning.prune", "pruning.masks"),
     "Runs": (
         "config",
         "sweeps.run",

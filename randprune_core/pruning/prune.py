@@ -23,9 +23,12 @@ from .ratios import ShapeRatio, kept_count, refill_empty, sparsities_of
 
 
 class Pruned:
-    """A pruned network: `model`, its `masks` and `weights` by name, and their budget.
+    """A pruned network, as `prune` returns it: `model`, and its `masks` and `weights` by name.
 
-    `masks` are bool, True = kept, as in `random_masks`.
+    Masks are bool, True = kept, as in `random_masks`. `kept` and `total` count weights, `sparsity`
+    and `layer_sparsities` are shares that are pruned, `report` is a table of all parameters.
+    `attach(optimizer)` keeps what is pruned at zero through training; `apply()` sets it to zero
+    once, `check()` raises RuntimeError where it is not.
     """
 
     def __init__(self, model: nn.Module, weights: Mapping[str, nn.Parameter], masks: Masks):

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import is_dataclass
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_public_name_stands_on_the_page_with_its_docstring(page, name):
         assert f":value: {value!r}" in body
         return
     assert inspect.cleandoc(value.__doc__) in body
-    if kind != "exception":
+    if kind == "function" or is_dataclass(value):
         signature = body.partition("\n\n")[0]
         for parameter in inspect.signature(value).parameters:
             assert re.search(rf"\b{parameter}\b", signature)
