@@ -22,6 +22,7 @@ from .. import paths
 from ..config import run_id
 from ..presentation import foreign
 from ..records.files import CannotWrite
+from ..scratch import scratch_folder
 from .notebooks import (
     SIDE_BY_SIDE,
     VOLATILE_TAG,
@@ -199,10 +200,13 @@ def render(staging: Path) -> Path:
     shutil.rmtree(index.parent, ignore_errors=True)
     # jupyter-book puts its output into a folder `_build` of the folder that it is given.
     place = ("--path-output", str(paths.BUILD.parent))
-    status, log = run_program(_SPHINX, "build", str(staging), *_STRICT, *place)
-    if full := full_disk(log):
-        raise CannotWrite(f"cannot write {index.parent}: {full}")
+    with scratch_folder() as scratch:  # for what Sphinx leaves of its errors
+        variables = {**os.environ, "TMPDIR": str(scratch)}
+        command = ("build", str(staging), *_STRICT, *place)
+        status, log = run_program(_SPHINX, *command, variables=variables)
     if status or not index.exists():
+        if full := full_disk(log, index.parent):
+            raise CannotWrite(full)
         print(log, file=sys.stderr)
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     _mend_roles(index.parent)

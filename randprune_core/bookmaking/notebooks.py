@@ -332,14 +332,14 @@ def _failure(source: Path, output: Path, log: str) -> Exception:
             if result["output_type"] == "error":
                 if result["ename"] == "ValueError":
                     return ValueError(f"{source.stem}: {result['evalue']}")
-                if full := full_disk(result["evalue"]):
+                if full := full_disk(result["evalue"], f"cell [{cell['execution_count']}]"):
                     return CannotWrite(f"{source.stem}: {full}")
                 print("\n".join(result["traceback"]), file=sys.stderr)
                 what = f"{result['ename']}: {result['evalue']}"
                 return RuntimeError(
                     f"{source.stem}: cell [{cell['execution_count']}] failed with {what}"
                 )
-    if full := full_disk(log):
+    if full := full_disk(log, output):
         return CannotWrite(f"{source.stem}: {full}")
     last = log.strip().splitlines()[-1:] or ["papermill ended without a message"]
     return RuntimeError(f"{source.stem} was not executed: {last[0]}")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,15 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)]
+_FULL_FILE = re.compile(rf"\[Errno \d+\] ({'|'.join(_FULL)})(?:: (?:.* -> )?(['\"])(.*)\2)?$")
 
 
 def run_program(
-    code: str, *arguments: str, variables: Mapping[str, str] = os.environ, errors: bool = True
+    code: str, *arguments: str, variables: Mapping[str, str], errors: bool = True
 ) -> tuple[int, str]:
     """Run Python code in a process of its own: its exit status and what it wrote.
 
-    `errors` says whether standard error is part of that, or goes to the terminal. However this
-    process ends, the other one ends within a second.
+    `variables` are its environment. `errors` says whether standard error is part of what it wrote,
+    or goes to the terminal. However this process ends, the other one ends within a second.
     """
     package = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, (package, variables.get("PYTHONPATH"))))
@@ -52,7 +54,14 @@ def end_with(parent: int) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def full_disk(text: str) -> str | None:
-    """The last line of what a program wrote that speaks of a full or a read-only disk."""
-    lines = [line.strip() for line in text.splitlines() if any(full in line for full in _FULL)]
-    return lines[-1] if lines else None
+def full_disk(text: str, where: object) -> str | None:
+    """What a program wrote of a full or a read-only disk, and of which file; None for nothing.
+
+    `where` is what is named where the program named no file.
+    """
+    for line in reversed(text.splitlines()):
+        if found := _FULL_FILE.search(line):
+            return f"{found[3] or where}: {found[1]}"
+        if any(full in line for full in _FULL):
+            return line.strip()
+    return None

@@ -1,7 +1,6 @@
 """The Makefile in folders with names that a shell splits or evaluates: other folders survive."""
 
 import html
-import json
 import os
 import re
 import shutil
@@ -12,10 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_project import small_copy
 
 from randprune_core import paths
-from randprune_core.analysis import claims
-from randprune_core.bookmaking import notebooks
 
 ODD = "späce and 'quote'"
 NAMES = (ODD, 'a "b" c', "a $x $(touch made) `touch made`", "a;touch made;b", "#1 100% *", "-rf x")
@@ -186,44 +184,6 @@ for folder in .venv/lib/python3*/site-packages; do
   echo '{site.getsitepackages()[0]}' > "$folder/borrowed.pth"
 done
 """
-CHAPTER = """\
-import matplotlib.pyplot as plt
-from randprune_core import paths
-from randprune_core.bookmaking import notebooks
-figure, axes = plt.subplots(figsize=(1, 1))
-print(paths.ROOT.name, paths.data_root().name)
-plt.show()"""
-
-
-def small_copy(folder: Path) -> None:
-    """The repository with one short chapter, without records, and with pages of a line each."""
-    left_out = shutil.ignore_patterns("runs", "local", "checkpoints", "failed", "__pycache__")
-    for name in ("randprune_core", "results"):
-        shutil.copytree(paths.ROOT / name, folder / name, ignore=left_out)
-    shutil.copytree(paths.BOOK / "_static", folder / "book" / "_static")
-    shutil.copy(paths.BOOK / "references.bib", folder / "book")
-    for name in ("Makefile", "pyproject.toml", "_config.yml", "LICENSE", "CITATION.cff"):
-        shutil.copy(paths.ROOT / name, folder)
-    for name in ("requirements.txt", "constraints.txt", "README.md"):
-        shutil.copy(paths.ROOT / name, folder)
-    labels = dict.fromkeys(claims.CHAPTERS.values())
-    targets = [
-        f"({label})=\n## {label}\n"
-        for label in [*labels, "chapter-scorecard", "sec-rerun-chapter", "cite"]
-    ]
-    for name in ("api", "cite", "intro", "provenance"):
-        (folder / "book" / f"{name}.md").write_text(f"# {name}\n")
-    first = "# First page\n\n% generated scorecard\n\n"
-    (folder / "book" / "intro.md").write_text(first + "\n".join(targets))
-    toc = "format: jb-book\nroot: book/intro\nchapters:\n  - file: notebooks/02_depth\n"
-    (folder / "_toc.yml").write_text(toc)
-    base = {"metadata": {}, "cell_type": "code", "execution_count": None, "outputs": []}
-    cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Depth"}]
-    cells.append(base | {"id": "values", "source": "a = 1", "metadata": {"tags": ["parameters"]}})
-    cells.append(base | {"id": "accuracy-figure", "source": CHAPTER})
-    (folder / "notebooks").mkdir()
-    whole = {"cells": cells, "metadata": notebooks._METADATA, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "notebooks" / "02_depth.ipynb").write_text(json.dumps(whole))
 
 
 @pytest.mark.slow
