@@ -43,7 +43,8 @@ def remove_leftovers(folders: Iterable[Path] | None = None) -> None:
 def _places() -> Iterator[Path]:
     with suppress(OSError):
         yield Path(tempfile.gettempdir())
-    yield from (paths.NOTEBOOKS, paths.BUILD, paths.BUILD / "executed")
+    for folder in (paths.NOTEBOOKS, paths.BOOK, paths.BUILD):
+        yield from [Path(found) for found, *_ in os.walk(folder)]
     yield from (paths.LOCAL, paths.FIGURES, paths.FAILED, paths.CHECKPOINTS, paths.RUNS)
     with suppress(OSError):
         yield from [path for path in paths.RUNS.iterdir() if path.is_dir()]

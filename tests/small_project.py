@@ -63,7 +63,7 @@ def small_copy(folder: Path, chapter: str = CHAPTER) -> None:
     shutil.copy(paths.BOOK / "references.bib", folder / "book")
     for name in ("Makefile", "pyproject.toml", "_config.yml", "LICENSE", "CITATION.cff"):
         shutil.copy(paths.ROOT / name, folder)
-    for name in ("requirements.txt", "constraints.txt", "README.md"):
+    for name in ("requirements.lock", "constraints.txt", "README.md"):
         shutil.copy(paths.ROOT / name, folder)
     labels = dict.fromkeys(claims.CHAPTERS.values())
     targets = [

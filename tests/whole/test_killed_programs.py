@@ -134,15 +134,18 @@ def test_sphinx_ends_with_a_book_that_is_killed_alone_and_the_next_book_is_whole
 ):
     notebook = programs.folder / "notebooks" / "02_depth.ipynb"
     notebook.write_text(notebook.read_text().replace('"a = 1"', '"a = 2"'))
+    pages = programs.folder / "_build" / "html"
     for how in SIGNALS:
         assert kill_alone(programs, programs.start("book"), "jupyter_book", how)
         assert_nothing_runs(programs)
+        assert not (pages / "index.html").exists(), "Sphinx went on to its end"
         survived()
-    half = programs.folder / "_build" / "executed" / f".02_depth.ipynb.{ended_number()}.tmp"
-    half.write_text("{")
+    for folder in ("executed", "staging/book", "launch/notebooks"):
+        half = programs.folder / "_build" / folder / f".half.{ended_number()}.tmp"
+        half.parent.mkdir(parents=True, exist_ok=True)
+        half.write_text("{")
     assert programs.run("book") == 0
     assert programs.scratch() == []
-    pages = programs.folder / "_build" / "html"
     assert "Depth" in (pages / "notebooks" / "02_depth.html").read_text()
 
 
