@@ -1,7 +1,9 @@
 # Needs Linux, make and Python 3.11 or later. Each target sets up .venv first; where that is done
-# already, and requirements.txt and constraints.txt have not changed since, it costs nothing.
+# already, and requirements.lock has not changed since, it costs nothing.
 #
 #   make PYTHON=/path/to/python3.12 book    chooses the interpreter of a new .venv
+#   make PACKAGES="-r requirements.txt -c constraints.txt" setup    installs without hashes, for a
+#                                           build of PyTorch that requirements.lock does not have
 
 .DEFAULT_GOAL := help
 .ONESHELL:
@@ -31,11 +33,12 @@ unexport NAME ARGS PORT PYTHON
 
 VENV := .venv
 PY := $(VENV)/bin/python
-LOCK := $(shell cat requirements.txt constraints.txt | cksum | tr ' ' -)
+PACKAGES = --require-hashes -r requirements.lock
+LOCK := $(shell cksum < requirements.lock | tr ' ' -)
 STAMP := $(VENV)/.installed-$(LOCK)
 # What only the cluster executor needs, which `make book` and `make test` do without.
-CLUSTER := $(wildcard requirements-cluster.txt)
-CLUSTER_LOCK := $(shell cat requirements.txt constraints.txt $(CLUSTER) | cksum | tr ' ' -)
+CLUSTER := $(wildcard requirements-cluster.lock)
+CLUSTER_LOCK := $(shell cat requirements.lock $(CLUSTER) | cksum | tr ' ' -)
 CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
 # The file that takes longest is begun first.
 LONGEST := tests/whole/test_kills.py
@@ -97,13 +100,15 @@ clean: ## remove the built book and caches (records, results/local and .venv sta
 	@rm -rf _build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-# uv if it can be had, since it installs in seconds what takes pip minutes; otherwise pip. Both
-# read the user's own settings; uv is told of pip's index, find-links and certificates as well.
+# uv if it can be had, since it installs in seconds what takes pip minutes; otherwise pip. It is the
+# user's own, or the one that requirements.lock lists. Both read the user's own settings; uv is told
+# of pip's index, find-links and certificates as well.
 define INSTALL
 uv=uv
 if ! uv --version >/dev/null 2>&1; then
 	uv=$(VENV)/bin/uv
-	[ -x "$$uv" ] || $(PY) -m pip install -q uv >/dev/null 2>&1 || true
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
+	[ -x "$$uv" ] || $(PY) -m pip install -q --require-hashes -r $(VENV)/uv.txt >/dev/null 2>&1 || true
 fi
 with_uv() (
 	[ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"
@@ -135,7 +140,7 @@ $(STAMP):
 		}
 	fi
 	$(INSTALL)
-	install -r requirements.txt -c constraints.txt
+	install $(PACKAGES)
 	install --no-deps --no-build-isolation -e .
 	$(PY) -c 'import matplotlib.font_manager'
 	rm -f $(VENV)/.installed-*
@@ -143,6 +148,6 @@ $(STAMP):
 
 $(CLUSTER_STAMP): $(STAMP)
 	@$(INSTALL)
-	[ -z "$(CLUSTER)" ] || install -r "$(CLUSTER)" -c constraints.txt
+	[ -z "$(CLUSTER)" ] || install --require-hashes -r "$(CLUSTER)"
 	rm -f $(VENV)/.cluster-*
 	touch $@

@@ -6,6 +6,7 @@ something failed ends with exit status 1.
 
 import argparse
 import dataclasses
+import errno
 import os
 import signal
 import sys
@@ -238,6 +239,8 @@ _COMMANDS = {
     "notebook": _notebook,
     "check": _check,
 }
+_READING = ("status", "check")
+"""Commands that leave everything as it is."""
 
 
 def _name() -> str:
@@ -255,13 +258,17 @@ def main(arguments: list[str] | None = None) -> int:
         from .paths import check_environment  # which refuses a folder that cannot be
 
         check_environment()
+        if options.command not in _READING:
+            from .scratch import remove_leftovers
+
+            remove_leftovers()
         status = _COMMANDS[options.command](options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # what reads the output has seen enough, as `head` has
         return 128 + signal.SIGPIPE
     except (ValueError, RuntimeError, OSError) as error:
-        _say(f"{_name()}: {one_line(error)}")
+        _say(f"{_name()}: {one_line(_in_words(error))}")
         return 1 if isinstance(error, RuntimeError) else 2
     except MemoryError:
         _say("randprune_core: out of memory; ask for less at once")
@@ -272,6 +279,16 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         _let_go(sys.stdout)
         _let_go(sys.stderr)
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong with which file; a write to a stream names none."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return f"standard output: {error.strerror}"
+    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join((*files[-1:], error.strerror))
 
 
 def _mend_streams() -> None:

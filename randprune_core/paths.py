@@ -7,6 +7,7 @@ record store elsewhere, which is what tests and read-only installations use. The
 paper published are input and no result: they stay in the repository.
 """
 
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -56,20 +57,30 @@ CHECKPOINTS = RESULTS / "checkpoints"
 def write_whole(path: Path, content: bytes) -> None:
     """Write to a temporary file, fsync, rename: at no moment is half a file under the name.
 
-    Makes the folder. Raises OSError where that is not possible, and then leaves no file behind.
+    Makes the folder. Raises OSError with the name of the file where that is not possible, and then
+    leaves no file behind. What a killed process left is for `scratch.remove_leftovers`.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(partial, "wb") as file:
+            hold(file.fileno())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # that of a full disk names no file
+            error.filename = str(path)
         raise
+
+
+def hold(descriptor: int) -> None:
+    """Lock what is open there until it is closed, where the file system has locks."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_regular(path: Path, largest: int) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .. import paths
 from ..chapters.shared.records import Records, collect_records
 from ..config import RunConfig, config_to_dict, run_id
 from ..presentation import foreign
@@ -204,5 +205,4 @@ def save_runs(runs: pd.DataFrame, home: Repository | None, target: Path) -> None
     columns |= {name: runs[name] for name in ("accuracy", "ece", "n")}
     for key in ("commit", "device", "started", "seconds"):
         columns[key] = runs[f"provenance.{key}"]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(foreign.csv_text(pd.DataFrame(columns)), encoding="utf-8")
+    paths.write_whole(target, foreign.csv_text(pd.DataFrame(columns)).encode())

@@ -10,7 +10,6 @@ import csv
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,8 @@ from filelock import FileLock
 from .. import paths
 from ..config import run_id
 from ..presentation import foreign
+from ..records.files import CannotWrite
+from ..scratch import scratch_folder
 from .notebooks import (
     SIDE_BY_SIDE,
     VOLATILE_TAG,
@@ -37,6 +38,7 @@ from .notebooks import (
     store_fingerprints,
     write_notebook,
 )
+from .programs import full_disk, run_program
 
 _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
@@ -82,10 +84,10 @@ def stage(executed: Mapping[str, Path]) -> Path:
             old.unlink()
     for name, file in wanted.items():
         copy = staging / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
         if name.suffix == ".csv":
-            copy.write_bytes(_defused(file))
+            paths.write_whole(copy, _defused(file))
         else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     return staging
 
@@ -127,18 +129,19 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     _make_chapters(staging, executed, runs, home)
     if home:
         repository.show_repository(staging / "_config.yml", home)
-        with (staging / "CITATION.cff").open("a", encoding="utf-8") as citation:
-            citation.write(f"repository-code: {home.url}\n")
+        citation = staging / "CITATION.cff"
+        text = f"{citation.read_text(encoding='utf-8')}repository-code: {home.url}\n"
+        paths.write_whole(citation, text.encode())
     static = staging / "book" / "_static"
-    (static / "explorer-data.js").write_text(explorer.script(runs), encoding="utf-8")
+    paths.write_whole(static / "explorer-data.js", explorer.script(runs).encode())
     chapter_name, cell, picture = _MAIN_FIGURE
-    (static / picture).write_bytes(_picture(executed[chapter_name], cell))
+    paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
 
 
 def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
     """Put what is made here in place of the comments `% generated` and `% generated NAME`."""
     text = page.read_text(encoding="utf-8")
-    page.write_text(_MADE_HERE.sub(lambda found: made[found[1]], text), encoding="utf-8")
+    paths.write_whole(page, _MADE_HERE.sub(lambda found: made[found[1]], text).encode())
 
 
 def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
@@ -195,17 +198,16 @@ def render(staging: Path) -> Path:
     started = time.monotonic()
     key_file.unlink(missing_ok=True)
     shutil.rmtree(index.parent, ignore_errors=True)
-    command = [sys.executable, "-c", _SPHINX, "build", str(staging), *_STRICT]
     # jupyter-book puts its output into a folder `_build` of the folder that it is given.
-    finished = subprocess.run(
-        [*command, "--path-output", str(paths.BUILD.parent)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if finished.returncode or not index.exists():
-        print(finished.stdout, file=sys.stderr)
+    place = ("--path-output", str(paths.BUILD.parent))
+    with scratch_folder() as scratch:  # for what Sphinx leaves of its errors
+        variables = {**os.environ, "TMPDIR": str(scratch)}
+        command = ("build", str(staging), *_STRICT, *place)
+        status, log = run_program(_SPHINX, *command, variables=variables)
+    if status or not index.exists():
+        if full := full_disk(log, index.parent):
+            raise CannotWrite(full)
+        print(log, file=sys.stderr)
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     _mend_roles(index.parent)
     paths.write_whole(key_file, key.encode())
@@ -218,7 +220,8 @@ def _mend_roles(html: Path) -> None:
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         if (role := '<div role="list" class="citation-list">') in text:
-            page.write_text(text.replace(role, '<div class="citation-list">'), encoding="utf-8")
+            mended = text.replace(role, '<div class="citation-list">')
+            paths.write_whole(page, mended.encode())
 
 
 def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> Path:
@@ -275,7 +278,7 @@ def refresh(names: Iterable[str] | None = None) -> list[Path]:
         say(f"{name}: {'outputs stored' if source in changed else 'nothing to store'}")
     chapter_name, cell, picture = _MAIN_FIGURE
     if chapter_name in names:
-        (paths.BOOK / "_static" / picture).write_bytes(_picture(chapter(chapter_name), cell))
+        paths.write_whole(paths.BOOK / "_static" / picture, _picture(chapter(chapter_name), cell))
     store_fingerprints(names)
     return changed
 

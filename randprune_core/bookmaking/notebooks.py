@@ -4,9 +4,7 @@ import ast
 import hashlib
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,9 @@ from pathlib import Path
 
 from .. import paths
 from ..devices import environment
+from ..records.files import CannotWrite
+from ..scratch import scratch_folder
+from .programs import full_disk, run_program
 
 VOLATILE_TAG = "nbval-ignore-output"
 """Tag of a cell whose output differs from run to run or between machines."""
@@ -238,24 +239,15 @@ def execute(
     one, `RuntimeError` when a cell fails otherwise.
     """
     check_parameters(source, parameters)
-    with tempfile.TemporaryDirectory(prefix="randprune-") as scratch:
-        output = Path(scratch, source.name)
+    with scratch_folder() as scratch:
+        output, left_out = scratch / source.name, scratch / "left-out"
         task = json.dumps([str(source), str(output), dict(parameters), str(paths.ROOT), progress])
-        left_out = Path(scratch, "left-out")
-        environment = _kernel_environment(Path(scratch)) | {"RANDPRUNE_LEFT_OUT": str(left_out)}
-        with Path(scratch, "log").open("w+") as log:
-            finished = subprocess.run(
-                [sys.executable, "-c", _WORKER, task],
-                env=environment,
-                stdout=log,
-                stderr=None if progress else log,
-                check=False,
-            )
-            log.seek(0)
-            for line in _lines(left_out):
-                print(f"warning: {source.stem}: {line}", file=sys.stderr)
-            if finished.returncode:
-                raise _failure(source, output, log.read())
+        variables = _kernel_environment(scratch) | {"RANDPRUNE_LEFT_OUT": str(left_out)}
+        status, log = run_program(_WORKER, task, variables=variables, errors=not progress)
+        for line in _lines(left_out):
+            print(f"warning: {source.stem}: {line}", file=sys.stderr)
+        if status:
+            raise _failure(source, output, log)
         notebook = read_notebook(output)
     write_notebook(normalise(notebook, parameters), target)
     return target
@@ -281,21 +273,27 @@ def run_papermill(task: str) -> int:
             papermill.execute_notebook(source, output, parameters, progress_bar=progress, **options)
     except (papermill.PapermillExecutionError, KeyboardInterrupt):
         return 1  # the half-run notebook says which cell failed
+    except OSError as error:  # that of a full disk names no file
+        error.filename = error.filename or output
+        raise
     return 0
 
 
 def _kernel_environment(scratch: Path) -> dict[str, str]:
-    """The environment of papermill and its kernel, free of the user's own Jupyter settings."""
-    spec = scratch / "jupyter" / "kernels" / "python3"
-    spec.mkdir(parents=True)
+    """The environment of papermill and its kernel, free of the user's own Jupyter settings.
+
+    Whatever they leave in temporary folders is in `scratch`.
+    """
+    spec = scratch / "jupyter" / "kernels" / "python3" / "kernel.json"
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, **_METADATA["kernelspec"]}))
+    paths.write_whole(spec, json.dumps({"argv": argv, **_METADATA["kernelspec"]}).encode())
+    (scratch / "tmp").mkdir()
     found = dict(os.environ)
     found.pop("MPLBACKEND", None)  # the kernel then draws inline
     found.pop("TQDM_DISABLE", None)
-    package = Path(__file__).resolve().parents[2]
-    for name, first in (("PYTHONPATH", package), ("JUPYTER_PATH", scratch / "jupyter")):
-        found[name] = os.pathsep.join(filter(None, (str(first), os.environ.get(name))))
+    specs = (str(scratch / "jupyter"), os.environ.get("JUPYTER_PATH"))
+    found["JUPYTER_PATH"] = os.pathsep.join(filter(None, specs))
+    found["TMPDIR"] = str(scratch / "tmp")
     if os.environ.get("RANDPRUNE_DATA"):  # may be relative to the folder we were called in
         found["RANDPRUNE_DATA"] = str(paths.data_root())
     if os.environ.get("RANDPRUNE_RESULTS"):
@@ -325,17 +323,24 @@ def _matplotlib_has_a_home() -> bool:
 
 def _failure(source: Path, output: Path, log: str) -> Exception:
     """What went wrong, read from the half-run notebook or else from papermill's own words."""
-    cells = read_notebook(output)["cells"] if output.exists() else []
+    try:
+        cells = read_notebook(output)["cells"]
+    except (OSError, ValueError):  # there is none, or a full disk has cut it short
+        cells = []
     for cell in cells:
         for result in cell.get("outputs", ()):
             if result["output_type"] == "error":
                 if result["ename"] == "ValueError":
                     return ValueError(f"{source.stem}: {result['evalue']}")
+                if full := full_disk(result["evalue"], f"cell [{cell['execution_count']}]"):
+                    return CannotWrite(f"{source.stem}: {full}")
                 print("\n".join(result["traceback"]), file=sys.stderr)
                 what = f"{result['ename']}: {result['evalue']}"
                 return RuntimeError(
                     f"{source.stem}: cell [{cell['execution_count']}] failed with {what}"
                 )
+    if full := full_disk(log, output):
+        return CannotWrite(f"{source.stem}: {full}")
     last = log.strip().splitlines()[-1:] or ["papermill ended without a message"]
     return RuntimeError(f"{source.stem} was not executed: {last[0]}")
 

@@ -103,7 +103,7 @@ def show_repository(config: Path, home: Repository) -> None:
     buttons = ("use_repository_button", "use_issues_button", "use_edit_page_button")
     settings["html"] |= dict.fromkeys(buttons, True)
     settings["repository"] = {"url": home.url, "branch": home.branch, "path_to_book": ""}
-    config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    paths.write_whole(config, yaml.safe_dump(settings, sort_keys=False).encode())
 
 
 _INSTALL = """\

@@ -6,9 +6,7 @@ are trained here and never stored.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -19,6 +17,7 @@ from ..devices import environment
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..records.table import records_to_frame
+from ..scratch import scratch_folder
 from ..training import protocol
 from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
 from .shared import gradient_curves
@@ -96,8 +95,8 @@ def made_runs(epochs: int, device: str = "auto", **lists) -> tuple[list[RunConfi
     from ..data.imagenet import load_folder, make_pictures
     from ..training.train import train
 
-    with tempfile.TemporaryDirectory() as folder, environment({"RANDPRUNE_DATA": folder}):
-        make_pictures(Path(folder))
+    with scratch_folder() as folder, environment({"RANDPRUNE_DATA": str(folder)}):
+        make_pictures(folder)
         data = load_folder(_MADE["model"])
         fields = _MADE | {"variant": data.variant, "train_images": len(data.train)}
         configs = grid(**lists, **fields, epochs=epochs, precision="float32")

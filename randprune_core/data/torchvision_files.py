@@ -4,17 +4,19 @@ The files are pickles, which can call any function. Each must have the MD5 sum t
 lists, and is then read by an unpickler that knows arrays and nothing else that could be called.
 """
 
+import errno
 import http.client
 import pickle
 import shutil
 import socket
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from ..scratch import remove_leftovers, scratch_folder
 
 SILENCE = 60.0
 """Seconds without a byte after which a download is given up."""
@@ -55,13 +57,13 @@ def download(name: str, root: Path) -> None:
 
     known = _known(name)
     try:
-        with tempfile.TemporaryDirectory(prefix="randprune-") as scratch, _limited_silence():
+        with scratch_folder() as scratch, _named(scratch), _limited_silence():
             cifar.download_and_extract_archive(
-                known.url, scratch, filename=known.filename, md5=known.tgz_md5
+                known.url, str(scratch), filename=known.filename, md5=known.tgz_md5
             )
             for file, md5 in known.train_list + known.test_list:
-                _check(folder(name, Path(scratch)) / file, md5)
-            _move_in(folder(name, Path(scratch)), root)
+                _check(folder(name, scratch) / file, md5)
+            _move_in(folder(name, scratch), root)
     except (RuntimeError, Damaged, EOFError, tarfile.TarError, http.client.HTTPException) as error:
         raise OSError(str(error)) from error
 
@@ -71,6 +73,17 @@ def _known(name: str):
     from torchvision.datasets import cifar
 
     return {"cifar10": cifar.CIFAR10, "cifar100": cifar.CIFAR100}[name]
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Name the folder in an OSError that names no file, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            error.filename = error.filename or str(folder)
+        raise
 
 
 @contextmanager
@@ -119,9 +132,10 @@ class _Unpickler(pickle.Unpickler):
 def _move_in(complete: Path, root: Path) -> None:
     """Put a folder into `root` at once; whichever of two processes is first there wins."""
     root.mkdir(parents=True, exist_ok=True)
+    remove_leftovers([root])
     target = root / complete.name
-    with tempfile.TemporaryDirectory(prefix=".randprune-", dir=root) as staging:
-        copied = shutil.copytree(complete, Path(staging) / complete.name)
+    with scratch_folder(root) as staging:
+        copied = shutil.copytree(complete, staging / complete.name)
         try:
             Path(copied).rename(target)
         except OSError:

@@ -1,85 +1,21 @@
 """The Makefile in folders with names that a shell splits or evaluates: other folders survive."""
 
 import html
-import json
 import os
 import re
-import shutil
 import site
-import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from fake_set_up import Project, program
+from small_project import small_copy
 
 from randprune_core import paths
-from randprune_core.analysis import claims
-from randprune_core.bookmaking import notebooks
 
 ODD = "späce and 'quote'"
 NAMES = (ODD, 'a "b" c', "a $x $(touch made) `touch made`", "a;touch made;b", "#1 100% *", "-rf x")
 TARGETS = ("setup", "book", "test-notebooks", "notebook", "lint", "serve", "clean")
-# Written to the log as one line an argument; `-m venv` makes a folder with the same program in it.
-PYTHON = f"""#!/bin/sh
-printf '%s\\n' "$@" >> "$LOG"
-case "$*" in
-  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; exit ;;
-  *"print(sys.executable)"*) echo "$0"; exit ;;
-  *version_info*) exec {sys.executable} "$@" ;;
-esac
-"""
-UV = """#!/bin/sh
-printf '%s\\n' uv "$@" >> "$LOG"
-"""
-
-
-def program(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-
-class Project:
-    """What make needs of the repository in a folder `name`, a sibling for each of its words."""
-
-    def __init__(self, place: Path, name: str):
-        self.place, self.folder, self.log = place, place / "here" / name, place / "log"
-        self.folder.mkdir(parents=True)
-        for file in ("Makefile", "requirements.txt", "constraints.txt"):
-            shutil.copy(paths.ROOT / file, self.folder)
-        words = {*name.split(), name.split()[0] + "/.venv", *name.split(";"), name.strip("'")}
-        self.siblings = [self.folder.parent / word / "precious" for word in words - {"*", name}]
-        for sibling in self.siblings:
-            sibling.parent.mkdir(parents=True, exist_ok=True)
-            sibling.write_text("kept")
-        program(place / "bin" / "python3", PYTHON)
-        program(place / "bin" / "uv", UV)
-        self.log.touch()
-
-    def make(self, *arguments: str, **more: str) -> subprocess.CompletedProcess:
-        before = self.outside()
-        environment = {"PATH": f"{self.place / 'bin'}:/usr/bin:/bin", "LOG": str(self.log), **more}
-        self.log.write_text("")
-        done = subprocess.run(
-            ["make", *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert self.outside() == before, done
-        assert not list(self.place.rglob("made")), done
-        return done
-
-    def outside(self) -> list[str]:
-        """Every file and folder but those of the project itself."""
-        found = self.place.rglob("*")
-        return sorted(str(p) for p in found if not p.is_relative_to(self.folder))
-
-    def logged(self) -> list[str]:
-        return self.log.read_text().splitlines()
 
 
 @pytest.fixture(params=NAMES)
@@ -186,44 +122,6 @@ for folder in .venv/lib/python3*/site-packages; do
   echo '{site.getsitepackages()[0]}' > "$folder/borrowed.pth"
 done
 """
-CHAPTER = """\
-import matplotlib.pyplot as plt
-from randprune_core import paths
-from randprune_core.bookmaking import notebooks
-figure, axes = plt.subplots(figsize=(1, 1))
-print(paths.ROOT.name, paths.data_root().name)
-plt.show()"""
-
-
-def small_copy(folder: Path) -> None:
-    """The repository with one short chapter, without records, and with pages of a line each."""
-    left_out = shutil.ignore_patterns("runs", "local", "checkpoints", "failed", "__pycache__")
-    for name in ("randprune_core", "results"):
-        shutil.copytree(paths.ROOT / name, folder / name, ignore=left_out)
-    shutil.copytree(paths.BOOK / "_static", folder / "book" / "_static")
-    shutil.copy(paths.BOOK / "references.bib", folder / "book")
-    for name in ("Makefile", "pyproject.toml", "_config.yml", "LICENSE", "CITATION.cff"):
-        shutil.copy(paths.ROOT / name, folder)
-    for name in ("requirements.txt", "constraints.txt", "README.md"):
-        shutil.copy(paths.ROOT / name, folder)
-    labels = dict.fromkeys(claims.CHAPTERS.values())
-    targets = [
-        f"({label})=\n## {label}\n"
-        for label in [*labels, "chapter-scorecard", "sec-rerun-chapter", "cite"]
-    ]
-    for name in ("api", "cite", "intro", "provenance"):
-        (folder / "book" / f"{name}.md").write_text(f"# {name}\n")
-    first = "# First page\n\n% generated scorecard\n\n"
-    (folder / "book" / "intro.md").write_text(first + "\n".join(targets))
-    toc = "format: jb-book\nroot: book/intro\nchapters:\n  - file: notebooks/02_depth\n"
-    (folder / "_toc.yml").write_text(toc)
-    base = {"metadata": {}, "cell_type": "code", "execution_count": None, "outputs": []}
-    cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Depth"}]
-    cells.append(base | {"id": "values", "source": "a = 1", "metadata": {"tags": ["parameters"]}})
-    cells.append(base | {"id": "accuracy-figure", "source": CHAPTER})
-    (folder / "notebooks").mkdir()
-    whole = {"cells": cells, "metadata": notebooks._METADATA, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "notebooks" / "02_depth.ipynb").write_text(json.dumps(whole))
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from ... import paths
 from ...presentation import foreign
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, plus_minus
+from ...records.files import write_whole
 
 
 def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame:
@@ -78,9 +79,8 @@ def save_figure_data(table: pd.DataFrame, name: str, *, default: bool) -> Path:
     folder = paths.FIGURES if default else paths.LOCAL
     text = foreign.csv_text(table, float_format="%.6g")
     path = folder / f"{name}.csv"
-    folder.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     print(f"results/{folder.name}/{path.name}: {len(table)} rows, digest {digest}")
     return path
