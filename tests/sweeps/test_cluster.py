@@ -450,8 +450,7 @@ def test_a_sweep_that_loses_a_node_ends_with_every_record_of_the_local_executor(
 @pytest.mark.faults
 def test_the_loss_of_the_last_node_ends_the_sweep_with_a_summary(store, two_nodes):
     """The last test: with its raylet the head node ends."""
-    short = {"PYTHONPATH": str(paths.ROOT)}
-    process = start_sweep(two_nodes.address, "--ratios", "dense", "erk", **short)
+    process = start_sweep(two_nodes.address, "--ratios", "dense", "erk")
     wait_for_checkpoints(1, process)
     two_nodes.raylet(0).kill()
     recorded = len(list(paths.RUNS.glob("*/*.json")))

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -111,21 +112,18 @@ def test_an_address_at_which_nobody_answers_is_named_at_once(
 
 
 @pytest.mark.faults
-def test_ports_that_are_not_of_ray_are_answered_in_one_line_within_half_a_minute(store, ray):
+def test_ports_that_are_not_of_ray_are_answered_in_one_line_within_half_a_minute(ray):
     kinds = (web_server, silent_port, mail_server, other_grpc)
-    opened = [kind() for kind in kinds]
-    ports = [server.__enter__() for server in opened]
-    begun = time.monotonic()
-    sweeps = [start_sweep(f"127.0.0.1:{port}", "--ratios", "dense") for port in ports]
-    for kind, port, process in zip(kinds, ports, sweeps, strict=True):
-        said, error = process.communicate(timeout=300)
-        assert (process.returncode, said) == (2, ""), (kind, error)
-        assert error.count("\n") == 1, (kind, error)
-        assert f"no Ray cluster answers at '127.0.0.1:{port}'" in error, kind
-    assert time.monotonic() - begun < SECONDS
-    for server in opened:
-        server.__exit__(None, None, None)
-    assert files_under(store) == []
+    with ExitStack() as opened, ThreadPoolExecutor(len(kinds)) as pool:
+        addresses = [f"127.0.0.1:{opened.enter_context(kind())}" for kind in kinds]
+        begun = time.monotonic()
+        asked = [pool.submit(connection.check_address, one, ray.__version__) for one in addresses]
+        for kind, address, check in zip(kinds, addresses, asked, strict=True):
+            error = check.exception()
+            assert isinstance(error, ConnectionError), kind
+            assert f"no Ray cluster answers at '{address}'" in str(error), kind
+            assert "\n" not in str(error)
+        assert time.monotonic() - begun < SECONDS
 
 
 # --- tokens and versions ---------------------------------------------------------------------
@@ -151,14 +149,22 @@ def guarded():
         yield cluster
 
 
-def refused(address: str, **variables: str) -> str:
-    """The one line that a sweep ends with."""
-    begun = time.monotonic()
-    process = start_sweep(address, "--ratios", "dense", **variables)
-    said, error = process.communicate(timeout=300)
-    assert time.monotonic() - begun < SECONDS
-    assert (process.returncode, said, error.count("\n")) == (2, "", 1), error
-    return error
+@pytest.fixture
+def refused(guarded, store, capfd, monkeypatch):
+    """The one line that a sweep on that cluster ends with, given variables."""
+
+    def sweep(**variables: str) -> str:
+        begun = time.monotonic()
+        with monkeypatch.context() as patched:
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            assert main([*SWEEP, "--ray-address", guarded.address]) == 2
+        assert time.monotonic() - begun < SECONDS
+        said, error = capfd.readouterr()
+        assert (said, error.count("\n"), files_under(store)) == ("", 1, []), error
+        return error
+
+    return sweep
 
 
 @pytest.mark.faults
@@ -166,7 +172,7 @@ def refused(address: str, **variables: str) -> str:
     "kind", ["no token", "earlier file", "earlier file in use", "earlier variable", "no mode"]
 )
 def test_a_cluster_that_asks_for_another_token_is_named_with_authentication(
-    store, guarded, own_home, kind
+    refused, guarded, own_home, kind
 ):
     variables = {"RAY_AUTH_MODE": "token"}
     if "file" in kind:  # as Ray leaves it for a cluster of this machine
@@ -178,10 +184,10 @@ def test_a_cluster_that_asks_for_another_token_is_named_with_authentication(
         variables["RAY_AUTH_TOKEN"] = EARLIER
     elif kind == "no mode":
         variables = {"RAY_AUTH_TOKEN": TOKEN}
-    said = refused(guarded.address, **variables)
+    said = refused(**variables)
     assert f"authentication failed at the Ray cluster at '{guarded.address}'" in said
     assert all(name in said for name in NAMES[:3]) and "ray get-auth-token" in said
-    assert TOKEN not in said and EARLIER not in said and files_under(store) == []
+    assert TOKEN not in said and EARLIER not in said
 
 
 def write_versions(cluster, ray: str, python: str) -> None:
@@ -196,17 +202,16 @@ def write_versions(cluster, ray: str, python: str) -> None:
 
 
 @pytest.mark.faults
-def test_versions_that_differ_are_both_named(store, guarded, ray):
+def test_versions_that_differ_are_both_named(refused, guarded, ray):
     here = (ray.__version__, platform.python_version())
     try:
         for there in (("2.9.3", here[1]), (here[0], "3.9.18"), ("2.50.0", "3.12.1")):
             write_versions(guarded, *there)
-            said = refused(guarded.address, **MEMBER)
+            said = refused(**MEMBER)
             assert f"has Ray {there[0]} and Python {there[1]}" in said
             assert f"this process Ray {here[0]} and Python {here[1]}" in said
     finally:
         write_versions(guarded, *here)
-    assert files_under(store) == []
 
 
 @pytest.mark.faults
@@ -236,44 +241,40 @@ TWICE = """
 from conftest import tiny
 from randprune_core.sweeps.sweep import sweep
 for seed in range(2):
-    report = sweep([tiny(seed_init=seed, epochs=40)], "ray", ray_address="local", progress=False)
+    configs = [tiny(seed_init=seed, epochs=1, train_images=50)]
+    report = sweep(configs, "ray", ray_address="local", progress=False)
     assert (report.trained, report.failed) == (1, {}), report
 """
 
 
-@pytest.mark.faults
-def test_a_local_cluster_is_this_machines_alone_and_takes_and_leaves_no_token(
-    store, ray, monkeypatch, own_home
-):
-    """An earlier token, a file of tokens that is not there and a home that cannot be do no harm."""
+def listening(pid: int) -> set[tuple[str, str]]:
+    """Names and addresses of a process and those below it that wait for connections."""
     import psutil
 
+    found = set()
+    with suppress(psutil.Error):  # one has ended meanwhile
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with suppress(psutil.Error):
+                for one in process.net_connections("inet"):
+                    if one.status == psutil.CONN_LISTEN:
+                        found.add((process.name(), one.laddr.ip.removeprefix("::ffff:")))
+    return found
+
+
+@pytest.mark.faults
+def test_a_local_cluster_is_this_machines_alone_and_takes_and_leaves_no_token(store, ray, own_home):
+    """Neither an earlier token nor a file of tokens that is not there does any harm."""
     (own_home / ".ray").mkdir(parents=True)
     (own_home / ".ray" / "auth_token").write_text("x")
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/nonexistent"}
-    search = os.pathsep.join((str(paths.ROOT), str(paths.ROOT / "tests")))
+    own["PYTHONPATH"] = os.pathsep.join((str(paths.ROOT), str(paths.ROOT / "tests")))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    variables = os.environ | own | {"PYTHONPATH": search}
-    process = subprocess.Popen([sys.executable, "-c", TWICE], env=variables, **pipes)
+    process = subprocess.Popen([sys.executable, "-c", TWICE], env=os.environ | own, **pipes)
     seen = set()
     while process.poll() is None:
-        with_all = [psutil.Process(process.pid)]
-        try:
-            with_all += with_all[0].children(recursive=True)
-        except psutil.Error:
-            continue
-        for one in with_all:
-            try:
-                seen |= {
-                    (one.name(), found.laddr.ip.removeprefix("::ffff:"))
-                    for found in one.net_connections("inet")
-                    if found.status == psutil.CONN_LISTEN
-                }
-            except psutil.Error:  # it has ended meanwhile
-                pass
-        time.sleep(0.3)
-    assert process.returncode == 0, process.communicate()
-    process.communicate()
+        seen |= listening(process.pid)
+        time.sleep(0.2)
+    assert process.communicate()[1] == "" and process.returncode == 0
     assert {"gcs_server", "raylet"} <= {name for name, _ in seen}
     assert {ip for _, ip in seen} == {"127.0.0.1"}, seen
     assert files_under(own_home) == [".ray/auth_token"]
