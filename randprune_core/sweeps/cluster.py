@@ -8,23 +8,25 @@ driver. The task of a node that is lost starts again on another one. Outcomes ar
 """
 
 import os
-import socket
+import stat
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 from .. import paths
 from ..config import RunConfig, run_id
 from ..data.files import DataError
-from ..devices import WORKER_ENVIRONMENT, environment, one_thread
+from ..devices import one_thread
 from ..records.failures import note_failure
 from ..records.files import write_whole
 from ..records.provenance import Begun, code_version, use_code
 from ..records.store import claim, make_record, store_record
+from .connection import connected, first_line
 from .schedule import Result, Schedule
 
 GPUS_PER_RUN = 0.2
@@ -34,9 +36,11 @@ RETRIES = 5
 """How often a run starts again whose node or worker process was lost."""
 
 _POLL_SECONDS = 2.0
-_ANSWER_SECONDS = 5.0
-_OBJECT_STORE_BYTES = 200 * 2**20
-_QUIET = {"logging_level": "error", "log_to_driver": False}
+_FORGET_SECONDS = 10.0
+_SILENCE_SECONDS = 20.0
+"""How long the head node may be silent: after 60 s Ray ends this process without a word."""
+_ROOM_SECONDS = 60.0
+"""How long to wait for a node that has room for a run, once there is none."""
 
 
 def check_gpus_per_run(gpus: float | None) -> None:
@@ -62,14 +66,14 @@ def run_on_ray(
     `local` for one that lives as long as the sweep. A run takes one CPU and computes with one
     thread; on GPUs (`device` cuda, or auto where a node has one) also the share `gpus_per_run` of
     one. `workers` limits how many run at once. Raises `ValueError` for what Ray or the cluster does
-    not have, `ConnectionError` where no cluster answers, and `DataError` where a node
-    has no data.
+    not have, `ConnectionError` where no cluster answers (`connection.connected`), and `DataError`
+    where a node has no data. Where the cluster or its last node is lost, the runs in progress fail.
     """
     check_gpus_per_run(gpus_per_run)
-    with _connected(address) as ray:
+    with connected(address) as ray:
         needs = _needs(ray.nodes(), device, gpus_per_run)
         share = needs.get("GPU", 0)
-        task = ray.remote(_train_in_worker).options(
+        task = ray.remote(_train_on_node).options(
             num_cpus=needs["CPU"], num_gpus=share, max_retries=RETRIES
         )
         start = partial(
@@ -83,69 +87,6 @@ def run_on_ray(
 
 
 # --- the cluster -----------------------------------------------------------------------------
-
-
-@contextmanager
-def _connected(address: str):
-    """Ray, connected to the cluster; it sends no statistics unless the user has it do so."""
-    statistics = os.environ.get("RAY_USAGE_STATS_ENABLED", "0")
-    with environment({"RAY_USAGE_STATS_ENABLED": statistics}), _joined(address) as ray:
-        yield ray
-
-
-@contextmanager
-def _joined(address: str):
-    """Ray, connected to the cluster; the tasks of this driver end with the connection."""
-    try:
-        import ray
-    except ImportError as error:
-        raise ValueError(
-            "executor 'ray' needs Ray, which is not installed here: pip install -r "
-            "requirements-cluster.txt -c constraints.txt"
-        ) from error
-    if ray.is_initialized():
-        raise ValueError("this process is connected to Ray already: call ray.shutdown() first")
-    options = {}
-    if address == "local":
-        options = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-    else:
-        _check_address(os.environ.get("RAY_ADDRESS") or address if address == "auto" else address)
-    package = {
-        "py_modules": [str(paths.ROOT / "randprune_core")],
-        "excludes": ["**/__pycache__/**"],
-        "env_vars": WORKER_ENVIRONMENT,
-    }
-    try:
-        ray.init(address=address, runtime_env=package, **options, **_QUIET)
-    except Exception as error:  # Ray raises many kinds
-        ray.shutdown()
-        raise ConnectionError(
-            f"cannot join the Ray cluster at {address!r} ({_first_line(error)}): start the sweep "
-            "on one of its nodes, or start one with ray start --head"
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _check_address(address: str) -> None:
-    """Raise where nobody answers at HOST:PORT, which Ray itself would say after two minutes."""
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdigit() or int(port) > 65_535:
-        raise ValueError(
-            f"Ray address {address!r} is not understood: give HOST:PORT of the head node, auto or "
-            "local"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
-    except OSError as error:
-        raise ConnectionError(
-            f"nobody answers at the Ray address {address!r} ({error.strerror or error}): start a "
-            "cluster there with ray start --head, or give the address of one"
-        ) from error
 
 
 def _needs(nodes: list[dict], device: str, gpus_per_run: float | None) -> dict[str, float]:
@@ -179,31 +120,65 @@ def _room(nodes: list[dict], needs: dict[str, float]) -> int:
 # --- the driver ------------------------------------------------------------------------------
 
 
+class _Lost(Exception):
+    """The cluster is gone, or its last node; the message says which."""
+
+
+def _nodes(ray) -> list[dict]:
+    """The nodes of the cluster; raises `_Lost` without the head node or the driver's own."""
+    found: list[list[dict]] = []
+    asking = Thread(target=lambda: found.append(ray.nodes()), daemon=True)
+    asking.start()
+    asking.join(_SILENCE_SECONDS)
+    if not found:
+        raise _Lost("the head node of the cluster does not answer")
+    own = ray.get_runtime_context().get_node_id()
+    if not any(node["Alive"] and node["NodeID"] == own for node in found[0]):
+        raise _Lost("the node that the sweep was started on is lost")
+    return found[0]
+
+
 def _outcomes(ray, schedule: Schedule, start, needs, workers: int | None) -> Iterator[Result]:
-    """Keep as many tasks going as there is room for; whatever happens, leave none behind."""
+    """The outcomes of all runs; whatever happens, no task and no lock is left behind."""
     running: dict[object, tuple[RunConfig, ExitStack]] = {}
     try:
-        while True:
-            room = min(_room(ray.nodes(), needs), workers or schedule.left() + len(running))
-            while len(running) < room and (config := schedule.next()) is not None:
-                if (held := claim(config)) is None:
-                    yield config, "found", ""
-                    continue
-                running[start(config, schedule.deadline, _checkpoint(config))] = config, held
-            late = schedule.deadline is not None and time.time() >= schedule.deadline
-            if not running and (late or not schedule.left()):
-                return
-            if not room:
-                if late:  # nobody is left who could end these in time
-                    for config, _ in running.values():
-                        yield config, "unfinished", "no node is left"
-                    return
-                warnings.warn("no node has room for a run; waiting for one", stacklevel=2)
-            yield from _finished(ray, schedule, running)
+        yield from _trained(ray, schedule, running, start, needs, workers)
+    except _Lost as lost:
+        if not running and (config := schedule.next()) is not None:
+            yield config, "failed", str(lost)
+        for config, held in running.values():
+            held.close()
+            yield config, "failed", str(lost)
+        running.clear()  # nobody is there to cancel them
     finally:
         for task, (_, held) in running.items():
             ray.cancel(task, force=True)
             held.close()
+
+
+def _trained(ray, schedule: Schedule, running: dict, start, needs, workers) -> Iterator[Result]:
+    """Keep as many tasks going as there is room for, and give their outcomes."""
+    had_room = time.monotonic()
+    while True:
+        room = min(_room(_nodes(ray), needs), workers or schedule.left() + len(running))
+        while len(running) < room and (config := schedule.next()) is not None:
+            if (held := claim(config)) is None:
+                yield config, "found", ""
+                continue
+            running[start(config, schedule.deadline, _checkpoint(config))] = config, held
+        if not running and (schedule.late() or not schedule.left()):
+            return
+        if room:
+            had_room = time.monotonic()
+        elif schedule.late():  # nobody is left who could end these in time
+            for config, _ in running.values():
+                yield config, "unfinished", "no node is left"
+            return
+        elif time.monotonic() - had_room > _ROOM_SECONDS:
+            raise _Lost("no node of the cluster that has room for a run is left")
+        else:
+            warnings.warn("no node has room for a run; waiting for one", stacklevel=2)
+        yield from _finished(ray, schedule, running)
 
 
 def _finished(ray, schedule: Schedule, running: dict) -> Iterator[Result]:
@@ -225,17 +200,19 @@ def _finished(ray, schedule: Schedule, running: dict) -> Iterator[Result]:
 def _take(ray, task, config: RunConfig) -> tuple[str, str | dict]:
     """Store what a task has brought: the outcome, and the record or what went wrong."""
     try:
-        outcome, content = ray.get(task)
+        node, outcome, content = ray.get(task)
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, DataError | ImportError):  # no other run would fare better
-            raise DataError(f"on a node of the cluster: {_first_line(error.cause)}") from None
-        return "failed", f"{type(error.cause).__name__}: {_first_line(error.cause)}"
+        # no other run would fare better
+        if isinstance(error.cause, DataError | ImportError | PermissionError):
+            raise DataError(f"on a node of the cluster: {first_line(error.cause)}") from None
+        return "failed", f"{type(error.cause).__name__}: {first_line(error.cause)}"
     except ray.exceptions.RayError as error:  # the node or the process was lost too often
-        return "failed", f"its worker was lost {RETRIES + 1} times ({_first_line(error)})"
+        return "failed", f"its worker was lost {RETRIES + 1} times ({first_line(error)})"
     checkpoint = paths.checkpoint_path(run_id(config))
     if outcome == "trained":
         store_record(content)
         checkpoint.unlink(missing_ok=True)
+        _forget(ray, node, config)
     elif outcome == "unfinished":
         content, state = content
         if state is not None:
@@ -246,19 +223,30 @@ def _take(ray, task, config: RunConfig) -> tuple[str, str | dict]:
     return outcome, content
 
 
+def _forget(ray, node: str, config: RunConfig) -> None:
+    """Have a node remove its checkpoint of a recorded run; nobody waits long for a lost node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(_remove_checkpoint).options(num_cpus=0, scheduling_strategy=there)
+    ray.wait([task.remote(config, str(paths.RESULTS))], timeout=_FORGET_SECONDS)
+
+
 def _checkpoint(config: RunConfig) -> bytes | None:
     """Where the run got to before, for a worker that has no checkpoint of its own."""
-    path = paths.checkpoint_path(run_id(config))
-    return path.read_bytes() if path.exists() else None
+    from ..training.checkpoints import own_content
 
-
-def _first_line(error: BaseException) -> str:
-    """An error of Ray as one line; some of its messages are a page long."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return own_content(paths.checkpoint_path(run_id(config)))
 
 
 # --- a worker --------------------------------------------------------------------------------
+
+
+def _train_on_node(*arguments, **options) -> tuple[str, str, object]:
+    """`_train_in_worker`, after the node that it is on."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id(), *_train_in_worker(*arguments, **options)
 
 
 def _train_in_worker(
@@ -285,9 +273,8 @@ def _train_in_worker(
         return "unfinished", ("not started", None)
     use_code(code)
     begun = Begun()
-    own = Path(results) != paths.RESULTS  # a folder that the driver does not see
     try:
-        result = train(config, device, deadline=deadline, keep_checkpoint=not own)
+        result = train(config, device, deadline=deadline, keep_checkpoint=True)
     except OutOfTime as error:
         return "unfinished", (str(error), saved.read_bytes())
     except TrainingFailed as error:
@@ -302,13 +289,36 @@ def _train_in_worker(
 
 
 def _checkpoint_here(config: RunConfig, checkpoint: bytes | None, results: str) -> Path:
-    """The checkpoint's path on this node: in the driver's folder where this node has it too."""
-    if os.access(results, os.W_OK):
-        folder = Path(results)
-    else:
-        folder = Path(tempfile.gettempdir()) / f"randprune-{os.getuid()}"
-    paths.use_results(folder)
+    """The checkpoint's path on this node, with what was sent in it unless there is one."""
+    paths.use_results(_folder_here(results))
     path = paths.checkpoint_path(run_id(config))
     if checkpoint is not None and not path.exists():
         write_whole(path, checkpoint)
     return path
+
+
+def _remove_checkpoint(config: RunConfig, results: str) -> None:
+    """Remove the checkpoint on this node: the record is on the driver's disk."""
+    paths.use_results(_folder_here(results))
+    paths.checkpoint_path(run_id(config)).unlink(missing_ok=True)
+
+
+def _folder_here(results: str) -> Path:
+    """The driver's results folder where this node has it too, else one of its own."""
+    if os.access(results, os.W_OK):
+        return Path(results)
+    return _private(Path(tempfile.gettempdir()) / f"randprune-{os.geteuid()}")
+
+
+def _private(folder: Path) -> Path:
+    """Make a folder that nobody else reads or writes; PermissionError for one that others had."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    found = folder.lstat()
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or mode & 0o077:
+        raise PermissionError(
+            f"{folder} (owner {found.st_uid}, mode {mode:o}) must be a folder of user "
+            f"{os.geteuid()} alone, with mode 700: remove it, or set TMPDIR to another place"
+        )
+    return folder

@@ -28,6 +28,9 @@ SECONDS_BETWEEN = {"cpu": 0, "cuda": 30}
 _SPARE_BYTES = 2**24
 """What a checkpoint may hold beside its tensors: names and the history of thousands of epochs."""
 
+_LARGEST_SENT = 2**31
+"""Bytes of the largest checkpoint that is sent to a worker, whatever its network."""
+
 
 def begin(config: RunConfig, device: torch.device, kind: type[Run] = Run) -> Run:
     """The run as its checkpoint left it, else a new one with its initial gradient norm noted."""
@@ -67,6 +70,21 @@ def _read(path: Path, run: Run) -> dict:
     if problem := states.problem(state, run):
         raise _Unfit(problem)
     return state
+
+
+def own_content(path: Path) -> bytes | None:
+    """What a checkpoint file holds, for a worker elsewhere; None where there is none.
+
+    One that is of another user, or no regular file, is kept under another name.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        _check_owner(path)
+        return paths.read_regular(path, _LARGEST_SENT)
+    except (ValueError, OSError) as error:
+        left_out(f"{path}: {error}; kept as {set_aside(path).name}, and the run starts anew")
+        return None
 
 
 def _check_owner(path: Path) -> None:

@@ -7,25 +7,28 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from types import SimpleNamespace
 
 import pytest
-from conftest import files_under, tiny
+from conftest import files_under, made_up_record, tiny
+from ray_nodes import start_sweep, started, wait_for_checkpoints
 
 from randprune_core import paths
 from randprune_core.__main__ import main
 from randprune_core.config import run_id
 from randprune_core.data.files import DataError
+from randprune_core.records.files import CannotWrite
 from randprune_core.records.locks import try_lock
 from randprune_core.sweeps import cluster
 from randprune_core.sweeps.cluster import _needs, _room, _train_in_worker, check_gpus_per_run
 from randprune_core.sweeps.grids import grid
 from randprune_core.sweeps.run import load_or_train
+from randprune_core.sweeps.schedule import Schedule
 
 MEASURED = ("config", "layers", "cost", "history", "test")
 
@@ -81,14 +84,6 @@ def test_room_counts_the_nodes_that_are_alive():
     assert _room([], {"CPU": 1}) == 0
 
 
-@pytest.fixture
-def closed_port():
-    """A port of this machine at which nobody answers: bound, and not listened at."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
 SWEEP = ["sweep", "depth", "--models", "resnet-8", "--ratios", "dense"]
 
 
@@ -116,31 +111,6 @@ def test_without_ray_the_command_line_says_how_to_install_it(store, capsys, monk
     assert files_under(store) == []
 
 
-@pytest.mark.parametrize("address", ["nonsense", "ray://head:10001", "head:", "head:99999"])
-def test_an_address_that_is_none_is_refused(address):
-    with pytest.raises(ValueError, match="HOST:PORT of the head node, auto or local"):
-        cluster._check_address(address)
-
-
-@pytest.mark.parametrize("given", ["option", "environment"])
-def test_an_address_at_which_nobody_answers_is_named_at_once(
-    store, capsys, monkeypatch, closed_port, given
-):
-    pytest.importorskip("ray", reason="Ray is not installed: make test-faults installs it")
-    address = f"127.0.0.1:{closed_port}"
-    if given == "environment":
-        monkeypatch.setenv("RAY_ADDRESS", address)
-    else:
-        monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    chosen = ["--ray-address", address] if given == "option" else []
-    started = time.monotonic()
-    assert main([*SWEEP, "--executor", "ray", *chosen]) == 2
-    assert time.monotonic() - started < 60  # Ray itself takes two minutes
-    printed = capsys.readouterr().err
-    assert f"nobody answers at the Ray address '{address}'" in printed
-    assert printed.count("\n") == 1 and files_under(store) == []
-
-
 # --- a worker that sees nothing of the driver's disk -----------------------------------------
 
 
@@ -155,7 +125,11 @@ def far_away(tmp_path, monkeypatch):
         more = {"device": "cpu", "at_once": None, "code": code, "results": "/not/on/this/node"}
         return _train_in_worker(config, deadline, checkpoint, **more)
 
-    return SimpleNamespace(work=work, folder=tmp_path / "node")
+    def forget(config):
+        cluster._remove_checkpoint(config, "/not/on/this/node")
+
+    own = tmp_path / "node" / f"randprune-{os.geteuid()}"
+    return SimpleNamespace(work=work, forget=forget, folder=tmp_path / "node", own=own)
 
 
 def test_a_worker_brings_a_record_with_its_own_provenance_and_stores_nothing(
@@ -166,7 +140,7 @@ def test_a_worker_brings_a_record_with_its_own_provenance_and_stores_nothing(
     assert all(record[section] == trained.record[section] for section in MEASURED)
     assert set(record["provenance"]) == set(trained.record["provenance"])
     assert record["provenance"]["commit"] == "abc" and record["provenance"]["threads"] == 1
-    assert files_under(store) == files_under(far_away.folder) == []
+    assert files_under(store) == []
 
 
 def test_a_run_stopped_on_one_node_goes_on_on_another_with_the_same_result(
@@ -178,7 +152,7 @@ def test_a_run_stopped_on_one_node_goes_on_on_another_with_the_same_result(
     outcome, record = far_away.work(trained.config, checkpoint=checkpoint)
     assert outcome == "trained"
     assert all(record[section] == trained.record[section] for section in MEASURED)
-    assert files_under(store) == files_under(far_away.folder) == []
+    assert files_under(store) == []
 
 
 def test_a_run_that_waited_past_the_deadline_is_not_started(store, far_away):
@@ -196,102 +170,191 @@ def test_a_worker_tells_a_loss_that_diverged_from_what_cannot_be_trained(store, 
     assert files_under(store) == []
 
 
+def test_the_checkpoint_of_a_node_stays_until_the_driver_has_the_record(store, far_away):
+    config = tiny(epochs=1, train_images=50)
+    assert far_away.work(config)[0] == "trained"
+    assert files_under(far_away.own) == [f"checkpoints/{run_id(config)}.pt"]
+    far_away.forget(config)
+    assert files_under(far_away.own) == []
+    far_away.forget(config)  # once more does no harm
+
+
+def test_the_folder_of_a_node_is_for_its_user_alone(store, far_away):
+    far_away.work(tiny(), time.time() - 1)
+    assert far_away.own.stat().st_mode & 0o777 == 0o700
+    assert far_away.own.stat().st_uid == os.geteuid()
+
+
+def open_to_all(folder):
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def open_to_readers(folder):
+    folder.mkdir()
+    folder.chmod(0o755)
+
+
+def of_another_user(folder):
+    if os.geteuid():
+        pytest.skip("only root may give a folder away")
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 54_321, 54_321)
+
+
+def a_link(folder):
+    (folder.parent / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+def a_file(folder):
+    folder.write_text("")
+
+
+@pytest.mark.parametrize("made", [open_to_all, open_to_readers, of_another_user, a_link, a_file])
+def test_a_folder_that_others_had_is_refused_in_one_line(store, far_away, made):
+    made(far_away.own)
+    checkpoint = far_away.own / "checkpoints" / f"{run_id(tiny())}.pt"
+    if far_away.own.is_dir():
+        checkpoint.parent.mkdir()
+        checkpoint.write_bytes(b"theirs")
+    before = files_under(far_away.folder)
+    with pytest.raises(PermissionError, match="must be a folder of user .* alone") as caught:
+        far_away.work(tiny())
+    assert "\n" not in str(caught.value) and str(far_away.own) in str(caught.value)
+    with pytest.raises(PermissionError):
+        far_away.forget(tiny())
+    assert files_under(far_away.folder) == before
+
+
+@pytest.mark.parametrize("kind", ["of another user", "a link to one", "a folder", "a FIFO"])
+def test_only_a_checkpoint_of_ones_own_is_sent_to_a_worker(store, kind, tmp_path):
+    path = paths.checkpoint_path(run_id(tiny()))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    assert cluster._checkpoint(tiny()) == b"mine"
+    path.unlink()
+    assert cluster._checkpoint(tiny()) is None
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif os.geteuid():
+        pytest.skip("only root may give a file away")
+    else:
+        theirs = tmp_path / "theirs" if kind == "a link to one" else path
+        theirs.write_bytes(b"theirs")
+        os.chown(theirs, 54_321, 54_321)
+        if theirs != path:
+            path.symlink_to(theirs)
+    with pytest.warns(UserWarning, match="kept as .* and the run starts anew"):
+        assert cluster._checkpoint(tiny()) is None
+    assert not os.path.lexists(path) and len(list(path.parent.iterdir())) == 1
+
+
+# --- a driver whose cluster is made up -------------------------------------------------------
+
+
+class MadeUpRay:
+    """A cluster of one node, on which tasks never end; `nodes` is to be set."""
+
+    exceptions = SimpleNamespace(RayTaskError=ZeroDivisionError, RayError=ZeroDivisionError)
+    cancelled, resources, own = 0, {"CPU": 2.0}, "here"
+
+    def nodes(self):
+        alive = {"NodeID": "here", "Alive": True, "Resources": self.resources}
+        return [alive | {"NodeID": self.own}]
+
+    def get_runtime_context(self):
+        return SimpleNamespace(get_node_id=lambda: "here")
+
+    def wait(self, tasks, timeout):
+        time.sleep(0.05)
+        return [], tasks
+
+    def cancel(self, task, force):
+        self.cancelled += 1
+
+
+def outcomes(ray, configs, spoil=None):
+    """What becomes of runs; the cluster is spoilt once the first of them is started."""
+
+    def start(config, *_):
+        if spoil:
+            spoil(ray)
+        return f"task {run_id(config)}"
+
+    return list(cluster._outcomes(ray, Schedule(configs), start, {"CPU": 1.0}, None))
+
+
+def silent_head(ray):
+    ray.nodes = lambda: time.sleep(60)
+
+
+def own_node_dead(ray):
+    ray.own = "another"
+
+
+def no_cpus(ray):
+    ray.resources = {"CPU": 0.0}
+
+
+@pytest.mark.parametrize("spoil", [silent_head, own_node_dead, no_cpus])
+def test_the_loss_of_the_only_node_fails_the_runs_in_progress_and_ends_the_sweep(
+    store, monkeypatch, spoil
+):
+    monkeypatch.setattr(cluster, "_SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "_ROOM_SECONDS", 0.2)
+    configs = [tiny(seed_init=seed) for seed in range(3)]
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = outcomes(MadeUpRay(), configs, spoil)
+    assert time.monotonic() - started < 10
+    assert [(config, outcome) for config, outcome, _ in found] == [
+        (config, "failed") for config in configs[:2]
+    ]
+    assert all("does not answer" in m or "is lost" in m or "is left" in m for *_, m in found)
+    assert files_under(store) == []  # locks are released
+
+
+def test_a_cluster_that_is_lost_between_two_runs_fails_the_next_one(store):
+    ray = MadeUpRay()
+    own_node_dead(ray)
+    ((config, outcome, _),) = outcomes(ray, [tiny(), tiny(seed_init=1)])
+    assert (config, outcome) == (tiny(), "failed")
+
+
+def test_a_node_is_asked_to_forget_a_checkpoint_once_the_record_is_on_disk(store, monkeypatch):
+    asked = []
+
+    def forget(ray, node, config):
+        assert paths.record_path("digits", run_id(config)).exists()
+        asked.append((node, config))
+
+    monkeypatch.setattr(cluster, "_forget", forget)
+    ray = MadeUpRay()
+    ray.get = lambda task: ("there", "trained", made_up_record(tiny()))
+    assert cluster._take(ray, "task", tiny())[0] == "trained"
+    assert asked == [("there", tiny())]
+
+
+def test_a_record_that_cannot_be_stored_leaves_the_checkpoint_on_its_node(store, monkeypatch):
+    monkeypatch.setattr(cluster, "_forget", lambda *_: pytest.fail("the checkpoint is removed"))
+    ray = MadeUpRay()
+    ray.get = lambda task: ("there", "trained", made_up_record(tiny()))
+    store.write_text("")  # a file in place of the results folder
+    with pytest.raises(CannotWrite):
+        cluster._take(ray, "task", tiny())
+
+
 # --- real clusters ---------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-# With ports of their own choice Ray's agents must be up within 15 s, or the node dies.
-AGENTS = ("metrics-export", "dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent")
-PATIENCE = {
-    "RAY_agent_register_timeout_ms": "300000",  # the tests share a busy machine
-    "RAY_worker_register_timeout_seconds": "300",
-    "RAY_health_check_period_ms": "500",  # a lost node is noticed in seconds nevertheless
-}
-
-
-class Cluster:
-    """A head node and one more, each with a raylet, one CPU and an address of its own."""
-
-    def __init__(self, folder: str):
-        self.folder, self.nodes = folder, []
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
-        self._start("--head", "--port", str(port), "--include-dashboard", "false")
-        self._start("--address", self.address, "--node-ip-address", "127.0.0.2")
-
-    def _start(self, *options: str) -> None:
-        """Start a node and wait until it is up; Ray gives up after 30 s on a busy machine."""
-        ray = os.path.join(os.path.dirname(sys.executable), "ray")
-        command = [ray, "start", *options, "--block", "--num-cpus", "1", "--temp-dir", self.folder]
-        command += ["--object-store-memory", str(80 * 2**20), "--disable-usage-stats"]
-        command += ["--include-log-monitor", "false"]
-        for component in AGENTS:
-            command += [f"--{component}-port", str(free_port())]
-        variables = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        variables |= PATIENCE
-        path = os.path.join(self.folder, f"{len(self.nodes)}.log")
-        for _ in range(5):
-            with open(path, "w") as log:
-                node = subprocess.Popen(command, stdout=log, stderr=log, env=variables)
-            while node.poll() is None:
-                with open(path) as log:
-                    if "Ray runtime started" in log.read():
-                        self.nodes.append(node)
-                        return
-                time.sleep(0.2)
-        self.stop()
-        with open(path) as log:
-            raise AssertionError(f"the node did not come up: {log.read()[-2000:]}")
-
-    def raylet_of_the_second_node(self):
-        import psutil
-
-        below = psutil.Process(self.nodes[1].pid).children(recursive=True)
-        (raylet,) = (child for child in below if child.name() == "raylet")
-        return raylet
-
-    def stop(self) -> None:
-        """End every process of the nodes, those first that would look after the others."""
-        import psutil
-
-        running = [psutil.Process(node.pid) for node in self.nodes if node.poll() is None]
-        below = [child for process in running for child in process.children(recursive=True)]
-        for process in running:
-            process.terminate()
-        for node in self.nodes:
-            node.wait(60)
-        for child in psutil.wait_procs(below, timeout=10)[1]:
-            child.kill()
 
 
 @pytest.fixture(scope="module")
 def two_nodes():
-    pytest.importorskip("ray", reason="Ray is not installed: make test-faults installs it")
-    folder = tempfile.mkdtemp(prefix="ray")  # a path of Ray's sockets must be short
-    started = Cluster(folder)
-    yield started
-    started.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def start_sweep(two_nodes, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "randprune_core", "sweep", "depth", "--executor", "ray"]
-    command += ["--ray-address", two_nodes.address, "--models", "resnet-8", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for_checkpoints(number: int, process: subprocess.Popen) -> None:
-    """Until so many runs are between their first and their last epoch."""
-    deadline = time.monotonic() + 600
-    while len(list(paths.CHECKPOINTS.glob("*.pt"))) < number:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "no run came to its first epoch"
-        time.sleep(0.05)
+    with started() as cluster:
+        yield cluster
 
 
 def sweep_script(two_nodes, configs: str, **options) -> dict:
@@ -337,7 +400,7 @@ def test_a_time_budget_ends_the_sweep_and_leaves_a_checkpoint(store, two_nodes):
 
 @pytest.mark.faults
 def test_ctrl_c_ends_a_sweep_in_one_line_and_leaves_no_lock_behind(store, two_nodes):
-    process = start_sweep(two_nodes, "--ratios", "dense", "erk")
+    process = start_sweep(two_nodes.address, "--ratios", "dense", "erk")
     wait_for_checkpoints(1, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -350,7 +413,7 @@ def test_ctrl_c_ends_a_sweep_in_one_line_and_leaves_no_lock_behind(store, two_no
 
 @pytest.mark.faults
 def test_gpus_of_a_cluster_without_any_are_refused(store, two_nodes, capfd):
-    process = start_sweep(two_nodes, "--ratios", "dense", "--gpus-per-run", "0.2")
+    process = start_sweep(two_nodes.address, "--ratios", "dense", "--gpus-per-run", "0.2")
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "gpus per run 0.2 cannot be had, as no node of the cluster has a GPU" in said
@@ -364,10 +427,10 @@ def test_a_sweep_that_loses_a_node_ends_with_every_record_of_the_local_executor(
     options = {"models": ["resnet-8"], "ratios": ["dense", "erk"], "sparsities": [0.5, 0.8, 0.9]}
     configs = grid("depth", "quick", **options)
     process = start_sweep(
-        two_nodes, "--ratios", "dense", "erk", "--sparsities", "0.5", "0.8", "0.9"
+        two_nodes.address, "--ratios", "dense", "erk", "--sparsities", "0.5", "0.8", "0.9"
     )
     wait_for_checkpoints(2, process)  # one on each node
-    two_nodes.raylet_of_the_second_node().kill()
+    two_nodes.raylet(1).kill()
     assert len(list(paths.RUNS.glob("*/*.json"))) < len(configs)
     said, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
@@ -382,3 +445,22 @@ def test_a_sweep_that_loses_a_node_ends_with_every_record_of_the_local_executor(
         record = load_or_train(config, device="cpu", progress=False)
         for section in MEASURED:
             assert record[section] == on_ray[run_id(config)][section], (config, section)
+
+
+@pytest.mark.faults
+def test_the_loss_of_the_last_node_ends_the_sweep_with_a_summary(store, two_nodes):
+    """The last test: with its raylet the head node ends."""
+    process = start_sweep(two_nodes.address, "--ratios", "dense", "erk")
+    wait_for_checkpoints(1, process)
+    two_nodes.raylet(0).kill()
+    recorded = len(list(paths.RUNS.glob("*/*.json")))
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    (line,) = [line for line in said.splitlines() if "were recorded before" in line]
+    trained, found, failed, left = (int(word) for word in line.split() if word.isdigit())
+    assert (trained, found) == (recorded, 0) and failed >= 1
+    assert trained + failed + left == len(
+        grid("depth", "quick", models=["resnet-8"], ratios=["dense", "erk"])
+    )
+    assert errors.count("failed ") >= failed and "Traceback" not in errors
+    assert not [name for name in files_under(store) if name.endswith((".lock", ".tmp"))]
