@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -20,9 +19,8 @@ from randprune_core.training import train as train_module
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, store):
+def call(capsys, store):
     """Run one command in this process: (exit status, standard output, standard error)."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
 
     def call(*arguments):
         try:

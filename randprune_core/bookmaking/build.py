@@ -181,8 +181,9 @@ def _picture(notebook: Path, cell_id: str) -> bytes:
 def render(staging: Path) -> Path:
     """Build the HTML of a staging folder strictly and return the path of `index.html`.
 
-    Sphinx is not started where folder and code are what the last successful build was made of. Every
-    build is a full one: an incremental one leaves old entries in the sidebars of unchanged pages.
+    Sphinx is not started where folder and code are what the last successful build was made of.
+    Every build is a full one: an incremental one leaves old entries in the sidebars of unchanged
+    pages.
     """
     index = paths.BUILD / "html" / "index.html"
     key_file = paths.BUILD / "html.sha256"

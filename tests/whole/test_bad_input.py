@@ -209,7 +209,6 @@ def harmless(store, monkeypatch):
     monkeypatch.setattr(build, "execute", lambda *arguments, **options: None)
     monkeypatch.setattr(build, "build_book", lambda: "")
     monkeypatch.setattr(build, "refresh", lambda: None)
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
     return store
 
 
