@@ -127,7 +127,7 @@ def _config(values: dict, device: str) -> RunConfig:
     elif chosen.get("dataset") in DATASETS:
         chosen.setdefault("train_images", DATASETS[chosen["dataset"]].train_images)
     if chosen.get("variant", "auto") == "auto":
-        from .data.files import available_variant
+        from .data.copies import available_variant
 
         chosen["variant"] = available_variant(chosen["dataset"])
     if values["precision"] in (None, "auto"):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from .. import paths
 from ..config import RATIOS, RunConfig, check_name, setting
-from ..data.files import DataError, available_variant
+from ..data.copies import available_variant
+from ..data.files import DataError
 from ..records.store import all_records, find_record
 from .grids import GRIDS, PROFILES, dataset_of, figures_at, grid, in_profile
 

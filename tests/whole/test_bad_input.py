@@ -27,7 +27,8 @@ from randprune_core import paths
 from randprune_core.__main__ import main
 from randprune_core.bookmaking import build, notebooks
 from randprune_core.config import RATIOS, RunConfig, config_from_dict, config_to_dict, run_id
-from randprune_core.data.files import DataError, identify
+from randprune_core.data.copies import identify
+from randprune_core.data.files import DataError
 from randprune_core.models import build_model, maskable_weights
 from randprune_core.pruning.masks import random_masks
 from randprune_core.pruning.ratios import SHAPE_RATIOS, kept_counts
@@ -577,13 +578,13 @@ def test_hostile_parquet_files_end_in_one_line_within_memory_limits(tmp_path, co
     number = hostile_parquet(tmp_path)
     code = f"""
 import os, warnings
-from randprune_core.data import files
+from randprune_core.data import copies, files
 warnings.simplefilter("ignore")
 files.MOST_BYTES = 2**25
 for number in range(1, {number + 1}):
     os.environ["RANDPRUNE_DATA"] = os.path.join({str(tmp_path)!r}, str(number))
     try:
-        found = files.identify("cifar10", download=False)
+        found = copies.identify("cifar10", download=False)
         assert len(found.encoded.images["train"]) == 3
         print("used")
     except files.DataError as error:

@@ -37,7 +37,8 @@ from randprune_core import paths
 from randprune_core.bookmaking import provenance
 from randprune_core.config import run_id
 from randprune_core.data import torchvision_files
-from randprune_core.data.files import KNOWN_COPIES, DataError, _fingerprint, identify
+from randprune_core.data.copies import KNOWN_COPIES, _fingerprint, identify
+from randprune_core.data.files import DataError
 from randprune_core.records.failures import all_failures
 from randprune_core.records.table import load_runs
 
