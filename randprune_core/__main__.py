@@ -143,7 +143,8 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 def _sweep(options) -> int:
     from .config import check_name
     from .sweeps.coverage import shown_variant, variant_at_hand
-    from .sweeps.grids import PROFILES, dataset_of, figures_at, grid
+    from .sweeps.grids import dataset_of, figures_at, grid
+    from .sweeps.profiles import PROFILES
     from .sweeps.sweep import sweep
 
     check_name("profile", options.profile, PROFILES)

@@ -21,8 +21,8 @@ MEASURED = ("config", "layers", "cost", "history", "test")
 _MAIN = """
 import sys
 from randprune_core import __main__
-from randprune_core.sweeps import grids
-grids.PROFILES["quick"]["train_images"] = 300
+from randprune_core.sweeps.profiles import PROFILES
+PROFILES["quick"]["train_images"] = 300
 sys.exit(__main__.main(sys.argv[1:]))
 """
 SWEEP = "sweep depth --profile quick --models resnet-8 --ratios dense erk --sparsities 0.9"

@@ -14,7 +14,8 @@ from randprune_core.__main__ import main
 from randprune_core.config import run_id
 from randprune_core.datasets import DATASETS
 from randprune_core.precision import native_precision
-from randprune_core.sweeps.grids import GRIDS, PROFILES, grid
+from randprune_core.sweeps.grids import GRIDS, grid
+from randprune_core.sweeps.profiles import PROFILES
 from randprune_core.training import train as train_module
 
 

@@ -18,6 +18,7 @@ from ..config import RunConfig, config_to_dict, run_id
 from ..presentation import foreign
 from ..presentation.words import listing
 from ..sweeps import grids
+from ..sweeps.profiles import PROFILES
 from . import cite, expected_time
 from .repository import Repository, badges
 
@@ -95,7 +96,7 @@ def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.Dat
     )
     if has_parameter(notebook, "profile"):
         lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
-        for profile in grids.PROFILES:
+        for profile in PROFILES:
             if records and not grid_of(records, profile):
                 continue
             command = f'make notebook NAME={name} ARGS="{arguments(profile)}"'

@@ -15,7 +15,7 @@ from ..analysis.gradient_flow import FLAT, INITIAL, TO_FLAT
 from ..analysis.intervals import Estimate, rank_correlation
 from ..presentation.theme import LABELS
 from ..records.store import all_records, find_record
-from ..sweeps.grids import in_profile
+from ..sweeps.profiles import in_profile
 from .shared.records import Records, as_list
 
 PREDICTORS = {

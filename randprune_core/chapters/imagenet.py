@@ -19,6 +19,7 @@ from ..devices import environment
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..records.table import records_to_frame
+from ..sweeps import grids
 from ..training import protocol
 from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
 from .shared import gradient_curves
@@ -43,21 +44,13 @@ def grid(
 
     `fields` of `RunConfig` replace those of the recipe. Raises ValueError for unknown names.
     """
-    configs = {}
-    for model in models or [fields.get("model", MODEL)]:
-        for ratio in ratios or RATIOS:
-            for sparsity in (0.0,) if ratio == "dense" else sparsities or SPARSITIES:
-                for seed in seeds or (0,):
-                    values = {
-                        "dataset": "imagenet",
-                        "train_images": DATASETS["imagenet"].train_images,
-                    }
-                    values |= {"precision": "bfloat16", "ratio": ratio, "sparsity": sparsity}
-                    values |= protocol.imagenet_recipe(ratio) | fields | {"model": model}
-                    values |= dict.fromkeys(("seed_init", "seed_mask", "seed_data"), seed)
-                    config = RunConfig(**values)
-                    configs[run_id(config)] = config
-    return list(configs.values())
+    models = models or [fields.get("model", MODEL)]
+    settings = [
+        protocol.imagenet_recipe(ratio) | fields | {"ratio": ratio} for ratio in ratios or RATIOS
+    ]
+    common = {"dataset": "imagenet", "train_images": DATASETS["imagenet"].train_images}
+    common |= {"precision": "bfloat16"}
+    return grids.runs_of(models, settings, sparsities or SPARSITIES, seeds or (0,), common)
 
 
 def collect(

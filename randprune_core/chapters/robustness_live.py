@@ -14,7 +14,7 @@ from ..metrics.predict import predict_logits
 from ..models import maskable_weights, with_normalization
 from ..presentation.theme import LABELS
 from ..pruning.masks import mask_counts
-from ..sweeps.grids import PROFILES
+from ..sweeps.profiles import PROFILES
 from ..training import engine
 from ..training.train import fit
 

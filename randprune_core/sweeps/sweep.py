@@ -11,7 +11,7 @@ from ..devices import pick_device
 from ..records.store import find_record
 from ..records.table import records_to_frame
 from .coverage import missing
-from .grids import plan
+from .plan import in_order
 
 EXECUTORS = ("local", "ray")
 
@@ -78,7 +78,7 @@ def sweep(
     if time_budget is not None and not time_budget >= 0:
         raise ValueError(f"time budget {time_budget} is not a number of seconds: give 0 or more")
     configs = list(configs)
-    todo = plan(missing(configs))
+    todo = in_order(missing(configs))
     report = SweepReport(found=len(configs) - len(todo))
     if not todo:
         return report

@@ -13,7 +13,7 @@ from randprune_core.bookmaking import build, explorer
 from randprune_core.config import RunConfig
 from randprune_core.presentation.theme import COLOURS, LABELS, MARKERS
 from randprune_core.records.table import load_runs, records_to_frame
-from randprune_core.sweeps.grids import PROFILES
+from randprune_core.sweeps.profiles import PROFILES
 
 
 def config(seed=0, **changes) -> RunConfig:

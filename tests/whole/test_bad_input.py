@@ -37,7 +37,7 @@ from randprune_core.records.files import BadRecord
 from randprune_core.records.store import all_records, read_record
 from randprune_core.records.table import records_to_frame
 from randprune_core.sweeps import cores
-from randprune_core.sweeps.grids import PROFILES
+from randprune_core.sweeps.profiles import PROFILES
 from randprune_core.sweeps.run import load_or_train
 from randprune_core.training import engine
 from randprune_core.training import train as train_module

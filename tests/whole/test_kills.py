@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fault_tools import RUNS, kill, left_behind, records, run, start
 
-from randprune_core.sweeps.grids import PLAN
+from randprune_core.sweeps.plan import PLAN
 
 
 def at_work(store: Path) -> bool:

@@ -20,6 +20,7 @@ from ...presentation.words import data_label, listing, model_label
 from ...records.failures import all_failures
 from ...sweeps import grids
 from ...sweeps.coverage import resolve_profile, shown_variant
+from ...sweeps.profiles import PROFILES, PURPOSE
 from ...sweeps.run import MissingRecord, load_or_train
 from ...sweeps.sweep import collect
 
@@ -103,7 +104,7 @@ class Records:
         """What is shown, how much of it is recorded, and what the profile is good for: a list."""
         from IPython.display import Markdown
 
-        purpose = f"Profile {self.profile} is {grids.PURPOSE[self.profile]}"
+        purpose = f"Profile {self.profile} is {PURPOSE[self.profile]}"
         lines = (self.source(), self.coverage(), self.failed(), purpose)
         return Markdown("\n".join(f"- {line}" for line in lines if line))
 
@@ -231,7 +232,7 @@ _FITS = {
 """Which values, or which elements of a list, a parameter of a chapter may have."""
 
 _FORMS = {
-    "profile": f"write one of auto, {', '.join(grids.PROFILES)}",
+    "profile": f"write one of auto, {', '.join(PROFILES)}",
     "models": "write a name or a list of names, such as [resnet-8, resnet-14], or None",
     "ratios": "write a name or a list of names, such as [dense, erk], or None",
     "sparsities": "write a number in [0, 1) or a list of them, such as [0.8, 0.9], or None",

@@ -20,7 +20,7 @@ from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, number
 from ...records.store import find_record
 from ...records.table import records_to_frame
-from ...sweeps.grids import PROFILES
+from ...sweeps.profiles import PROFILES
 from .records import Records
 from .tables import show_table
 
