@@ -17,6 +17,7 @@ from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
 from .shared.records import Records
+from .shared.tables import named
 
 MARGIN = MARGINS["ECE"]
 """ECE by which a sparse network may be worse and still count as no worse (`method`, Statistics)."""
@@ -192,11 +193,9 @@ def figure_table(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
         ("nll", summarise(runs, "nll", 1.0), "mean"),
         ("difference", sparse_minus_dense(runs), "difference"),
     ):
-        names = {value: name, "low": f"{name}_low", "high": f"{name}_high"}
-        right = cells[[*CELL, *names]].rename(columns=names)
-        table = table.merge(right, on=CELL, how="left")
+        table = table.merge(named(cells, value, name), on=CELL, how="left")
     for name in ("overconfidence", "chance"):
         right = summarise(runs, name, 1.0)[[*CELL, "mean"]].rename(columns={"mean": name})
         table = table.merge(right, on=CELL, how="left")
-    table.insert(0, "source", f"{records.profile} {records.variant}")
+    table.insert(0, "source", records.origin)
     return table

@@ -23,7 +23,8 @@ from ..sweeps import grids
 from ..training import protocol
 from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
 from .shared import gradient_curves
-from .shared.records import Records, grid_parameters, one_record
+from .shared.records import Records, cell_labels, grid_parameters, one_record
+from .shared.tables import show_list
 
 RATIOS = ("dense", "snip", "erk")
 _MADE = {"model": "resnet-8-4", "batch_size": 16, "lr": 0.05, "weight_decay": 5e-4}
@@ -123,13 +124,10 @@ def source(records: Records, made: bool = False) -> str:
 
 def summary(records: Records):
     """What is shown, how much of it is recorded, and what it is good for: a list."""
-    from IPython.display import Markdown
-
     purpose = "The paper's recipe; which sparsity its figure shows is not confirmed"
     if records.profile != "paper":
         purpose = "There to show that the machinery runs; it says nothing of ImageNet"
-    lines = (source(records), records.coverage(), records.failed(), purpose)
-    return Markdown("\n".join(f"- {line}" for line in lines if line))
+    return show_list(source(records), records.coverage(), records.failed(), purpose)
 
 
 def checked(found: Sequence[Mapping]) -> str:
@@ -221,11 +219,7 @@ def _missing(records: Records) -> str:
     cells = records.cells()
     lines = []
     for model, part in cells[cells.recorded == 0].groupby("model", sort=False):
-        words = []
-        for ratio, rows in part.groupby("ratio", sort=False):
-            levels = listing(f"{level:g}" for level in rows.sparsity if ratio != "dense")
-            words.append(f"{LABELS[ratio]} {levels}".strip())
-        lines.append(f"{model_label(model)}: {', '.join(words)}")
+        lines.append(f"{model_label(model)}: {', '.join(cell_labels(part))}")
     return "\n".join(["not recorded", *lines])
 
 

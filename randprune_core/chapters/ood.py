@@ -24,6 +24,7 @@ from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import DATA_LABELS, data_label, listing, model_label
 from .shared import noninferiority
 from .shared.records import Records
+from .shared.tables import named
 
 SETS = DATA_LABELS | {"cifar100": "CIFAR-100", "photos": "patches of two photographs"}
 
@@ -193,13 +194,14 @@ def figure_table(wide: pd.DataFrame) -> pd.DataFrame:
     """
     parts = [summarise(wide, "auroc", 1.0)[[*CELL, "n"]]]
     for name in ("auroc", "fpr95"):
-        names = {"mean": name, "low": f"{name}_low", "high": f"{name}_high", "se": f"{name}_se"}
-        parts.append(measure_points(wide, name).rename(columns=names)[[*CELL, *names.values()]])
+        points = measure_points(wide, name)
+        parts.append(named(points, "mean", name).assign(**{f"{name}_se": points.se}))
     for name in ("auroc_energy", "energy_minus_msp"):
-        names = {"mean": name, "low": f"{name}_low", "high": f"{name}_high"}
-        parts.append(summarise(wide, name, 1.0).rename(columns=names)[[*CELL, *names.values()]])
-    columns = {"low": "difference_low", "high": "difference_high", "se": "difference_se"}
-    parts.append(auroc_differences(wide).rename(columns=columns).drop(columns="n"))
+        parts.append(named(summarise(wide, name, 1.0), "mean", name))
+    differences = auroc_differences(wide)
+    parts.append(
+        named(differences, "difference", "difference").assign(difference_se=differences.se)
+    )
     parts.append(wide.drop_duplicates(CELL)[[*CELL, "n_ood", "n_in"]])
     first, *others = (part.set_index(CELL) for part in parts)
     return first.join(others).reset_index()

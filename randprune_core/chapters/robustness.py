@@ -155,8 +155,8 @@ def floor_note(curves: pd.DataFrame, classes: int) -> str:
     """The rule of `floor_levels` and what it finds, in sentences."""
     if curves.empty:
         return ""
-    images, chance = curves.images.min(), 1 / classes
-    limit = 100 * (chance + 2 * math.sqrt(chance * (1 - chance) / images))
+    images = curves.images.min()
+    limit = chance_limit(images, classes)
     found = floor_levels(curves, classes)
     names = [
         f"{KINDS[k].split(',')[0]} at {listing(f'{x:g}' for x in v)}" for k, v in found.items() if v

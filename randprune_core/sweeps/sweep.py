@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..config import RunConfig, check_name, run_id
 from ..devices import pick_device
-from ..records.store import find_record
+from ..records.store import find_records
 from ..records.table import records_to_frame
 from .coverage import missing
 from .plan import in_order
@@ -45,8 +45,7 @@ def collect(configs: Sequence[RunConfig], train_missing: bool | None = None, dev
         report = sweep(configs, device=device, progress=False)
         for name, error in report.failed.items():
             warnings.warn(f"run {name} failed and is left out: {error}", stacklevel=2)
-    found = (find_record(config) for config in configs)
-    return records_to_frame(record for record in found if record is not None)
+    return records_to_frame(find_records(configs))
 
 
 def sweep(

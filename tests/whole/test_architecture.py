@@ -18,6 +18,7 @@ WINGS = ("presentation", "pruning", "data", "metrics", "records", "training", "s
 WINGS += ("analysis", "chapters", "bookmaking")
 """From the lowest to the highest; below them the modules of the ground, above them `__main__`."""
 GROUND = {"arguments", "config", "datasets", "devices", "models", "paths", "precision", "seeds"}
+GROUND |= {"terminal"}
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Path]:

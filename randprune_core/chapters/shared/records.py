@@ -23,6 +23,7 @@ from ...sweeps.coverage import resolve_profile, shown_variant
 from ...sweeps.profiles import PROFILES, PURPOSE
 from ...sweeps.run import MissingRecord, load_or_train
 from ...sweeps.sweep import collect
+from .tables import show_list
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Records:
     def variant(self) -> str:
         """Which copy of the data the runs were made on; a figure has one only."""
         return self.configs[0].variant
+
+    @property
+    def origin(self) -> str:
+        """Profile and copy of the data, as the CSV of a figure has them in `source`."""
+        return f"{self.profile} {self.variant}"
 
     def cells(self) -> pd.DataFrame:
         """One row a cell of the grid: model, ratio, sparsity, runs `recorded` and `wanted`.
@@ -86,7 +92,7 @@ class Records:
         for model, group in cells[absent].groupby("model", sort=False):
             names = "everything"
             if len(group) < (cells.model == model).sum():
-                names = ", ".join(_cell_labels(group))
+                names = ", ".join(cell_labels(group))
             parts.append(f"{model_label(model)}: {names}")
         return f"{line}; missing: {'; '.join(parts)}"
 
@@ -102,11 +108,8 @@ class Records:
 
     def summary(self):
         """What is shown, how much of it is recorded, and what the profile is good for: a list."""
-        from IPython.display import Markdown
-
         purpose = f"Profile {self.profile} is {PURPOSE[self.profile]}"
-        lines = (self.source(), self.coverage(), self.failed(), purpose)
-        return Markdown("\n".join(f"- {line}" for line in lines if line))
+        return show_list(self.source(), self.coverage(), self.failed(), purpose)
 
 
 def collect_records(
@@ -250,7 +253,7 @@ def _wrong(name: str, value: object) -> ValueError:
     return ValueError(f"{name} is {shown}: {_FORMS[name]}{hint}")
 
 
-def _cell_labels(cells: pd.DataFrame) -> list[str]:
+def cell_labels(cells: pd.DataFrame) -> list[str]:
     """Cells of one model in words, a ratio with all its sparsities: `ERK 0.8 and 0.9`."""
     labels = []
     for ratio, part in cells.groupby("ratio", sort=False):

@@ -18,7 +18,7 @@ from ...analysis.parts import Part
 from ...config import RunConfig, run_id
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, number
-from ...records.store import find_record
+from ...records.store import find_records
 from ...records.table import records_to_frame
 from ...sweeps.profiles import PROFILES
 from .records import Records
@@ -58,9 +58,8 @@ def _config(profile: str, variant: str, cell: Cell, seed: int) -> RunConfig:
 
 
 def runs_behind(profile: str, variant: str, claims: Sequence[int] | None = None) -> pd.DataFrame:
-    """The recorded ones of `configs`, as in `table.load_runs`, with the columns `GRADIENT`."""
-    records = [find_record(config) for config in configs(profile, variant, claims)]
-    records = [record for record in records if record is not None]
+    """The recorded ones of `configs`, as in `table.load_runs`, with the columns `CLAIMED`."""
+    records = find_records(configs(profile, variant, claims))
     flows = flow_table(records)[["run_id", *CLAIMED]]
     return records_to_frame(records).merge(flows, on="run_id", how="left")
 
