@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from ..analysis import cells as cells_module
 from ..analysis.cells import CELL, MARGINS, gap_change, summarise
+from ..presentation import panels
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
@@ -173,10 +174,8 @@ def difference_figure(
     for axis in figure.get_axes():
         axis.axhline(MARGIN, **dotted)
         axis.tick_params(axis="x", rotation=90 if shown.model.nunique() > 5 else 0)
-    key = figure.subfigs[0]
-    handles = [*key.legends[0].legend_handles, Line2D([], [], label=f"margin {MARGIN:g}", **dotted)]
-    key.legends[0].remove()
-    key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False)
+    shown = figure.subfigs[0].legends[0].legend_handles
+    panels.set_key(figure, [*shown, Line2D([], [], label=f"margin {MARGIN:g}", **dotted)])
     return figure
 
 

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from ..analysis import cells
 from ..analysis.cells import CELL, MARGINS, summarise
 from ..analysis.intervals import NORMAL_95
+from ..presentation import panels
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import DATA_LABELS, data_label, listing, model_label
@@ -101,9 +102,7 @@ def points_figure(points: pd.DataFrame, label: str, title: str = "") -> Figure:
             axis.set_xlim(left, right)
     handles = [ratio_handle(ratio) for ratio in ratios]
     handles.append(Line2D([], [], color="#777777", linewidth=1.1, label="sampling error"))
-    key = figure.subfigs[0]
-    key.legends[0].remove()
-    key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False, columnspacing=1.2)
+    panels.set_key(figure, handles, columnspacing=1.2)
     return figure
 
 
@@ -126,7 +125,6 @@ def difference_figure(
         part = differences[
             axis.get_title() == "sparsity " + differences.sparsity.map("{:g}".format)
         ]
-        models = list(differences.model[differences.sparsity.isin(list(sparsities))].unique())
         reach = NORMAL_95 * part.groupby("model").se.max().reindex(models)
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
         axis.bar(range(len(models)), 2 * reach, 0.8, bottom=-reach, **grey)

@@ -152,5 +152,5 @@ def equal_weights_finding(records: Records, pairs: pd.DataFrame) -> str:
 
 
 def figure_table(records: Records, points: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
-    """What the figures of the chapter draw (`tables.accuracy_table`); a gap is dense minus sparse."""
+    """What the figures of the chapter draw (`accuracy_table`); a gap is dense minus sparse."""
     return accuracy_table(records.origin, points, gaps, "gap")

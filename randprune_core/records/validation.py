@@ -34,12 +34,12 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 
 
-def first_problem(check: Check, value: object, whole: str = "content") -> str:
+def first_problem(check: Check, value: object) -> str:
     """What a check finds first, with its place (`test.bins.count`); empty where all is right."""
     if (found := check(value)) is None:
         return ""
     keys, before, after = found
-    place = ".".join(key for key in reversed(keys) if key) or whole
+    place = ".".join(key for key in reversed(keys) if key) or "content"
     if before == "its " and place == "layers":
         after = after.replace(" is ", " are ", 1)
     return f"{before}{place}{after}"
