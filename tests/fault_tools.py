@@ -91,7 +91,7 @@ def records(store: Path) -> dict[str, dict]:
     }
 
 
-def left_behind(store: Path) -> list[str]:
+def leftovers(store: Path) -> list[str]:
     """Files of a store that are no records: temporary files, locks, checkpoints."""
     found = sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
     return [name for name in found if not (name.startswith("runs/") and name.endswith(".json"))]

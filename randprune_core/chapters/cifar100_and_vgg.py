@@ -182,7 +182,7 @@ def _without_runs(parts: Iterable[Records]) -> list[str]:
 
 
 def figure_table(parts: Sequence[Records]) -> pd.DataFrame:
-    """The numbers behind the figures: a row a cell, `recorded` runs, and accuracy where there are.
+    """The numbers of the figures: a row a cell, `recorded` runs, and accuracy where there are.
 
     Columns `model` (with its data set), `ratio, sparsity, recorded, wanted`, and in percent
     `mean, low, high`.

@@ -41,7 +41,7 @@ def grid(
     seeds: Sequence[int] | None = None,
     **fields,
 ) -> list[RunConfig]:
-    """The runs behind the figure, by Table 1's recipe, dense first; lists replace its own.
+    """The runs of the figure, by Table 1's recipe, dense first; lists replace its own.
 
     `fields` of `RunConfig` replace those of the recipe. Raises ValueError for unknown names.
     """

@@ -144,7 +144,7 @@ def finding(records: Records, ratio: str = "erk") -> str:
 
 
 def sampling_note(wide: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """How many images are behind an AUROC and how large its sampling error is, in sentences."""
+    """How many images an AUROC is measured on, and its sampling error, in sentences."""
     if wide.empty:
         return ""
     known, unknown = (

@@ -174,7 +174,7 @@ def floor_note(curves: pd.DataFrame, classes: int) -> str:
 
 
 def images_note(curves: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """How many images are behind a point, and the largest binomial errors."""
+    """How many images a point is measured on, and the largest binomial errors."""
     if curves.empty:
         return ""
     counts = listing(f"{n:,.0f}" for n in sorted(curves.images.unique()))

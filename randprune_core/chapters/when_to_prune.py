@@ -41,7 +41,7 @@ def label(name: str) -> str:
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Settings in the order of the chapter, each once, others behind."""
+    """Settings in the order of the chapter, each once, others last."""
     names = set(names)
     return [name for name in dict.fromkeys([*ORDER, *LABELS]) if name in names]
 

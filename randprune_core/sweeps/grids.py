@@ -154,7 +154,7 @@ def grid(
     seeds: Sequence[int] | None = None,
     variant: str = "original",
 ) -> list[RunConfig]:
-    """The runs behind a figure at a profile, dense first; lists replace the figure's own.
+    """The runs of a figure at a profile, dense first; lists replace the figure's own.
 
     `variant` is the copy of the data, where the profile does not fix it; `coverage.shown_variant`
     gives the one that is recorded. A seed sets initialisation, mask and data order alike.

@@ -181,8 +181,8 @@ def test_a_config_is_valid_and_stays_in_its_folder_or_is_refused_in_one_line(cou
         except ValueError as error:
             assert_one_line(error)
             return
-        again = config_from_dict(json.loads(json.dumps(config_to_dict(config), allow_nan=False)))
-        assert again == config and run_id(again) == run_id(config)
+        read = config_from_dict(json.loads(json.dumps(config_to_dict(config), allow_nan=False)))
+        assert read == config and run_id(read) == run_id(config)
         path = paths.record_path(config.dataset, run_id(config))
         assert path.resolve().parent.parent == paths.RUNS
         assert config.granularity.isascii() and config.model.isascii()

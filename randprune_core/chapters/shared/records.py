@@ -28,7 +28,7 @@ from .tables import show_list
 
 @dataclass(frozen=True)
 class Records:
-    """The runs behind a figure: its grid, those that are recorded, and how they were asked for."""
+    """The runs of a figure: its grid, those that are recorded, and how they were asked for."""
 
     figure: str
     profile: str
@@ -61,7 +61,7 @@ class Records:
         return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "recorded", "wanted"])
 
     def seeds(self) -> str:
-        """How many seeds stand behind a recorded cell: `one seed`, `3 seeds`, `1 to 3 seeds`."""
+        """How many seeds a recorded cell has: `one seed`, `3 seeds`, `1 to 3 seeds`."""
         counts = [count for count in self.cells().recorded if count]
         if not counts:
             return "no seed"
@@ -123,7 +123,7 @@ def collect_records(
     train_missing: bool | None = None,
     device: str = "auto",
 ) -> Records:
-    """The records behind a figure for the parameters of its chapter (see `grids.grid`).
+    """The records of a figure for the parameters of its chapter (see `grids.grid`).
 
     A single value stands for a list of one. What is missing is trained where `train_missing` says
     so, None meaning on `digits` only. Raises ValueError for names and values that are not known.

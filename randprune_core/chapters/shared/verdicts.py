@@ -57,7 +57,7 @@ def _config(profile: str, variant: str, cell: Cell, seed: int) -> RunConfig:
     )
 
 
-def runs_behind(profile: str, variant: str, claims: Sequence[int] | None = None) -> pd.DataFrame:
+def recorded_runs(profile: str, variant: str, claims: Sequence[int] | None = None) -> pd.DataFrame:
     """The recorded ones of `configs`, as in `table.load_runs`, with the columns `CLAIMED`."""
     records = find_records(configs(profile, variant, claims))
     flows = flow_table(records)[["run_id", *CLAIMED]]
@@ -67,7 +67,7 @@ def runs_behind(profile: str, variant: str, claims: Sequence[int] | None = None)
 def of(records: Records, *claims: int) -> tuple[Part, ...]:
     """The parts of some claims, of all without any, for profile and data of a chapter's records."""
     claims = claims or tuple(STATEMENTS)
-    runs = runs_behind(records.profile, records.variant, claims)
+    runs = recorded_runs(records.profile, records.variant, claims)
     return judge(runs, records.profile, claims)
 
 
