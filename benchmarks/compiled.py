@@ -21,7 +21,7 @@ from training_speed import WARM_UP, Engine, images_per_second
 from randprune_core.config import RunConfig
 from randprune_core.devices import pick_device
 from randprune_core.precision import arithmetic, native_precision
-from randprune_core.sweeps.grids import PROFILES
+from randprune_core.sweeps.profiles import PROFILES
 from randprune_core.training.engine import Run
 
 

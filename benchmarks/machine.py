@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from randprune_core import paths
-from randprune_core.data.files import available_variant
+from randprune_core.data.copies import available_variant
 from randprune_core.devices import device_name
 from randprune_core.presentation import foreign
 from randprune_core.records.provenance import code_version

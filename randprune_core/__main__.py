@@ -6,15 +6,13 @@ something failed ends with exit status 1.
 
 import argparse
 import dataclasses
-import errno
 import os
 import signal
 import sys
-import warnings
-from contextlib import suppress
 
 from .config import RATIOS, RunConfig, check_sparsity, run_id
 from .datasets import DATASETS
+from .terminal import flush_streams, in_words, mend_streams, one_line, say, warnings_as_lines
 
 _HELP = {
     "dataset": "digits, cifar10, cifar100 or imagenet",
@@ -35,12 +33,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{one_line(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
-
-
-def one_line(text: object) -> str:
-    """A text as one line that a terminal shows as it is: no line ends and no control characters."""
-    words = " ".join(str(text).split())
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,7 +127,7 @@ def _config(values: dict, device: str) -> RunConfig:
     elif chosen.get("dataset") in DATASETS:
         chosen.setdefault("train_images", DATASETS[chosen["dataset"]].train_images)
     if chosen.get("variant", "auto") == "auto":
-        from .data.files import available_variant
+        from .data.copies import available_variant
 
         chosen["variant"] = available_variant(chosen["dataset"])
     if values["precision"] in (None, "auto"):
@@ -151,7 +143,8 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 def _sweep(options) -> int:
     from .config import check_name
     from .sweeps.coverage import shown_variant, variant_at_hand
-    from .sweeps.grids import PROFILES, dataset_of, figures_at, grid
+    from .sweeps.grids import dataset_of, figures_at, grid
+    from .sweeps.profiles import PROFILES
     from .sweeps.sweep import sweep
 
     check_name("profile", options.profile, PROFILES)
@@ -192,7 +185,7 @@ def _sweep(options) -> int:
         f"{len(report.failed)} failed, {report.unfinished} not finished"
     )
     for name, error in report.failed.items():
-        _say(f"failed {name}: {one_line(error)}")
+        say(f"failed {name}: {one_line(error)}")
     return 1 if report.failed else 0
 
 
@@ -226,7 +219,7 @@ def _check(options) -> int:
 
     problems = check()
     for problem in problems:
-        _say(one_line(problem))
+        say(one_line(problem))
     print(f"{len(problems)} problems")
     return 1 if problems else 0
 
@@ -249,12 +242,12 @@ def _name() -> str:
     return "randprune_core" if rank == "0" else f"randprune_core, process {rank}"
 
 
+@warnings_as_lines()
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    _mend_streams()
+    mend_streams()
     try:
         options = _parser().parse_args(arguments)
-        warnings.showwarning = lambda message, *_: _say(f"warning: {one_line(message)}")
         from .paths import check_environment  # which refuses a folder that cannot be
 
         check_environment()
@@ -268,57 +261,16 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # what reads the output has seen enough, as `head` has
         return 128 + signal.SIGPIPE
     except (ValueError, RuntimeError, OSError) as error:
-        _say(f"{_name()}: {one_line(_in_words(error))}")
+        say(f"{_name()}: {one_line(in_words(error))}")
         return 1 if isinstance(error, RuntimeError) else 2
     except MemoryError:
-        _say("randprune_core: out of memory; ask for less at once")
+        say("randprune_core: out of memory; ask for less at once")
         return 1
     except KeyboardInterrupt:
-        _say("stopped; the same command goes on from the last full epoch")
+        say("stopped; the same command goes on from the last full epoch")
         return 130
     finally:
-        _let_go(sys.stdout)
-        _let_go(sys.stderr)
-
-
-def _in_words(error: Exception) -> str:
-    """What is wrong with which file; a write to a stream names none."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-        return f"standard output: {error.strerror}"
-    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return ": ".join((*files[-1:], error.strerror))
-
-
-def _mend_streams() -> None:
-    """Standard streams that are closed lead to nothing, and those in ASCII take any letter."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:  # else the next file that is opened would be taken for the stream
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _say(line: str) -> None:
-    """A line on standard error, if anything takes it: the exit status says the same."""
-    with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
-
-
-def _let_go(stream) -> None:
-    """Write what a stream still holds, or forget it: the interpreter would fail on its way out."""
-    try:
-        stream.flush()
-    except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        flush_streams()
 
 
 if __name__ == "__main__":

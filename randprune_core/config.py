@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from .datasets import DATASETS
 
 RATIOS = ("dense", "uniform", "uniform_plus", "erk", "erk_plus", "snip", "grasp")
+"""Rules that turn one global sparsity into one for each layer, in the order of every figure."""
+
 IMAGENET_MODELS = ("resnet50", "wide_resnet50_2")
 PRECISIONS = ("float32", "bfloat16")
 

@@ -84,7 +84,7 @@ def hold(descriptor: int) -> None:
 
 
 def read_regular(path: Path, largest: int) -> bytes:
-    """The content of a regular file of at most `largest` bytes, or of one behind a symlink.
+    """The content of a regular file of at most `largest` bytes, or of one that a symlink leads to.
 
     Raises OSError or ValueError for anything else. What lies there is looked at first: opening a
     FIFO would wait for a writer, and a device may do anything.

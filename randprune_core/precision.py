@@ -80,7 +80,7 @@ def arithmetic() -> Iterator[None]:
     reaches them (default type and device, inference mode, autocast, deterministic algorithms,
     kernels switched off, tiny numbers flushed to zero). All is restored afterwards. The number of
     threads is the caller's, and provenance states it. Raises ValueError, with its name, for an
-    environment variable by which a library would round float32 behind PyTorch's back.
+    environment variable by which a library would round float32 unknown to PyTorch.
     """
     import torch
 

@@ -282,7 +282,7 @@ def survived(record_property):
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> dict[str, dict]:
     """The records of the sweep when nothing happens to it."""
-    from fault_tools import RUNS, left_behind, records, run
+    from fault_tools import RUNS, leftovers, records, run
 
     store = tmp_path_factory.mktemp("undisturbed")
     status, out, error = run(store)
@@ -290,5 +290,5 @@ def undisturbed(tmp_path_factory) -> dict[str, dict]:
         0,
         f"{RUNS} trained, 0 were recorded before, 0 failed, 0 not finished\n",
     )
-    assert len(error.splitlines()) == RUNS and left_behind(store) == []
+    assert len(error.splitlines()) == RUNS and leftovers(store) == []
     return records(store)

@@ -21,8 +21,8 @@ MEASURED = ("config", "layers", "cost", "history", "test")
 _MAIN = """
 import sys
 from randprune_core import __main__
-from randprune_core.sweeps import grids
-grids.PROFILES["quick"]["train_images"] = 300
+from randprune_core.sweeps.profiles import PROFILES
+PROFILES["quick"]["train_images"] = 300
 sys.exit(__main__.main(sys.argv[1:]))
 """
 SWEEP = "sweep depth --profile quick --models resnet-8 --ratios dense erk --sparsities 0.9"
@@ -91,7 +91,7 @@ def records(store: Path) -> dict[str, dict]:
     }
 
 
-def left_behind(store: Path) -> list[str]:
+def leftovers(store: Path) -> list[str]:
     """Files of a store that are no records: temporary files, locks, checkpoints."""
     found = sorted(str(p.relative_to(store)) for p in store.rglob("*") if p.is_file())
     return [name for name in found if not (name.startswith("runs/") and name.endswith(".json"))]

@@ -222,8 +222,8 @@ def test_every_field_changes_the_run_id():
 
 def test_a_config_survives_the_way_through_json():
     config = RunConfig(model="vgg-16", ratio="snip", sparsity=0.95, seed_mask=7, nesterov=False)
-    again = config_from_dict(json.loads(json.dumps(config_to_dict(config))))
-    assert again == config and run_id(again) == run_id(config)
+    read = config_from_dict(json.loads(json.dumps(config_to_dict(config))))
+    assert read == config and run_id(read) == run_id(config)
 
 
 def test_config_from_dict_names_missing_and_unknown_fields():

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -15,14 +14,14 @@ from randprune_core.__main__ import main
 from randprune_core.config import run_id
 from randprune_core.datasets import DATASETS
 from randprune_core.precision import native_precision
-from randprune_core.sweeps.grids import GRIDS, PROFILES, grid
+from randprune_core.sweeps.grids import GRIDS, grid
+from randprune_core.sweeps.profiles import PROFILES
 from randprune_core.training import train as train_module
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, store):
+def call(capsys, store):
     """Run one command in this process: (exit status, standard output, standard error)."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
 
     def call(*arguments):
         try:

@@ -117,8 +117,8 @@ def test_maskable_weights_of_a_single_layer_and_of_none():
 
 @pytest.mark.parametrize("name", ["resnet-8", "vgg-11"])
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(name):
-    first, again, other = (build_model(name, seed=seed).state_dict() for seed in (3, 3, 4))
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    first, repeated, other = (build_model(name, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[key], repeated[key]) for key in first)
     convolutions = [key for key in first if first[key].ndim > 1]
     assert not any(torch.equal(first[key], other[key]) for key in convolutions)
 
@@ -129,8 +129,8 @@ def test_building_leaves_the_global_generator_alone_and_does_not_depend_on_it():
     first = build_model("resnet-8")
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    again = build_model("resnet-8")
-    assert torch.equal(first.conv1.weight, again.conv1.weight)
+    repeated = build_model("resnet-8")
+    assert torch.equal(first.conv1.weight, repeated.conv1.weight)
 
 
 def test_weights_are_kaiming_normal_over_fan_in_and_biases_zero():

@@ -85,9 +85,7 @@ def chance_limit(images: float, classes: int) -> float:
     return 100 * (chance + 2 * np.sqrt(chance * (1 - chance) / images))
 
 
-def summarise(
-    runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0, confidence=CONFIDENCE
-) -> pd.DataFrame:
+def summarise(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
     """One row a cell, in the order of the runs: `n`, `mean`, `std`, `low`, `high` of a column.
 
     `std` is that of the cell's own runs, NaN for one; the interval takes the pooled spread of the
@@ -95,7 +93,7 @@ def summarise(
     """
     rows, cells = [], cells_of(runs, value, scale)
     for cell, values in cells.values.items():
-        found = cells.contrast({cell: 1}, confidence)
+        found = cells.contrast({cell: 1})
         std = np.std(values, ddof=1) if found.n > 1 else math.nan
         rows.append([*cell, found.n, found.value, std, found.low, found.high])
     return pd.DataFrame(rows, columns=_SUMMARY)

@@ -86,10 +86,8 @@ def sample(runs: pd.DataFrame, row: Decision) -> pd.DataFrame:
 
 def cells(table: pd.DataFrame) -> dict[Cell, list[float]]:
     """What `sample` gives, by cell."""
-    found: dict[Cell, list[float]] = {}
-    for *key, value in table[["model", "setting", "sparsity", "value"]].itertuples(index=False):
-        found.setdefault(tuple(key), []).append(value)
-    return found
+    groups = table.groupby(["model", "setting", "sparsity"], sort=False).value
+    return {cell: list(values) for cell, values in groups}
 
 
 def complete_look(table: pd.DataFrame, row: Decision) -> int:

@@ -98,7 +98,7 @@ def parts(found: Sequence[Part]) -> pd.DataFrame:
 def verdicts(found: Sequence[Part]) -> pd.DataFrame:
     """One row a claim: its verdict, and the numbers of the part that decides.
 
-    Columns `claim` (1 to 11), `statement`, `verdict`, `runs` (the number behind all its parts), the
+    Columns `claim` (1 to 11), `statement`, `verdict`, `runs` (how many all its parts rest on), the
     other columns of `parts` from the deciding part, and its name in `part`. The deciding part is
     the one of that verdict whose estimate is lowest against its threshold, in half-widths.
     """

@@ -187,11 +187,9 @@ def _without_sign(estimate: Estimate) -> Estimate:
 
 
 def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    if not len(first):
+    """Spearman's correlation; NaN where a column is constant, or has less than two values."""
+    if len(set(first)) < 2 or len(set(second)) < 2:
         return math.nan
-    from scipy.stats import rankdata  # scipy.stats takes half a second to import
+    from scipy.stats import spearmanr  # scipy.stats takes half a second to import
 
-    x, y = (rankdata(np.asarray(column, dtype=float)) for column in (first, second))
-    x, y = x - x.mean(), y - y.mean()
-    spread = math.sqrt((x @ x) * (y @ y))
-    return float(x @ y / spread) if spread else math.nan
+    return float(spearmanr(first, second).statistic)

@@ -1,4 +1,4 @@
-"""What the book adds to every chapter page: how to run it again, what is behind it, how to cite it.
+"""What the book adds to every chapter page: how to run it again, what it rests on, how to cite it.
 
 The boxes are Markdown cells of the staged copies. The committed notebooks do not hold them, since
 they depend on all records and on the setting `repository.url`.
@@ -19,6 +19,7 @@ from ..config import RunConfig, config_to_dict, run_id
 from ..presentation import foreign
 from ..presentation.words import listing
 from ..sweeps import grids
+from ..sweeps.profiles import PROFILES
 from . import cite, expected_time
 from .repository import Repository, badges
 
@@ -32,7 +33,7 @@ def add_boxes(
     """A chapter with boxes after its title cell and at its end.
 
     `runs` are all records as `load_runs` gives them, `home` the repository if it is published.
-    The runs behind the page are written to `folder` as CSV.
+    The runs of the page are written to `folder` as CSV.
     """
     records = chapter_records(name)
     top = [badges(home, f"notebooks/{name}.ipynb"), commands(notebook, name, records, runs)]
@@ -96,7 +97,7 @@ def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.Dat
     )
     if has_parameter(notebook, "profile"):
         lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
-        for profile in grids.PROFILES:
+        for profile in PROFILES:
             if records and not grid_of(records, profile):
                 continue
             command = f'make notebook NAME={name} ARGS="{arguments(profile)}"'
@@ -160,7 +161,7 @@ def _grid(figure: str, profile: str, variant: str) -> list[tuple[str, RunConfig]
     return [(run_id(c), c) for c in grids.grid(figure, profile, variant=variant)]
 
 
-# ---------------------------------------------------------------- what is behind it
+# ---------------------------------------------------------------- what it rests on
 
 
 def origin(name: str, profile: str, runs: pd.DataFrame, home: Repository | None) -> str:
@@ -193,12 +194,12 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> str:
 
 
 def runs_file(name: str) -> str:
-    """The name of the CSV with one row for each run behind a chapter."""
+    """The name of the CSV with one row for each run of a chapter."""
     return f"{name}_runs.csv"
 
 
 def save_runs(runs: pd.DataFrame, home: Repository | None, target: Path) -> None:
-    """Write the runs behind a chapter as CSV: where the record is, its config, result, origin."""
+    """Write the runs of a chapter as CSV: where the record is, its config, result, origin."""
     place = "results/runs/" + runs.dataset + "/" + runs.run_id + ".json"
     columns = {"record": place if home is None else place.map(home.file)}
     columns |= {name: runs[name] for name in config_to_dict(RunConfig())}

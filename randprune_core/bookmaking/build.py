@@ -151,7 +151,7 @@ def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
 
     left_out = refused(set(runs.run_id))
     return {
-        "api": {None: api.page()},
+        "api": {None: api.modules()},
         "cite": {None: cite.page(home)},
         "intro": {"badges": repository.badges(home), "scorecard": intro.scorecard()},
         "provenance": {None: provenance.page(runs, failures, home, left_out)},
@@ -184,13 +184,15 @@ def _picture(notebook: Path, cell_id: str) -> bytes:
 def render(staging: Path) -> Path:
     """Build the HTML of a staging folder strictly and return the path of `index.html`.
 
-    Sphinx is not started where the folder is what the last successful build was made of. Every
-    build is a full one: an incremental one leaves old entries in the sidebars of unchanged pages.
+    Sphinx is not started where folder and code are what the last successful build was made of.
+    Every build is a full one: an incremental one leaves old entries in the sidebars of unchanged
+    pages.
     """
     index = paths.BUILD / "html" / "index.html"
     key_file = paths.BUILD / "html.sha256"
     lock_file = paths.ROOT / "constraints.txt"
-    key = hash_files([*staging.rglob("*"), lock_file])
+    code = (paths.ROOT / "randprune_core").rglob("*.py")  # its docstrings are on the reference page
+    key = hash_files([*staging.rglob("*"), lock_file, *code])
     if index.exists() and key_file.exists() and key_file.read_text() == key:
         say("book: unchanged since it was built")
         return index

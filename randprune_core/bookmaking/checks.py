@@ -89,7 +89,8 @@ def _against_bins(test: dict) -> Iterator[str]:
 
 def _train_again(path: Path) -> str:
     """What to do about a record that is no good: the sweep that trains its run, where one does."""
-    from ..sweeps.grids import PROFILES, dataset_of, figures_at, grid
+    from ..sweeps.grids import dataset_of, figures_at, grid
+    from ..sweeps.profiles import PROFILES
 
     command = "the sweep that made it"
     for profile, settings in PROFILES.items():

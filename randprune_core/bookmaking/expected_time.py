@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from ..config import RunConfig, image_side
-from ..sweeps.grids import PROFILES, in_profile
+from ..sweeps.profiles import PROFILES, in_profile
 
 _SECONDS, _DEVICE, _AT_ONCE = "provenance.seconds", "provenance.device", "provenance.at_once"
 _AS_FAST_AS = {"quick": "cpu", "mini": "cpu"}  # where none is recorded: all train in float32

@@ -19,7 +19,7 @@ from ..datasets import DATASETS
 from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS
 from ..presentation.words import data_label, model_label
-from ..sweeps.grids import PROFILES, PURPOSE, in_profile
+from ..sweeps.profiles import PROFILES, PURPOSE, in_profile
 
 _SEEDS = ["seed_init", "seed_mask", "seed_data"]
 _NETWORK = ["model", "ratio", "sparsity", "mask_source", "granularity", "method", "when"]

@@ -13,10 +13,12 @@ from matplotlib.lines import Line2D
 
 from ..analysis import cells as cells_module
 from ..analysis.cells import CELL, MARGINS, gap_change, summarise
+from ..presentation import panels
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
 from .shared.records import Records
+from .shared.tables import named
 
 MARGIN = MARGINS["ECE"]
 """ECE by which a sparse network may be worse and still count as no worse (`method`, Statistics)."""
@@ -172,10 +174,8 @@ def difference_figure(
     for axis in figure.get_axes():
         axis.axhline(MARGIN, **dotted)
         axis.tick_params(axis="x", rotation=90 if shown.model.nunique() > 5 else 0)
-    key = figure.subfigs[0]
-    handles = [*key.legends[0].legend_handles, Line2D([], [], label=f"margin {MARGIN:g}", **dotted)]
-    key.legends[0].remove()
-    key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False)
+    shown = figure.subfigs[0].legends[0].legend_handles
+    panels.set_key(figure, [*shown, Line2D([], [], label=f"margin {MARGIN:g}", **dotted)])
     return figure
 
 
@@ -192,11 +192,9 @@ def figure_table(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
         ("nll", summarise(runs, "nll", 1.0), "mean"),
         ("difference", sparse_minus_dense(runs), "difference"),
     ):
-        names = {value: name, "low": f"{name}_low", "high": f"{name}_high"}
-        right = cells[[*CELL, *names]].rename(columns=names)
-        table = table.merge(right, on=CELL, how="left")
+        table = table.merge(named(cells, value, name), on=CELL, how="left")
     for name in ("overconfidence", "chance"):
         right = summarise(runs, name, 1.0)[[*CELL, "mean"]].rename(columns={"mean": name})
         table = table.merge(right, on=CELL, how="left")
-    table.insert(0, "source", f"{records.profile} {records.variant}")
+    table.insert(0, "source", records.origin)
     return table

@@ -21,6 +21,7 @@ from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
 from ..pruning.layers import maskable_weights
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
 from .shared.records import Records, by_setting, collect_records
+from .shared.tables import show_list
 
 NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
 """The networks whose size is counted: those of the grid at profile `paper`."""
@@ -47,8 +48,6 @@ def summary(parts: Sequence[Records]):
 
     Of a data set without a run nothing is said that depends on the copy of it that is at hand.
     """
-    from IPython.display import Markdown
-
     lines = []
     for part in parts:
         if len(part.runs):
@@ -59,7 +58,7 @@ def summary(parts: Sequence[Records]):
                 f"{dataset(part)}: none of {len(part.cells())} cells is recorded ({networks})"
             )
         lines.append(part.failed())
-    return Markdown("\n".join(f"- {line}" for line in lines if line))
+    return show_list(*lines)
 
 
 def together(parts: Iterable[Records]) -> pd.DataFrame:
@@ -184,7 +183,7 @@ def _without_runs(parts: Iterable[Records]) -> list[str]:
 
 
 def figure_table(parts: Sequence[Records]) -> pd.DataFrame:
-    """The numbers behind the figures: a row a cell, `recorded` runs, and accuracy where there are.
+    """The numbers of the figures: a row a cell, `recorded` runs, and accuracy where there are.
 
     Columns `model` (with its data set), `ratio, sparsity, recorded, wanted`, and in percent
     `mean, low, high`.

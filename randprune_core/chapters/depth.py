@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -12,7 +14,7 @@ from ..presentation.theme import LABELS
 from ..presentation.words import data_label, listing, model_label, plus_minus
 from .shared.gap_to_dense import gains
 from .shared.records import Records
-from .shared.tables import show_table, show_text
+from .shared.tables import accuracy_table, show_table, show_text
 
 
 def compare(records: Records, points: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -66,18 +68,11 @@ def figure_table(
     Accuracies are in percent, gaps (dense minus sparse) in points; `low` and `high` are 95 %
     intervals over seeds for ours and reading errors for the paper's.
     """
-    parts = []
-    for source, cells, differences in (
-        (f"{records.profile} {records.variant}", points, gaps),
-        ("paper", published, published_gaps),
-    ):
-        limits = {"low": "gap_low", "high": "gap_high"}
-        right = differences[[*CELL, "gap", "low", "high"]].rename(columns=limits)
-        names = {"mean": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
-        both = cells.rename(columns=names).merge(right, on=CELL, how="left")
-        parts.append(both.assign(source=source))
-    columns = ["source", *CELL, "n", *names.values(), *right.columns[3:]]
-    return pd.concat([part.reindex(columns=columns) for part in parts if len(part)])
+    parts = [
+        accuracy_table(records.origin, points, gaps, "gap"),
+        accuracy_table("paper", published.assign(n=math.nan), published_gaps, "gap"),
+    ]
+    return pd.concat([part for part in parts if len(part)])
 
 
 def accuracy_figure(records: Records, points: pd.DataFrame) -> Figure:

@@ -14,8 +14,8 @@ import pandas as pd
 from ..analysis.gradient_flow import FLAT, INITIAL, TO_FLAT
 from ..analysis.intervals import Estimate, rank_correlation
 from ..presentation.theme import LABELS
-from ..records.store import all_records, find_record
-from ..sweeps.grids import in_profile
+from ..records.store import all_records, find_records
+from ..sweeps.profiles import in_profile
 from .shared.records import Records, as_list
 
 PREDICTORS = {
@@ -32,8 +32,7 @@ _CORRELATIONS += ["n_within", "within", "within_low", "within_high"]
 
 def grid_records(records: Records) -> list[dict]:
     """The full records of a figure's grid that are recorded, in the order of the grid."""
-    found = (find_record(config) for config in records.configs)
-    return [record for record in found if record is not None]
+    return find_records(records.configs)
 
 
 def profile_records(

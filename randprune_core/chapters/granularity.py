@@ -27,6 +27,7 @@ from ..pruning.ratios import layer_sparsities
 from .shared.benchmarks import machines
 from .shared.pruning_settings import count_of, settings_of
 from .shared.records import Records
+from .shared.tables import quantity_table
 
 NAMED = LABELS | {"uniform": "unstructured"}
 """The settings of this chapter, whose ratio is always Uniform."""
@@ -248,9 +249,4 @@ def _draw_times(axis: Axes, cases: pd.DataFrame, mode: str) -> None:
 
 def figure_table(records: Records, points: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """Every accuracy (percent) and difference (points, unstructured minus this) that is drawn."""
-    parts = [points.rename(columns={"mean": "value"}).assign(quantity="accuracy")]
-    parts += [others.rename(columns={"difference": "value"}).assign(quantity="unstructured minus")]
-    columns = ["source", "quantity", "model", "ratio", "sparsity", "n", "value", "low", "high"]
-    table = pd.concat([part for part in parts if len(part)] or parts[:1])
-    source = f"{records.profile} {records.variant}"
-    return table.assign(source=source).reindex(columns=columns)
+    return quantity_table(records.origin, {"accuracy": points, "unstructured minus": others})

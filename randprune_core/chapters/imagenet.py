@@ -18,10 +18,12 @@ from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..records.table import records_to_frame
 from ..scratch import scratch_folder
+from ..sweeps import grids
 from ..training import protocol
 from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
 from .shared import gradient_curves
-from .shared.records import Records, grid_parameters, one_record
+from .shared.records import Records, cell_labels, grid_parameters, one_record
+from .shared.tables import show_list
 
 RATIOS = ("dense", "snip", "erk")
 _MADE = {"model": "resnet-8-4", "batch_size": 16, "lr": 0.05, "weight_decay": 5e-4}
@@ -38,25 +40,17 @@ def grid(
     seeds: Sequence[int] | None = None,
     **fields,
 ) -> list[RunConfig]:
-    """The runs behind the figure, by Table 1's recipe, dense first; lists replace its own.
+    """The runs of the figure, by Table 1's recipe, dense first; lists replace its own.
 
     `fields` of `RunConfig` replace those of the recipe. Raises ValueError for unknown names.
     """
-    configs = {}
-    for model in models or [fields.get("model", MODEL)]:
-        for ratio in ratios or RATIOS:
-            for sparsity in (0.0,) if ratio == "dense" else sparsities or SPARSITIES:
-                for seed in seeds or (0,):
-                    values = {
-                        "dataset": "imagenet",
-                        "train_images": DATASETS["imagenet"].train_images,
-                    }
-                    values |= {"precision": "bfloat16", "ratio": ratio, "sparsity": sparsity}
-                    values |= protocol.imagenet_recipe(ratio) | fields | {"model": model}
-                    values |= dict.fromkeys(("seed_init", "seed_mask", "seed_data"), seed)
-                    config = RunConfig(**values)
-                    configs[run_id(config)] = config
-    return list(configs.values())
+    models = models or [fields.get("model", MODEL)]
+    settings = [
+        protocol.imagenet_recipe(ratio) | fields | {"ratio": ratio} for ratio in ratios or RATIOS
+    ]
+    common = {"dataset": "imagenet", "train_images": DATASETS["imagenet"].train_images}
+    common |= {"precision": "bfloat16"}
+    return grids.runs_of(models, settings, sparsities or SPARSITIES, seeds or (0,), common)
 
 
 def collect(
@@ -129,13 +123,10 @@ def source(records: Records, made: bool = False) -> str:
 
 def summary(records: Records):
     """What is shown, how much of it is recorded, and what it is good for: a list."""
-    from IPython.display import Markdown
-
     purpose = "The paper's recipe; which sparsity its figure shows is not confirmed"
     if records.profile != "paper":
         purpose = "There to show that the machinery runs; it says nothing of ImageNet"
-    lines = (source(records), records.coverage(), records.failed(), purpose)
-    return Markdown("\n".join(f"- {line}" for line in lines if line))
+    return show_list(source(records), records.coverage(), records.failed(), purpose)
 
 
 def checked(found: Sequence[Mapping]) -> str:
@@ -227,11 +218,7 @@ def _missing(records: Records) -> str:
     cells = records.cells()
     lines = []
     for model, part in cells[cells.recorded == 0].groupby("model", sort=False):
-        words = []
-        for ratio, rows in part.groupby("ratio", sort=False):
-            levels = listing(f"{level:g}" for level in rows.sparsity if ratio != "dense")
-            words.append(f"{LABELS[ratio]} {levels}".strip())
-        lines.append(f"{model_label(model)}: {', '.join(words)}")
+        lines.append(f"{model_label(model)}: {', '.join(cell_labels(part))}")
     return "\n".join(["not recorded", *lines])
 
 

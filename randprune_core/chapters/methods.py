@@ -25,6 +25,7 @@ from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
 from ..pruning.saliency import GRASP_PER_CLASS, SCORES
 from .shared.pruning_settings import count_of, settings_of
 from .shared.records import Records
+from .shared.tables import quantity_table
 
 OWN = (("snip:own", "snip"), ("grasp:own", "grasp"))
 """A criterion's own mask, and the random mask of the same layer-wise sparsities."""
@@ -183,10 +184,5 @@ def figure_table(
     records: Records, points: pd.DataFrame, others: pd.DataFrame, own: pd.DataFrame
 ) -> pd.DataFrame:
     """Every number that the figures draw: accuracies in percent, differences in points."""
-    parts = [points.rename(columns={"mean": "value"}).assign(quantity="accuracy")]
-    for table, quantity in ((others, "ERK minus this"), (own, "own minus redrawn")):
-        parts.append(table.rename(columns={"difference": "value"}).assign(quantity=quantity))
-    columns = ["source", "quantity", "model", "ratio", "sparsity", "n", "value", "low", "high"]
-    table = pd.concat([part for part in parts if len(part)] or parts[:1])
-    source = f"{records.profile} {records.variant}"
-    return table.assign(source=source).reindex(columns=columns)
+    parts = {"accuracy": points, "ERK minus this": others, "own minus redrawn": own}
+    return quantity_table(records.origin, parts)

@@ -19,11 +19,13 @@ from matplotlib.lines import Line2D
 from ..analysis import cells
 from ..analysis.cells import CELL, MARGINS, summarise
 from ..analysis.intervals import NORMAL_95
+from ..presentation import panels
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import DATA_LABELS, data_label, listing, model_label
 from .shared import noninferiority
 from .shared.records import Records
+from .shared.tables import named
 
 SETS = DATA_LABELS | {"cifar100": "CIFAR-100", "photos": "patches of two photographs"}
 
@@ -100,9 +102,7 @@ def points_figure(points: pd.DataFrame, label: str, title: str = "") -> Figure:
             axis.set_xlim(left, right)
     handles = [ratio_handle(ratio) for ratio in ratios]
     handles.append(Line2D([], [], color="#777777", linewidth=1.1, label="sampling error"))
-    key = figure.subfigs[0]
-    key.legends[0].remove()
-    key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False, columnspacing=1.2)
+    panels.set_key(figure, handles, columnspacing=1.2)
     return figure
 
 
@@ -125,7 +125,6 @@ def difference_figure(
         part = differences[
             axis.get_title() == "sparsity " + differences.sparsity.map("{:g}".format)
         ]
-        models = list(differences.model[differences.sparsity.isin(list(sparsities))].unique())
         reach = NORMAL_95 * part.groupby("model").se.max().reindex(models)
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
         axis.bar(range(len(models)), 2 * reach, 0.8, bottom=-reach, **grey)
@@ -145,7 +144,7 @@ def finding(records: Records, ratio: str = "erk") -> str:
 
 
 def sampling_note(wide: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """How many images are behind an AUROC and how large its sampling error is, in sentences."""
+    """How many images an AUROC is measured on, and its sampling error, in sentences."""
     if wide.empty:
         return ""
     known, unknown = (
@@ -193,13 +192,14 @@ def figure_table(wide: pd.DataFrame) -> pd.DataFrame:
     """
     parts = [summarise(wide, "auroc", 1.0)[[*CELL, "n"]]]
     for name in ("auroc", "fpr95"):
-        names = {"mean": name, "low": f"{name}_low", "high": f"{name}_high", "se": f"{name}_se"}
-        parts.append(measure_points(wide, name).rename(columns=names)[[*CELL, *names.values()]])
+        points = measure_points(wide, name)
+        parts.append(named(points, "mean", name).assign(**{f"{name}_se": points.se}))
     for name in ("auroc_energy", "energy_minus_msp"):
-        names = {"mean": name, "low": f"{name}_low", "high": f"{name}_high"}
-        parts.append(summarise(wide, name, 1.0).rename(columns=names)[[*CELL, *names.values()]])
-    columns = {"low": "difference_low", "high": "difference_high", "se": "difference_se"}
-    parts.append(auroc_differences(wide).rename(columns=columns).drop(columns="n"))
+        parts.append(named(summarise(wide, name, 1.0), "mean", name))
+    differences = auroc_differences(wide)
+    parts.append(
+        named(differences, "difference", "difference").assign(difference_se=differences.se)
+    )
     parts.append(wide.drop_duplicates(CELL)[[*CELL, "n_ood", "n_in"]])
     first, *others = (part.set_index(CELL) for part in parts)
     return first.join(others).reset_index()

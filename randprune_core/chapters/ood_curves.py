@@ -21,7 +21,7 @@ from ..config import run_id
 from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
 from ..presentation.words import listing, model_label
-from ..records.store import find_record
+from ..records.store import find_records
 from .shared.records import Records
 
 _CURVES = ["model", "ratio", "sparsity", "seed", "kind", "x", "y"]
@@ -44,8 +44,7 @@ def curve_records(records: Records) -> list[dict]:
         first = runs[(runs.model == model) & (runs.ratio == "dense")]
         chosen += [first.run_id.iloc[0], highest.run_id.iloc[0]]
     configs = {run_id(config): config for config in records.configs}
-    found = (find_record(configs[name]) for name in chosen)
-    return [record for record in found if record is not None]
+    return find_records(configs[name] for name in chosen)
 
 
 def curve_table(found: Iterable[Mapping]) -> pd.DataFrame:

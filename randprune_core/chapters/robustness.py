@@ -155,8 +155,8 @@ def floor_note(curves: pd.DataFrame, classes: int) -> str:
     """The rule of `floor_levels` and what it finds, in sentences."""
     if curves.empty:
         return ""
-    images, chance = curves.images.min(), 1 / classes
-    limit = 100 * (chance + 2 * math.sqrt(chance * (1 - chance) / images))
+    images = curves.images.min()
+    limit = chance_limit(images, classes)
     found = floor_levels(curves, classes)
     names = [
         f"{KINDS[k].split(',')[0]} at {listing(f'{x:g}' for x in v)}" for k, v in found.items() if v
@@ -174,7 +174,7 @@ def floor_note(curves: pd.DataFrame, classes: int) -> str:
 
 
 def images_note(curves: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """How many images are behind a point, and the largest binomial errors."""
+    """How many images a point is measured on, and the largest binomial errors."""
     if curves.empty:
         return ""
     counts = listing(f"{n:,.0f}" for n in sorted(curves.images.unique()))

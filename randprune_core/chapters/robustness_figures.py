@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from ..analysis.intervals import NORMAL_95
+from ..presentation import panels
 from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
 from ..presentation.words import model_label
 from .robustness import KINDS, UNITS, floor_levels, shown_sparsities
@@ -78,25 +79,15 @@ def _panels(table, kinds, ratio, draw, label: str, title: str, handles: list) ->
     table = table[table.ratio.isin(["dense", ratio])]
     kinds = [kind for kind in kinds if kind in set(table.kind)] or list(kinds[:1])
     models = list(table.model.unique())
-    columns, lines = min(max(len(models), 1), _COLUMNS), math.ceil(max(len(models), 1) / _COLUMNS)
-    heights = [0.55, *(0.5 + 2.0 * lines for _ in kinds)]
+    names = [model_label(model) for model in models]
+    heights = [0.55, *(0.5 + 2.0 * panels.lines_of(len(models), _COLUMNS) for _ in kinds)]
     figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     key, *parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, kind in zip(parts, kinds, strict=True):
-        part.suptitle(KINDS[kind], x=0.01, ha="left", weight="bold")
-        part.supxlabel(UNITS[kind], fontsize=9)
-        part.supylabel(label, fontsize=9)
-        axes = part.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axis in axes[max(len(models), 1) :]:
-            axis.remove()
-        for axis in axes[max(len(models) - columns, 0) : len(models)]:
-            axis.tick_params(labelbottom=True)
-        for axis, model in zip(axes, models, strict=False):
-            axis.set_title(model_label(model))
+        panels.name_part(part, KINDS[kind], UNITS[kind], label)
+        for axis, model in zip(panels.panels(part, names, _COLUMNS), models, strict=False):
             draw(axis, table[(table.model == model) & (table.kind == kind)], kind)
             _level_axis(axis, kind, sorted(table.level[table.kind == kind].unique()))
-        if not models:
-            axes[0].set_title("no run is recorded")
     if "dense" in set(table.ratio):
         handles = [Line2D([], [], label="dense", **_look("dense", "-")), *handles]
     for sparsity, line in _line_styles(table, ratio):

@@ -15,7 +15,7 @@ from ..models import with_normalization
 from ..presentation.theme import LABELS
 from ..pruning.layers import maskable_weights
 from ..pruning.masks import mask_counts
-from ..sweeps.grids import PROFILES
+from ..sweeps.profiles import PROFILES
 from ..training import engine
 from ..training.train import fit
 

@@ -131,7 +131,7 @@ def store_table(store: pd.DataFrame) -> pd.DataFrame:
 
 
 def machine_table(*names: str) -> pd.DataFrame:
-    """The machines behind the named benchmarks, a row each."""
+    """The machines that the named benchmarks ran on, a row each."""
     rows = []
     for name in names:
         for device, facts in machines(name).items():

@@ -21,7 +21,7 @@ from ..records.store import find_record
 from ..training.backward import RIGL_BATCHES
 from ..training.protocol import learning_rate
 from .shared.records import Records
-from .shared.tables import grid_table
+from .shared.tables import accuracy_table, grid_table
 
 TIMES = ("during", "after")
 MOVING = ("set", "rigl")
@@ -41,7 +41,7 @@ def label(name: str) -> str:
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Settings in the order of the chapter, each once, others behind."""
+    """Settings in the order of the chapter, each once, others last."""
     names = set(names)
     return [name for name in dict.fromkeys([*ORDER, *LABELS]) if name in names]
 
@@ -249,14 +249,6 @@ def moves_summary(moves: pd.DataFrame) -> str:
 
 
 def figure_table(records: Records, points: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
-    """What the accuracy figure draws, and the differences, one row a cell.
-
-    Accuracies are in percent, differences in points; `_low` and `_high` are 95 % intervals over
-    seeds, empty for one seed. The column `setting` is that of the runs.
-    """
-    limits = {"low": "difference_low", "high": "difference_high"}
-    right = differences[[*CELL, "difference", "low", "high"]].rename(columns=limits)
-    names = {"mean": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
-    table = points.drop(columns="std").rename(columns=names).merge(right, on=CELL, how="left")
-    table.insert(0, "source", f"{records.profile} {records.variant}")
+    """What the accuracy figure draws (`tables.accuracy_table`), by the `setting` of the runs."""
+    table = accuracy_table(records.origin, points, differences)
     return table.rename(columns={"ratio": "setting"})

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..config import RunConfig, pruning_epoch, setting
+from ..presentation import panels
 from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..presentation.words import model_label
@@ -26,12 +27,12 @@ def plot_scenarios(points: pd.DataFrame, title: str) -> Figure:
     `points` has `model, ratio` (the setting)`, sparsity, mean, low, high` (`cells.summarise`).
     """
     sparse = points[points.ratio != "dense"]
-    panels = list(sparse[["model", "sparsity"]].drop_duplicates().itertuples(index=False))
+    shown = list(sparse[["model", "sparsity"]].drop_duplicates().itertuples(index=False))
+    names = [f"{model_label(model)}, sparsity {sparsity:g}" for model, sparsity in shown]
     rows = ordered(points.ratio)
     height = 0.3 * max(len(rows), 3) + 0.55
-    figure, axes = _panels(len(panels), height, title, "Test accuracy (%)")
-    for axis, (model, sparsity) in zip(axes, panels, strict=False):
-        axis.set_title(f"{model_label(model)}, sparsity {sparsity:g}")
+    figure, axes = _panels(names, height, title, "Test accuracy (%)")
+    for axis, (model, sparsity) in zip(axes, shown, strict=False):
         own = points[(points.model == model) & points.sparsity.isin([0.0, sparsity])]
         for cell in own.itertuples():
             _draw_scenario(axis, rows.index(cell.ratio), cell)
@@ -68,10 +69,10 @@ def plot_curves(lines: pd.DataFrame, configs: Sequence[RunConfig], title: str) -
     level = shown_sparsity(lines)
     shown = lines[lines.sparsity.isin([0.0, level])]
     models = list(shown.model.unique())
-    figure, axes = _panels(len(models), 2.7, title, "Epoch")
+    names = [f"{model_label(model)}, sparsity {level or 0:g}" for model in models]
+    figure, axes = _panels(names, 2.7, title, "Epoch")
     starts = {setting(config): pruning_epoch(config) for config in configs}
     for axis, model in zip(axes, models, strict=False):
-        axis.set_title(f"{model_label(model)}, sparsity {level or 0:g}")
         for name, line in shown[shown.model == model].groupby("ratio", sort=False):
             style = ratio_style(name, hollow=False) | {"linewidth": 1.2, "markeredgewidth": 0.4}
             axis.plot(line.epoch, line["mean"], markevery=max(len(line) // 8, 1), **style)
@@ -97,10 +98,10 @@ def plot_moves(moves: pd.DataFrame, title: str) -> Figure:
 
     `moves` is as from `when_to_prune.watch_rules`.
     """
-    figure, axes = _panels(2, 2.2, title, "Full epochs before the update", sharey=False)
-    panels = {"changed": "Kept weights that changed (%)", "ever": "Weights ever kept (%)"}
-    for axis, (column, text) in zip(axes, panels.items(), strict=True):
-        axis.set_title(text)
+    names = {"changed": "Kept weights that changed (%)", "ever": "Weights ever kept (%)"}
+    xlabel = "Full epochs before the update"
+    figure, axes = _panels(list(names.values()), 2.2, title, xlabel, sharey=False)
+    for axis, column in zip(axes, names, strict=True):
         for name, line in moves.groupby("ratio", sort=False):
             axis.plot(line.epoch, 100 * line[column], **ratio_style(name, hollow=False))
     fractions = moves.drop_duplicates("epoch")
@@ -117,29 +118,17 @@ def plot_moves(moves: pd.DataFrame, title: str) -> Figure:
 
 
 def _panels(
-    count: int, height: float, title: str, xlabel: str, sharey: bool = True
+    names: Sequence[str], height: float, title: str, xlabel: str, sharey: bool = True
 ) -> tuple[Figure, np.ndarray]:
-    """Axes for `count` panels in lines of three; one that says so where there is nothing."""
+    """A figure with a panel a name, in lines of three with `xlabel` below the last."""
     use_theme()
-    columns = min(max(count, 1), _COLUMNS)
-    lines = -(-max(count, 1) // columns)
-    size = (WIDTH, height * lines + 0.6)
-    figure, axes = plt.subplots(
-        lines,
-        columns,
-        figsize=size,
-        sharex=True,
-        sharey=sharey,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (WIDTH, height * panels.lines_of(len(names), _COLUMNS) + 0.6)
+    figure = plt.figure(figsize=size, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
-    axes = axes.ravel()
-    for axis in axes[max(count, 1) :]:
-        axis.remove()
-    for axis in axes[max(count - columns, 0) : count]:  # nothing stands below these
-        axis.tick_params(labelbottom=True)
+    axes = panels.panels(figure, names, _COLUMNS, sharey=sharey)
+    count = max(len(names), 1)
+    for axis in axes[max(count - _COLUMNS, 0) : count]:
         axis.set_xlabel(xlabel)
-    if not count:
-        axes[0].set(title="no run is recorded", xticks=[], yticks=[], xlabel=xlabel)
+    if not names:
+        axes[0].set(xticks=[], yticks=[])
     return figure, axes

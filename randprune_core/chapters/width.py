@@ -19,6 +19,7 @@ from ..presentation.words import listing, model_label, plus_minus
 from ..pruning.layers import maskable_weights
 from .shared import gap_to_dense
 from .shared.records import Records
+from .shared.tables import accuracy_table
 
 _PAIRS = [*CELL, "kept", "mean", "dense_model", "dense_weights", "dense_mean"]
 _PAIRS += ["n", "difference", "low", "high"]
@@ -152,14 +153,5 @@ def equal_weights_finding(records: Records, pairs: pd.DataFrame) -> str:
 
 
 def figure_table(records: Records, points: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
-    """Every number that the figures of the chapter draw, one row a cell.
-
-    Accuracies are in percent, gaps (dense minus sparse) in points; `_low` and `_high` are 95 %
-    intervals over seeds, empty for one seed.
-    """
-    limits = {"low": "gap_low", "high": "gap_high"}
-    right = gaps[[*CELL, "gap", "low", "high"]].rename(columns=limits)
-    names = {"mean": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
-    table = points.drop(columns="std").rename(columns=names).merge(right, on=CELL, how="left")
-    table.insert(0, "source", f"{records.profile} {records.variant}")
-    return table
+    """What the figures of the chapter draw (`accuracy_table`); a gap is dense minus sparse."""
+    return accuracy_table(records.origin, points, gaps, "gap")

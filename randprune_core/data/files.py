@@ -1,14 +1,10 @@
-"""CIFAR on disk: where it is looked for, how it is read, and which copy of it that is.
+"""CIFAR on disk: where it is looked for, and how it is read.
 
 Nothing here is a tensor, so that a run can be looked up by its data without loading torch.
 """
 
-import hashlib
 import io
-import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,28 +15,10 @@ from . import torchvision_files
 
 _LABEL_COLUMN = {"cifar10": "label", "cifar100": "fine_label"}
 
-# Fingerprints of copies that are known by name: (train, test), over encoded bytes and labels.
-KNOWN_COPIES = {
-    "cifar10": {
-        "jpeg75": (
-            "4207be2186e299f163fec779f432ffbe441064ac2af5e4b675e9a94b91343e5a",
-            "bcab6501311e856017d314c2bcab2e0237786fe1b972e9d194252730a4213e4a",
-        ),
-    },
-    "cifar100": {
-        "jpeg75": (
-            "a57822aea948c1a119d3323191b075aa280b10fce13b437fe7d582eebe69ef16",
-            "6da9d1179dbf4c46a8b21104b60e6feccdf5a91aae376f55fc7bec2bbe824bc8",
-        ),
-    },
-}
-
-
 MOST_ROWS, MOST_BYTES = 1_000_000, 2**30
 """What a Parquet file may hold, by far more than CIFAR in any encoding."""
 
 _BATCH_ROWS = 256
-_LARGEST_MEMORY = 2**20
 _NO_LABELS = np.empty(0, dtype=np.int64)
 
 
@@ -58,131 +36,15 @@ class Encoded:
     decode: Callable[[Sequence[bytes], str], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Identified:
-    """A data set as found, with the name of the copy and its fingerprint (64 hex digits)."""
+def find(name: str, download: bool = True) -> Encoded:
+    """Read a data set from `data_root()`, into which it is downloaded where it is not there.
 
-    variant: str
-    fingerprint: str
-    encoded: Encoded
-
-
-def available_variant(name: str, download: bool = True) -> str:
-    """Which copy of a data set lies in `data_root()`: its variant name, found without decoding.
-
-    Files that were identified before and have not changed since (path, size and time) are not read
-    again; loading them always is a full check. Raises `DataError` when there is none and it cannot
-    be (or is not to be) downloaded.
+    Raises `DataError` where that cannot be, is not to be, or what is there is not readable.
     """
-    if name == "digits":
-        return "original"
-    key = _files_key(name)
-    known = _read_memory()
-    if key in known:
-        return known[key]
-    variant = identify(name, download).variant
-    if key := _files_key(name):  # none before a download
-        _write_memory(known | {key: variant})
-    return variant
-
-
-def _files_key(name: str) -> str | None:
-    """What tells the files of a data set from other ones without reading them; None: no files."""
-    _check_name(name)
-    root = paths.data_root()
-    files = [path for path in torchvision_files.folder(name, root).glob("*") if path.is_file()]
-    if not files:
-        files = [path for group in _parquet_files(name, root).values() for path in group]
-    if not files:
-        return None
-    found = [(path, path.stat()) for path in sorted(files) if path.is_file()]
-    if len(found) < len(files):  # a broken link or a device: whoever reads it says so
-        return None
-    states = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found]
-    return hashlib.sha256(repr((name, states)).encode()).hexdigest()
-
-
-def _read_memory() -> dict[str, str]:
-    try:
-        known = json.loads(paths.read_regular(paths.identified_path(), _LARGEST_MEMORY))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    known = known if isinstance(known, dict) else {}
-    return {key: variant for key, variant in known.items() if isinstance(variant, str)}
-
-
-def _write_memory(known: dict[str, str]) -> None:
-    """Remember which files are which copy; where that cannot be written, nothing is lost."""
-    with suppress(OSError):
-        paths.write_whole(paths.identified_path(), json.dumps(known).encode())
-
-
-def identify(name: str, download: bool = True) -> Identified:
-    """Find and read a CIFAR data set, and compare it with the copies that are known.
-
-    Raises `DataError` when it is not there, or is a known copy that is damaged.
-    """
-    _check_name(name)
-    encoded = _find(name, download)
-    prints = tuple(_fingerprint(encoded.images[s], encoded.labels[s]) for s in ("train", "test"))
-    whole = hashlib.sha256("".join(prints).encode()).hexdigest()
-    if encoded.source == "torchvision":  # torchvision has checked its own MD5 sums
-        return Identified("original", whole, encoded)
-    _check_splits(name, encoded, prints)
-    for variant, known in KNOWN_COPIES[name].items():
-        if prints == known:
-            return Identified(variant, whole, encoded)
-        if prints[0] == known[0] or prints[1] == known[1]:
-            damaged = "test" if prints[0] == known[0] else "train"
-            raise DataError(
-                f"{name} in {paths.data_root()}: its {damaged} file is damaged (the other one is "
-                f"the known copy {variant!r}); fetch the {damaged} file again"
-            )
-    warnings.warn(
-        f"{name} in {paths.data_root()} is no known copy: used as variant {whole[:8]!r}",
-        stacklevel=4,
-    )
-    return Identified(whole[:8], whole, encoded)
-
-
-def _check_splits(name: str, encoded: Encoded, prints: tuple[str, str]) -> None:
-    """Raise `DataError` where the train file is a test file, or the other way round."""
-    where = f"{name} in {paths.data_root()}"
-    counts = {split: len(labels) for split, labels in encoded.labels.items()}
-    for variant, (train, test) in KNOWN_COPIES[name].items():
-        if prints[0] == test or prints[1] == train:
-            wrong, right = ("train", "test") if prints[0] == test else ("test", "train")
-            raise DataError(
-                f"{where}: its {wrong} file ({counts[wrong]:,} images) is the {right} file of the "
-                f"known copy {variant!r}; give each file its own name"
-            )
-    if prints[0] == prints[1] or (counts["train"], counts["test"]) == (10_000, 50_000):
-        raise DataError(
-            f"{where}: its train file has {counts['train']:,} images and its test file "
-            f"{counts['test']:,}, so that they are swapped or the same; fetch them again"
-        )
-
-
-def _check_name(name: str) -> None:
-    if name not in KNOWN_COPIES:
-        known = ", ".join(("digits", *KNOWN_COPIES))
-        raise DataError(f"data set {name!r} cannot be loaded here: known are {known}")
-
-
-def _fingerprint(images: Sequence[bytes], labels: np.ndarray) -> str:
-    """sha256 over the encoded bytes and the labels: decoded pixels depend on the JPEG library."""
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(image)
-    digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
-    return digest.hexdigest()
-
-
-def _find(name: str, download: bool) -> Encoded:
     root = paths.data_root()
     if torchvision_files.folder(name, root).is_dir():
         return _read_torchvision(name, root)
-    if found := _parquet_files(name, root):
+    if found := parquet_files(name, root):
         return _read_parquet(name, found)
     if not download:
         raise _not_found(name, root)
@@ -218,7 +80,8 @@ def _decode_raw(images: Sequence[bytes], where: str) -> np.ndarray:
     return np.frombuffer(b"".join(images), dtype=np.uint8).reshape(-1, 32, 32, 3).copy()
 
 
-def _parquet_files(name: str, root: Path) -> dict[str, list[Path]]:
+def parquet_files(name: str, root: Path) -> dict[str, list[Path]]:
+    """The Parquet files of each split below `root`; {} where there are none."""
     found = {s: sorted(root.glob(f"{name}/**/{s}-*.parquet")) for s in ("train", "test")}
     if bool(found["train"]) != bool(found["test"]):
         there, lacking = ("train", "test") if found["train"] else ("test", "train")

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..config import check_image_size
 from ..datasets import DATASETS
 from ..paths import data_root
-from .files import DataError, Encoded, give_memory_back, identify
+from .copies import identify
+from .files import DataError, Encoded, give_memory_back
 
 
 def downsample(images: Tensor, side: int) -> Tensor:

@@ -73,7 +73,7 @@ def calibration_bins(
 def expected_calibration_error(
     probs: torch.Tensor, targets: torch.Tensor, n_bins: int = 15
 ) -> float:
-    """Mean |accuracy - confidence| over the bins of `calibration_bins`, weighted by their count."""
+    """Mean `|accuracy - confidence|` over the bins of `calibration_bins`, weighted by count."""
     return error_of_bins(calibration_bins(probs, targets, n_bins))
 
 

@@ -54,6 +54,13 @@ def below_key(
     return figure, parts
 
 
+def set_key(figure: Figure, handles: Sequence[Artist], **options) -> None:
+    """Replace the key of a figure of `below_key`; `options` are those of `legend`."""
+    key = figure.subfigs[0]
+    key.legends[0].remove()
+    key.legend(handles=handles, loc="center", ncols=len(handles), frameon=False, **options)
+
+
 def name_part(part: Figure | SubFigure, title: str, xlabel: str, ylabel: str) -> None:
     """Title and common axis labels of a row of panels."""
     part.suptitle(title, x=0.01, ha="left", weight="bold")

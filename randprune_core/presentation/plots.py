@@ -90,7 +90,7 @@ def plot_gap_to_dense(
     return figure
 
 
-def plot_layer_sparsities(layers: pd.DataFrame, label: str = "Sparsity of the layer") -> Figure:
+def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
     """A panel a model, below each other: the sparsity of each layer, a line a ratio.
 
     `layers` has `model, ratio, position, sparsity`, positions in module order from 1.
@@ -113,14 +113,14 @@ def plot_layer_sparsities(layers: pd.DataFrame, label: str = "Sparsity of the la
         axis.set_ylim(-0.05, 1.05)
         axis.set_title(model_label(model), loc="left")
     axes[-1, 0].set_xlabel("Layer, in module order")
-    figure.supylabel(label, fontsize=9)
+    figure.supylabel("Sparsity of the layer", fontsize=9)
     handles = [ratio_handle(ratio) for ratio in layers.ratio.unique()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
     return figure
 
 
 def plot_heatmap(
-    table: pd.DataFrame, label: str, *, format: str = ".2f", low: float = 0.0, high: float = 1.0
+    table: pd.DataFrame, label: str, *, format: str = ".2f", high: float = 1.0
 ) -> Figure:
     """An annotated heat map: the names of index and columns become the axis labels.
 
@@ -132,7 +132,7 @@ def plot_heatmap(
     axis.set_facecolor("#CCCCCC")
     axis.grid(False)
     bar = {"label": label, "pad": 0.02}
-    scale = {"vmin": low, "vmax": high, "cmap": "viridis", "cbar_kws": bar}
+    scale = {"vmin": 0, "vmax": high, "cmap": "viridis", "cbar_kws": bar}
     sns.heatmap(table, annot=True, fmt=format, linewidths=1, ax=axis, **scale)
     axis.tick_params(axis="y", rotation=0)
     return figure

@@ -2,14 +2,14 @@
 
 import json
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .. import paths
+from .. import paths, terminal
+from ..terminal import printable
 
 LARGEST = 2**23
 """Bytes of the largest file that is read as a record: by far more than one of a long training."""
@@ -22,8 +22,7 @@ class BadRecord(ValueError):
     """
 
     def __init__(self, message: str):
-        letters = (c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__("".join(letters))
+        super().__init__(printable(message))
 
 
 class CannotWrite(OSError):
@@ -78,9 +77,8 @@ def say(line: str) -> None:
     `notebooks.execute` names a file in `$RANDPRUNE_LEFT_OUT` for what the kernel of the book has to
     say, and shows it itself: among the outputs of a chapter it would be in the book.
     """
-    if not _noted(line) and sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            print(line, file=sys.stderr, flush=True)
+    if not _noted(line):
+        terminal.say(line)
 
 
 def _noted(line: str) -> bool:

@@ -6,7 +6,7 @@ in a warning and not used; it is never deleted.
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -80,6 +80,12 @@ def find_record(config: RunConfig) -> dict | None:
     except BadRecord as error:
         left_out(error)
         return None
+
+
+def find_records(configs: Iterable[RunConfig]) -> list[dict]:
+    """The records of those runs that have one, in the order of the runs."""
+    found = map(find_record, configs)
+    return [record for record in found if record is not None]
 
 
 def read_record(path: Path) -> dict:

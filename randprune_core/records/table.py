@@ -3,7 +3,7 @@
 The index spares `load_runs` to parse every record each time. It is one file of the rows that the
 records gave, with the size and the times of change of the file of each row: a record that is new or
 was touched is read, and one that is gone is left out. It is a cache: it begins with the digest of
-what follows, and an index that is not exactly what was written here is made again.
+what follows, and an index that is not exactly what was written here is replaced.
 """
 
 import hashlib

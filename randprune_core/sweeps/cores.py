@@ -3,10 +3,8 @@
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +15,7 @@ from ..devices import one_thread, worker_environment
 from ..records.files import say
 from ..records.locks import holder
 from ..records.store import claim, find_record
+from ..terminal import warnings_as_lines
 from .run import train_and_store
 from .schedule import Result, Schedule
 
@@ -96,7 +95,6 @@ _KILLED = (
 def _start_worker() -> None:
     """A worker computes with one thread, and ends with the sweep, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches it too: it has nothing to say
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     sweep = multiprocessing.parent_process()
 
     def follow():
@@ -110,6 +108,7 @@ def _start_worker() -> None:
     one_thread()
 
 
+@warnings_as_lines()
 def _train_one(config: RunConfig, deadline: float | None, waits: bool = True) -> tuple[str, str]:
     """Train one run in a worker; what is wrong with this run alone is turned to words.
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from .. import paths
 from ..config import RATIOS, RunConfig, check_name, setting
-from ..data.files import DataError, available_variant
+from ..data.copies import available_variant
+from ..data.files import DataError
 from ..records.store import all_records, find_record
-from .grids import GRIDS, PROFILES, dataset_of, figures_at, grid, in_profile
+from .grids import GRIDS, dataset_of, figures_at, grid
+from .profiles import PROFILES, in_profile
 
 
 def shown_variant(figure: str, profile: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from ..config import RunConfig, check_name, run_id
 from ..devices import pick_device
-from ..records.store import find_record
+from ..records.store import find_records
 from ..records.table import records_to_frame
 from .coverage import missing
-from .grids import plan
+from .plan import in_order
 
 EXECUTORS = ("local", "ray")
 
@@ -45,8 +45,7 @@ def collect(configs: Sequence[RunConfig], train_missing: bool | None = None, dev
         report = sweep(configs, device=device, progress=False)
         for name, error in report.failed.items():
             warnings.warn(f"run {name} failed and is left out: {error}", stacklevel=2)
-    found = (find_record(config) for config in configs)
-    return records_to_frame(record for record in found if record is not None)
+    return records_to_frame(find_records(configs))
 
 
 def sweep(
@@ -78,7 +77,7 @@ def sweep(
     if time_budget is not None and not time_budget >= 0:
         raise ValueError(f"time budget {time_budget} is not a number of seconds: give 0 or more")
     configs = list(configs)
-    todo = plan(missing(configs))
+    todo = in_order(missing(configs))
     report = SweepReport(found=len(configs) - len(todo))
     if not todo:
         return report

@@ -21,6 +21,7 @@ from ..devices import keep_freed_memory, memory_format
 from ..pruning import dynamic, masks
 from ..pruning.layers import maskable_weights
 from ..pruning.prune import hold_at_zero
+from ..records.schema import EPOCH_COLUMNS
 from . import backward
 from .batches import MemoryBatches
 from .optimizer import SGD
@@ -318,7 +319,5 @@ def _nothing_yet() -> dict:
 
 
 def _empty_history() -> dict:
-    columns = ("epoch", "lr", "train_loss", "train_accuracy")
-    columns += ("validation_loss", "validation_accuracy")
-    history = {name: [] for name in columns}
+    history = {name: [] for name in EPOCH_COLUMNS}
     return history | {"gradient_norm_at_init": None, "gradient_norm": {"epoch": [], "norm": []}}

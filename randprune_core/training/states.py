@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..config import config_from_dict, pruning_epoch
+from ..records.schema import EPOCH_COLUMNS
 from .engine import FINE_EPOCHS, GRADIENT_SLICES, Run
 from .protocol import learning_rate
 
 _PARTS = ("config", "fingerprint", "epoch", "history", "best", "model", "optimizer", "masks")
-_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 _TOLERANCE = 1e-9
 
 
@@ -60,12 +60,12 @@ def _code_problems(code: object) -> Iterator[str]:
 
 
 def _history_problems(history: dict, epoch: int, run: Run) -> Iterator[str]:
-    known = {*_COLUMNS, "gradient_norm_at_init", "gradient_norm"}
+    known = {*EPOCH_COLUMNS, "gradient_norm_at_init", "gradient_norm"}
     if not known <= set(history) <= known | {"label_smoothing"}:
         yield "its history has other columns"
     if history.get("label_smoothing", run.batches.label_smoothing) != run.batches.label_smoothing:
         yield "its history is of another loss"
-    for name in _COLUMNS:
+    for name in EPOCH_COLUMNS:
         if not _are_numbers(history[name], epoch):
             yield f"its history has not {epoch} numbers in {name}"
     if history["epoch"] != list(range(1, epoch + 1)):

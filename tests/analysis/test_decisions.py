@@ -13,8 +13,8 @@ from randprune_core.analysis.claims import STATEMENTS
 from randprune_core.analysis.contrasts import cell, size
 from randprune_core.analysis.decisions import DECISIONS
 from randprune_core.config import setting
-from randprune_core.sweeps import grids
 from randprune_core.sweeps.grids import grid
+from randprune_core.sweeps.profiles import PROFILES
 
 MINI = [row for row in DECISIONS if row.profile == "mini"]
 T1 = {
@@ -44,7 +44,7 @@ def test_every_claim_has_its_rows_or_is_out_of_reach(profile):
 
 
 def test_profiles_without_rows_say_why():
-    others = set(grids.PROFILES) - set(decisions.LARGE)
+    others = set(PROFILES) - set(decisions.LARGE)
     assert others == set(decisions.UNDECIDABLE)
 
 

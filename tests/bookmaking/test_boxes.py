@@ -9,7 +9,7 @@ from randprune_core.chapters.shared.records import collect_records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import load_runs, records_to_frame
 from randprune_core.sweeps import grids
-from randprune_core.sweeps.grids import PROFILES
+from randprune_core.sweeps.profiles import PROFILES
 
 
 def notebook(source: str, parameters: str = 'profile = "auto"') -> dict:

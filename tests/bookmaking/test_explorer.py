@@ -13,7 +13,7 @@ from randprune_core.bookmaking import build, explorer
 from randprune_core.config import RunConfig
 from randprune_core.presentation.theme import COLOURS, LABELS, MARKERS
 from randprune_core.records.table import load_runs, records_to_frame
-from randprune_core.sweeps.grids import PROFILES
+from randprune_core.sweeps.profiles import PROFILES
 
 
 def config(seed=0, **changes) -> RunConfig:
@@ -176,5 +176,5 @@ def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
     written = (staging / "book/_static/explorer-data.js").read_text()
     assert written == explorer.script(load_runs(dataset="cifar10"))
     assert (staging / "book/_static/figure-depth.png").read_bytes() == b"hello"
-    assert "{py:function} apply_masks(" in (staging / "book/api.md").read_text()
+    assert "| `pruning.masks` |" in (staging / "book/api.md").read_text()
     assert "1 run is recorded" in (staging / "book/provenance.md").read_text()

@@ -53,16 +53,16 @@ def test_a_compiler_that_pays_is_said_to_win_its_seconds_back():
 
 
 @pytest.mark.parametrize(
-    ("bfloat16", "told"),
+    ("bfloat16", "verb"),
     [
         ([0.60, 0.62, 0.61], "contains"),
         ([0.50, 0.51, 0.52], "is below"),
         ([0.70, 0.71, 0.72], "is above"),
     ],
 )
-def test_pairs_of_seeds_are_compared_and_zero_is_placed(bfloat16, told):
+def test_pairs_of_seeds_are_compared_and_zero_is_placed(bfloat16, verb):
     table = trained({"float32": [0.60, 0.61, 0.62], "bfloat16": bfloat16})
-    assert f"which {told} zero" in speed_trials.precision_sentence(table)
+    assert f"which {verb} zero" in speed_trials.precision_sentence(table)
     (row,) = speed_trials.precision_table(table).to_dict("records")
     assert row["seeds"] == 3 and row["float32"].startswith("61.0 ±")
 

@@ -12,6 +12,7 @@ from randprune_core.config import RunConfig, setting
 from randprune_core.presentation import plots
 from randprune_core.records.table import records_to_frame
 from randprune_core.sweeps import grids
+from randprune_core.sweeps.profiles import PROFILES
 
 LEVELS = {"dense": 0.64, "erk": 0.58, "erk:during": 0.56, "erk:after": 0.40}
 LEVELS |= {"erk:set": 0.59, "erk:rigl": 0.60}
@@ -37,7 +38,7 @@ def points(records: Records) -> pd.DataFrame:
 
 
 def test_the_grid_has_every_scenario_once_for_each_network_and_seed():
-    for profile in grids.PROFILES:
+    for profile in PROFILES:
         configs = grids.grid("when", profile, variant="original", seeds=[0])
         for model in {config.model for config in configs}:
             own = [setting(config) for config in configs if config.model == model]

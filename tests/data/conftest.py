@@ -3,7 +3,7 @@
 import pytest
 from cifar_copies import fingerprint
 
-from randprune_core.data import files, loading
+from randprune_core.data import copies, loading
 
 
 @pytest.fixture(autouse=True)
@@ -25,5 +25,5 @@ def known_copy(cifar_folder, monkeypatch):
     """The made-up folder as a copy that is known by the name of jpeg75."""
     for name in ("cifar10", "cifar100"):
         prints = tuple(fingerprint(cifar_folder, name, split) for split in ("train", "test"))
-        monkeypatch.setitem(files.KNOWN_COPIES, name, {"jpeg75": prints})
+        monkeypatch.setitem(copies.KNOWN_COPIES, name, {"jpeg75": prints})
     return cifar_folder

@@ -98,7 +98,7 @@ def test_augmentation_follows_the_seeds_alone_and_leaves_the_global_generator(fo
     assert images.shape == (3, 3, 32, 32) and labels.tolist() == [0, 1, 2]
     torch.manual_seed(9)
     monkeypatch.setattr(imagenet, "_IN_THIS_PROCESS", 0)  # decoded elsewhere, in another order
-    again = torch.cat([batch for batch, _ in batches(pictures, [[40], [20], [5]])])
-    assert torch.equal(again.flip(0), images)
+    repeated = torch.cat([batch for batch, _ in batches(pictures, [[40], [20], [5]])])
+    assert torch.equal(repeated.flip(0), images)
     other = Pictures(found.train, augmented(32), seeds + 1)
     assert not torch.equal(next(batches(other, [[5, 20, 40]]))[0], images)

@@ -10,7 +10,8 @@ from cifar_copies import refusal
 from conftest import write_parquet, write_torchvision
 
 from randprune_core.data import loading
-from randprune_core.data.files import DataError, available_variant
+from randprune_core.data.copies import available_variant
+from randprune_core.data.files import DataError
 from randprune_core.data.loading import Dataset, downsample, load_dataset, load_ood_images
 from randprune_core.datasets import DATASETS, padding
 

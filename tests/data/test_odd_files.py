@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import write_parquet
 
-from randprune_core.data import files
-from randprune_core.data.files import DataError, identify
+from randprune_core.data import copies
+from randprune_core.data.copies import identify
+from randprune_core.data.files import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no known copy")
 KEY = ("cifar10", "train")
@@ -123,8 +124,10 @@ def swap(made, splits: tuple[str, str]) -> None:
 @pytest.mark.parametrize("splits", [("test", "train"), ("test", "test"), ("train", "train")])
 def test_swapped_files_of_a_known_copy_are_one_line(cifar_folder, monkeypatch, splits, survived):
     encoded = identify("cifar10").encoded
-    prints = tuple(files._fingerprint(encoded.images[s], encoded.labels[s]) for s in encoded.labels)
-    monkeypatch.setitem(files.KNOWN_COPIES["cifar10"], "jpeg75", prints)
+    prints = tuple(
+        copies._fingerprint(encoded.images[s], encoded.labels[s]) for s in encoded.labels
+    )
+    monkeypatch.setitem(copies.KNOWN_COPIES["cifar10"], "jpeg75", prints)
     swap(cifar_folder, splits)
     assert "file of the known copy 'jpeg75'" in refusal()
     survived()
@@ -147,5 +150,5 @@ def test_what_is_no_file_is_one_line(cifar_folder, make, survived):
     make(path)
     assert str(path) in refusal()
     with pytest.raises(DataError):
-        files.available_variant("cifar10")
+        copies.available_variant("cifar10")
     survived()

@@ -158,8 +158,9 @@ def test_pgd_raises_the_loss_at_least_as_much_as_a_random_start(fitted):
 
 def test_pgd_of_one_seed_repeats_and_of_another_differs():
     model, (images, targets) = tiny_network(), tiny_batch()
-    first, again, other = (pgd(model, images, targets, 0.1, 0.001, 2, seed) for seed in (5, 5, 6))
-    assert torch.equal(first, again)
+    seeds = (5, 5, 6)
+    first, same, other = (pgd(model, images, targets, 0.1, 0.001, 2, seed) for seed in seeds)
+    assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
 

@@ -86,8 +86,8 @@ def test_attacks_and_noise_are_those_of_the_single_functions(entry, fitted):
 def test_entry_repeats_bit_for_bit_and_leaves_the_network_untouched(entry, fitted):
     model, images, targets = fitted
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    again = evaluate(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
-    assert again == entry
+    repeated = evaluate(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
+    assert repeated == entry
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training and all(p.requires_grad for p in model.parameters())
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)

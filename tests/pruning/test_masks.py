@@ -91,8 +91,8 @@ def test_random_masks_keep_at_least_one_weight_in_every_layer(model, granularity
 @pytest.mark.parametrize("granularity", ["unstructured", "filter", "2:4"])
 def test_random_masks_are_fixed_by_their_seed(model, granularity):
     sparsities = same_sparsity(model, 0.5)
-    first, again, other = (random_masks(model, sparsities, s, granularity) for s in (1, 1, 2))
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    first, repeated, other = (random_masks(model, sparsities, s, granularity) for s in (1, 1, 2))
+    assert all(torch.equal(first[name], repeated[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
 

@@ -261,8 +261,8 @@ def test_class_balanced_batch_takes_the_classes_in_turn():
 
 def test_class_balanced_batch_is_fixed_by_its_seed_and_spares_the_global_generator():
     labels, state = torch.arange(300) % 10, torch.get_rng_state()
-    first, again, other = (class_balanced_batch(labels, 5, seed) for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    first, repeated, other = (class_balanced_batch(labels, 5, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, repeated) and not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
 
 

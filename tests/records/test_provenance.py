@@ -33,9 +33,9 @@ def test_a_record_says_where_it_comes_from(trained):
 
 def test_only_provenance_tells_of_time_host_and_folder(trained):
     measured = json.dumps({k: v for k, v in trained.record.items() if k != "provenance"})
-    told = [str(paths.ROOT), str(Path.home()), os.uname().nodename]
-    told += [trained.record["provenance"]["started"][:10], trained.record["provenance"]["device"]]
-    assert not [word for word in told if word in measured]
+    started, device = (trained.record["provenance"][name] for name in ("started", "device"))
+    secret = [str(paths.ROOT), str(Path.home()), os.uname().nodename, started[:10], device]
+    assert not [word for word in secret if word in measured]
 
 
 def test_code_version_outside_a_checkout_is_none(monkeypatch, tmp_path):

@@ -10,12 +10,7 @@ from randprune_core import paths
 from randprune_core.config import RunConfig, config_to_dict, run_id, setting
 from randprune_core.sweeps import coverage
 from randprune_core.sweeps.coverage import recorded_variant, resolve_profile, shown_variant, status
-from randprune_core.sweeps.grids import (
-    GRIDS,
-    PROFILES,
-    grid,
-    in_profile,
-)
+from randprune_core.sweeps.grids import GRIDS, grid
 from randprune_core.sweeps.sweep import missing
 
 
@@ -75,21 +70,10 @@ def test_no_copy_at_hand_is_no_error(monkeypatch, tmp_path):
         assert coverage.variant_at_hand("cifar10") is None
 
 
-def test_in_profile_looks_at_the_schedule_and_not_at_the_variant():
-    for profile in PROFILES:
-        config = grid("depth", profile, variant="jpeg75")[0]
-        others = set(PROFILES) - {profile}
-        assert in_profile(config, profile) and in_profile(config_to_dict(config), profile)
-        assert not any(in_profile(config, other) for other in others)
-    assert not in_profile(RunConfig(precision="bfloat16", epochs=16), "paper")
-    assert not in_profile(RunConfig(), "paper")  # float32
-    assert in_profile(RunConfig(precision="bfloat16", lr=0.05), "paper")
-
-
 def test_grids_plans_and_status_load_no_torch_and_look_at_no_data(store):
     code = (
-        "import sys; from randprune_core.sweeps import coverage, grids, run, sweep;"
-        "grids.plan(grids.grid('depth', 'paper')); coverage.resolve_profile('auto');"
+        "import sys; from randprune_core.sweeps import coverage, grids, plan, run, sweep;"
+        "plan.in_order(grids.grid('depth', 'paper')); coverage.resolve_profile('auto');"
         "assert 'torch' not in sys.modules and 'randprune_core.data.loading' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, check=True)

@@ -1,21 +1,13 @@
-"""Tests."""
+"""The grids of the figures, and the recorded runs of one."""
 
 import pytest
 from conftest import made_up_record, store_record
 
-from randprune_core.config import RATIOS, RunConfig, config_to_dict, run_id, setting
+from randprune_core.config import RATIOS, RunConfig, config_to_dict, run_id
 from randprune_core.sweeps import cores
-from randprune_core.sweeps.grids import (
-    GRIDS,
-    PLAN,
-    PROFILES,
-    TIERS,
-    dataset_of,
-    figures_at,
-    grid,
-    in_profile,
-)
-from randprune_core.sweeps.sweep import collect, plan
+from randprune_core.sweeps.grids import GRIDS, dataset_of, figures_at, grid
+from randprune_core.sweeps.profiles import PROFILES, in_profile
+from randprune_core.sweeps.sweep import collect
 
 METHODS = len(RATIOS) - 1 + 2
 """Settings of a sparse network in the chapter on methods: every ratio and two criteria's masks."""
@@ -113,58 +105,11 @@ def test_a_figure_without_runs_at_a_profile_says_which_it_has():
             ask("vgg", "mini")
 
 
-def all_of_mini() -> dict[str, RunConfig]:
-    found = (c for figure in figures_at("mini") for c in grid(figure, "mini"))
-    return {run_id(config): config for config in found}
-
-
-def test_the_figures_of_mini_show_the_plan_and_nothing_else(store):
-    sizes = {name: len(tier["seeds"]) * len(tier["cells"]) for name, tier in TIERS.items()}
-    assert sizes == {"T1": 45, "T2": 36, "T3": 48, "T4": 30, "T5": 45}
-    configs = all_of_mini().values()
-    assert len(configs) == len(PLAN) == sum(sizes.values())
-    assert all(in_profile(config, "mini") and config.image_size == 16 for config in configs)
-    keys = {(c.model, setting(c), c.sparsity, c.seed_init) for c in configs}
-    assert keys == set(PLAN)
-
-
-def test_mini_is_trained_tier_by_tier_seed_by_seed_and_the_longest_runs_first(store):
-    order = plan(reversed(all_of_mini().values()))
-    first = order[:45]
-    assert [c.seed_init for c in first] == [0] * 15 + [1] * 15 + [2] * 15
-    models = ["resnet-20-32", "resnet-32", "resnet-20", "resnet-20-8", "resnet-8"]
-    assert [c.model for c in first[::3]] == models * 3
-    cells = [(c.ratio, c.sparsity) for c in first[:3]]
-    assert cells == [("dense", 0.0), ("erk", 0.5), ("erk", 0.9)]
-    assert {c.model for c in order[45:129]} == {"resnet-8", "resnet-20"}
-    assert [c.seed_init for c in order[45:81]] == [0] * 12 + [1] * 12 + [2] * 12
-    assert {c.seed_init for c in order[129:159]} == {3, 4}
-    assert plan([*order[100:], *grid("depth", "quick")])[:100] == order[100:200]
-
-
 def test_lists_leave_out_runs_of_mini_that_are_not_planned_and_take_new_ones(store):
     both = grid("depth", "mini", models=["resnet-14"], seeds=[0, 3])
     assert {c.seed_init for c in both} == {0}  # seed 3 is planned for other networks only
     new = grid("depth", "mini", models=["resnet-44"], ratios=["erk"], sparsities=[0.5], seeds=[3])
     assert [(c.model, c.seed_init, c.image_size) for c in new] == [("resnet-44", 3, 16)]
-
-
-def test_erk_plus_draws_the_mask_of_erk_where_mini_compares_ratios():
-    import torch
-
-    from randprune_core.models import build_model
-    from randprune_core.pruning.masks import random_masks
-    from randprune_core.pruning.ratios import layer_sparsities
-
-    compared = {(m, level) for m, ratio, level, _ in PLAN if ratio in ("uniform_plus", "grasp")}
-    assert len(compared) == 4
-    for name, level in compared:
-        model = build_model(name, seed=0)
-        masks = [
-            random_masks(model, layer_sparsities(ratio, model, level), seed=1)
-            for ratio in ("erk", "erk_plus")
-        ]
-        assert all(torch.equal(masks[0][layer], masks[1][layer]) for layer in masks[0])
 
 
 def test_the_papers_depth_grid_has_the_185_points_of_its_figure(store):
@@ -204,27 +149,6 @@ def test_lists_replace_the_figures_own_and_dense_stands_once(store):
     ]
     assert all(c.seed_init == c.seed_mask == c.seed_data for c in configs)
     assert grid("depth", "quick", models=[]) == []
-
-
-def test_dense_and_erk_of_every_model_come_first_then_other_ratios_then_other_seeds(store):
-    order = plan(grid("depth", "cpu"))
-    assert sorted(map(run_id, order)) == sorted(map(run_id, grid("depth", "cpu")))
-    head = [(c.model, c.ratio, c.sparsity) for c in order[:6]]
-    models = ("resnet-8", "resnet-14", "resnet-20")
-    assert head == [(m, r, s) for m in models for r, s in (("dense", 0.0), ("erk", 0.9))]
-    assert {(c.ratio, c.sparsity) for c in order[6:9]} == {("erk", 0.8)}
-    assert [c.seed_init for c in order] == [0] * 21 + [1] * 21 + [2] * 21
-    ranks = {(c.ratio, c.sparsity): place for place, c in reversed(list(enumerate(order)))}
-    assert ranks["uniform", 0.9] < ranks["uniform", 0.8]
-    assert ranks["erk", 0.8] < ranks["snip", 0.8]
-
-
-def test_a_few_sparsities_of_every_model_come_before_all_sparsities_of_one(store):
-    order = plan(grid("depth", "paper"))
-    place = {(c.model, c.ratio, c.sparsity): p for p, c in reversed(list(enumerate(order)))}
-    assert max(place[m, "erk", s] for m in ("resnet-20", "resnet-110") for s in (0.9, 0.5)) < min(
-        place[m, "erk", s] for m in ("resnet-20", "resnet-110") for s in (0.1, 0.2, 0.3, 0.4, 0.6)
-    )
 
 
 def test_collect_gives_the_recorded_runs_in_grid_order(store, no_pool):

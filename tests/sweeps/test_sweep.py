@@ -87,9 +87,9 @@ def test_a_sweep_of_two_workers_equals_single_runs_and_survives_failures(store, 
     assert missing(configs) == [infeasible, diverging]
     assert json.loads(paths.failed_path(run_id(diverging)).read_text())["error"]
     assert dict(os.environ) == before
-    again = json.loads(paths.record_path("digits", run_id(trained.config)).read_text())
+    stored = json.loads(paths.record_path("digits", run_id(trained.config)).read_text())
     for section in ("config", "layers", "cost", "history", "test"):
-        assert again[section] == trained.record[section], section
+        assert stored[section] == trained.record[section], section
     lines = capfd.readouterr().err.splitlines()  # no terminal: one line a run
     assert len([line for line in lines if " trained " in line]) == 2
     assert len([line for line in lines if " failed " in line]) == 2

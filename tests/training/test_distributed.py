@@ -83,9 +83,9 @@ def test_a_mask_digest_changes_with_one_bit_and_with_a_name():
 )
 def test_a_lost_process_is_told_in_one_line(error):
     said = "another process .* goes on from the last full epoch"
-    with pytest.raises(JobEnded, match=said) as told, explain_lost_process():
+    with pytest.raises(JobEnded, match=said) as caught, explain_lost_process():
         raise error
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_other_errors_stay_what_they_are():

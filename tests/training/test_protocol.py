@@ -50,8 +50,8 @@ def test_a_criterions_ratio_keeps_its_counts_and_redraws_its_places(digits, rati
     assert partly and not any(torch.equal(own[name], redrawn[name]) for name in partly)
     assert equal(before, model.state_dict())
     for mask_seed, same in ((0, True), (1, False)):
-        again = draw_masks(tiny(**config, seed_mask=mask_seed), model, digits)
-        assert equal(again, redrawn) == same
+        repeated = draw_masks(tiny(**config, seed_mask=mask_seed), model, digits)
+        assert equal(repeated, redrawn) == same
 
 
 def test_snips_own_mask_is_the_top_of_its_scores_on_the_first_batch_of_the_run(digits):

@@ -27,7 +27,8 @@ from randprune_core import paths
 from randprune_core.__main__ import main
 from randprune_core.bookmaking import build, notebooks
 from randprune_core.config import RATIOS, RunConfig, config_from_dict, config_to_dict, run_id
-from randprune_core.data.files import DataError, identify
+from randprune_core.data.copies import identify
+from randprune_core.data.files import DataError
 from randprune_core.models import build_model
 from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import random_masks
@@ -37,7 +38,7 @@ from randprune_core.records.files import BadRecord
 from randprune_core.records.store import all_records, read_record
 from randprune_core.records.table import records_to_frame
 from randprune_core.sweeps import cores
-from randprune_core.sweeps.grids import PROFILES
+from randprune_core.sweeps.profiles import PROFILES
 from randprune_core.sweeps.run import load_or_train
 from randprune_core.training import engine
 from randprune_core.training import train as train_module
@@ -181,8 +182,8 @@ def test_a_config_is_valid_and_stays_in_its_folder_or_is_refused_in_one_line(cou
         except ValueError as error:
             assert_one_line(error)
             return
-        again = config_from_dict(json.loads(json.dumps(config_to_dict(config), allow_nan=False)))
-        assert again == config and run_id(again) == run_id(config)
+        read = config_from_dict(json.loads(json.dumps(config_to_dict(config), allow_nan=False)))
+        assert read == config and run_id(read) == run_id(config)
         path = paths.record_path(config.dataset, run_id(config))
         assert path.resolve().parent.parent == paths.RUNS
         assert config.granularity.isascii() and config.model.isascii()
@@ -210,7 +211,6 @@ def harmless(store, monkeypatch):
     monkeypatch.setattr(build, "execute", lambda *arguments, **options: None)
     monkeypatch.setattr(build, "build_book", lambda: "")
     monkeypatch.setattr(build, "refresh", lambda: None)
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main replaces it
     return store
 
 
@@ -579,13 +579,13 @@ def test_hostile_parquet_files_end_in_one_line_within_memory_limits(tmp_path, co
     number = hostile_parquet(tmp_path)
     code = f"""
 import os, warnings
-from randprune_core.data import files
+from randprune_core.data import copies, files
 warnings.simplefilter("ignore")
 files.MOST_BYTES = 2**25
 for number in range(1, {number + 1}):
     os.environ["RANDPRUNE_DATA"] = os.path.join({str(tmp_path)!r}, str(number))
     try:
-        found = files.identify("cifar10", download=False)
+        found = copies.identify("cifar10", download=False)
         assert len(found.encoded.images["train"]) == 3
         print("used")
     except files.DataError as error:

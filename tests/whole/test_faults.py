@@ -26,7 +26,7 @@ from fault_tools import (
     RUNS,
     SWEEP,
     environment,
-    left_behind,
+    leftovers,
     records,
     run,
     run_code,
@@ -37,7 +37,8 @@ from randprune_core import paths
 from randprune_core.bookmaking import provenance
 from randprune_core.config import run_id
 from randprune_core.data import torchvision_files
-from randprune_core.data.files import KNOWN_COPIES, DataError, _fingerprint, identify
+from randprune_core.data.copies import KNOWN_COPIES, _fingerprint, identify
+from randprune_core.data.files import DataError
 from randprune_core.records.failures import all_failures
 from randprune_core.records.table import load_runs
 
@@ -55,7 +56,7 @@ def test_two_sweeps_at_once_lose_no_run_and_train_none_twice(tmp_path, undisturb
         for _, error in ends
     ]
     assert sorted(trained[0] + trained[1]) == sorted(undisturbed)
-    assert records(store) == undisturbed and left_behind(store) == []
+    assert records(store) == undisturbed and leftovers(store) == []
     survived()
 
 
@@ -83,8 +84,8 @@ def test_a_full_disk_stops_a_sweep_with_one_line_and_earlier_records_stay(
     assert last.startswith(f"randprune_core: cannot write {store}") and "File too large" in last
     assert "Traceback" not in error
     assert records(store) == kept
-    assert all(name.endswith(".lock") for name in left_behind(store))
-    assert run(store)[0] == 0 and records(store) == undisturbed and left_behind(store) == []
+    assert all(name.endswith(".lock") for name in leftovers(store))
+    assert run(store)[0] == 0 and records(store) == undisturbed and leftovers(store) == []
     survived()
 
 
@@ -361,7 +362,7 @@ def test_a_run_whose_loss_is_no_number_is_noted_shown_and_does_not_stop_the_swee
     assert done.stdout == "2 trained, 0 were recorded before, 1 failed, 0 not finished\n"
     assert done.stderr.splitlines()[-1].startswith(f"failed {diverged}: the loss became")
     assert "Traceback" not in done.stderr
-    assert left_behind(store) == [f"failed/{diverged}.json"] and len(records(store)) == 2
+    assert leftovers(store) == [f"failed/{diverged}.json"] and len(records(store)) == 2
     page = provenance.page(load_runs(), all_failures())
     assert diverged in page and "the loss became" in page
     survived()

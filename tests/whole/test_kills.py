@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_tools import RUNS, kill, left_behind, records, run, start
+from fault_tools import RUNS, kill, leftovers, records, run, start
 
-from randprune_core.sweeps.grids import PLAN
+from randprune_core.sweeps.plan import PLAN
 
 
 def at_work(store: Path) -> bool:
@@ -46,8 +46,8 @@ def test_a_sweep_killed_20_times_at_random_ends_with_the_records_of_one_left_alo
     status, out, error = run(store)
     assert status == 0 and "0 failed, 0 not finished" in out
     assert records(store) == undisturbed
-    aside = [name for name in left_behind(store) if ".set-aside-" in name]
-    assert left_behind(store) == aside and len(aside) == bool(truncated)
+    aside = [name for name in leftovers(store) if ".set-aside-" in name]
+    assert leftovers(store) == aside and len(aside) == bool(truncated)
     assert truncated is None or str(truncated) in error
     survived(bool(truncated))
 
@@ -110,7 +110,7 @@ def test_a_sweep_goes_on_when_a_worker_is_killed(tmp_path, undisturbed, survived
     os.kill(victim, signal.SIGKILL)
     out, error = process.communicate(timeout=500)
     assert (process.returncode, records(store)) == (0, undisturbed), error
-    assert out.startswith(f"{RUNS} trained") and left_behind(store) == []
+    assert out.startswith(f"{RUNS} trained") and leftovers(store) == []
     survived()
 
 
@@ -127,7 +127,7 @@ def test_an_interrupted_sweep_ends_in_one_line_and_goes_on(
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in error
     assert error.splitlines()[-1].startswith("stopped; the same command goes on")
-    assert run(store)[0] == 0 and records(store) == undisturbed and left_behind(store) == []
+    assert run(store)[0] == 0 and records(store) == undisturbed and leftovers(store) == []
     survived()
 
 

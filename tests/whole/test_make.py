@@ -143,8 +143,8 @@ def test_the_book_is_built_and_a_chapter_run_in_such_a_folder(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     page = (folder / "_build" / "html" / "notebooks" / "02_depth.html").read_text()
     assert f"{ODD} da ta" in html.unescape(re.sub("<[^>]+>", "", page))
-    again = (folder / "results" / "local" / "02_depth.ipynb").read_text()
-    assert '"a = 2' in again and ODD in again
+    executed = (folder / "results" / "local" / "02_depth.ipynb").read_text()
+    assert '"a = 2' in executed and ODD in executed
     assert sorted(os.listdir(folder.parent)) == sorted(["späce", "and", "'quote'", ODD])
 
 

@@ -20,13 +20,15 @@ from ...presentation.words import data_label, listing, model_label
 from ...records.failures import all_failures
 from ...sweeps import grids
 from ...sweeps.coverage import resolve_profile, shown_variant
+from ...sweeps.profiles import PROFILES, PURPOSE
 from ...sweeps.run import MissingRecord, load_or_train
 from ...sweeps.sweep import collect
+from .tables import show_list
 
 
 @dataclass(frozen=True)
 class Records:
-    """The runs behind a figure: its grid, those that are recorded, and how they were asked for."""
+    """The runs of a figure: its grid, those that are recorded, and how they were asked for."""
 
     figure: str
     profile: str
@@ -38,6 +40,11 @@ class Records:
     def variant(self) -> str:
         """Which copy of the data the runs were made on; a figure has one only."""
         return self.configs[0].variant
+
+    @property
+    def origin(self) -> str:
+        """Profile and copy of the data, as the CSV of a figure has them in `source`."""
+        return f"{self.profile} {self.variant}"
 
     def cells(self) -> pd.DataFrame:
         """One row a cell of the grid: model, ratio, sparsity, runs `recorded` and `wanted`.
@@ -54,7 +61,7 @@ class Records:
         return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "recorded", "wanted"])
 
     def seeds(self) -> str:
-        """How many seeds stand behind a recorded cell: `one seed`, `3 seeds`, `1 to 3 seeds`."""
+        """How many seeds a recorded cell has: `one seed`, `3 seeds`, `1 to 3 seeds`."""
         counts = [count for count in self.cells().recorded if count]
         if not counts:
             return "no seed"
@@ -85,7 +92,7 @@ class Records:
         for model, group in cells[absent].groupby("model", sort=False):
             names = "everything"
             if len(group) < (cells.model == model).sum():
-                names = ", ".join(_cell_labels(group))
+                names = ", ".join(cell_labels(group))
             parts.append(f"{model_label(model)}: {names}")
         return f"{line}; missing: {'; '.join(parts)}"
 
@@ -101,11 +108,8 @@ class Records:
 
     def summary(self):
         """What is shown, how much of it is recorded, and what the profile is good for: a list."""
-        from IPython.display import Markdown
-
-        purpose = f"Profile {self.profile} is {grids.PURPOSE[self.profile]}"
-        lines = (self.source(), self.coverage(), self.failed(), purpose)
-        return Markdown("\n".join(f"- {line}" for line in lines if line))
+        purpose = f"Profile {self.profile} is {PURPOSE[self.profile]}"
+        return show_list(self.source(), self.coverage(), self.failed(), purpose)
 
 
 def collect_records(
@@ -119,7 +123,7 @@ def collect_records(
     train_missing: bool | None = None,
     device: str = "auto",
 ) -> Records:
-    """The records behind a figure for the parameters of its chapter (see `grids.grid`).
+    """The records of a figure for the parameters of its chapter (see `grids.grid`).
 
     A single value stands for a list of one. What is missing is trained where `train_missing` says
     so, None meaning on `digits` only. Raises ValueError for names and values that are not known.
@@ -231,7 +235,7 @@ _FITS = {
 """Which values, or which elements of a list, a parameter of a chapter may have."""
 
 _FORMS = {
-    "profile": f"write one of auto, {', '.join(grids.PROFILES)}",
+    "profile": f"write one of auto, {', '.join(PROFILES)}",
     "models": "write a name or a list of names, such as [resnet-8, resnet-14], or None",
     "ratios": "write a name or a list of names, such as [dense, erk], or None",
     "sparsities": "write a number in [0, 1) or a list of them, such as [0.8, 0.9], or None",
@@ -249,7 +253,7 @@ def _wrong(name: str, value: object) -> ValueError:
     return ValueError(f"{name} is {shown}: {_FORMS[name]}{hint}")
 
 
-def _cell_labels(cells: pd.DataFrame) -> list[str]:
+def cell_labels(cells: pd.DataFrame) -> list[str]:
     """Cells of one model in words, a ratio with all its sparsities: `ERK 0.8 and 0.9`."""
     labels = []
     for ratio, part in cells.groupby("ratio", sort=False):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ... import paths
+from ...analysis.cells import CELL
 from ...presentation import foreign
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, plus_minus
@@ -37,6 +38,35 @@ def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame
     return table.rename(columns=lambda name: name if isinstance(name, str) else f"{name:g}")
 
 
+def named(cells: pd.DataFrame, value: str, name: str) -> pd.DataFrame:
+    """Cells with one of their columns as `name`, and its limits as `name_low` and `name_high`."""
+    names = {value: name, "low": f"{name}_low", "high": f"{name}_high"}
+    return cells.rename(columns=names)[[*CELL, *names.values()]]
+
+
+def accuracy_table(
+    source: str, points: pd.DataFrame, differences: pd.DataFrame, value: str = "difference"
+) -> pd.DataFrame:
+    """What a figure of accuracies draws, and the differences (column `value`): one row a cell.
+
+    `points` is `cells.summarise`. Accuracies are in percent, differences in points; `_low` and
+    `_high` are 95 % intervals over seeds, empty for one seed.
+    """
+    table = points[[*CELL, "n"]].merge(named(points, "mean", "accuracy"), on=CELL)
+    table = table.merge(named(differences, value, value), on=CELL, how="left")
+    table.insert(0, "source", source)
+    return table
+
+
+def quantity_table(source: str, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Accuracies (column `mean`) and differences of cells below each other, by `quantity`."""
+    columns = ["source", "quantity", *CELL, "n", "value", "low", "high"]
+    names = {"mean": "value", "difference": "value"}
+    tables = [part.rename(columns=names).assign(quantity=name) for name, part in parts.items()]
+    table = pd.concat([part for part in tables if len(part)] or tables[:1])
+    return table.assign(source=source).reindex(columns=columns)
+
+
 def show_table(table: pd.DataFrame, name: str, caption: str):
     """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`.
 
@@ -48,6 +78,13 @@ def show_table(table: pd.DataFrame, name: str, caption: str):
     if table.empty:
         return Markdown(f"Nothing is recorded for this table: {caption}")
     return Markdown(foreign.table(table, name, caption))
+
+
+def show_list(*lines: str):
+    """The lines that are not empty as a list."""
+    from IPython.display import Markdown
+
+    return Markdown("\n".join(f"- {line}" for line in lines if line))
 
 
 def show_text(*sentences: str):

@@ -18,9 +18,9 @@ from ...analysis.parts import Part
 from ...config import RunConfig, run_id
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, number
-from ...records.store import find_record
+from ...records.store import find_records
 from ...records.table import records_to_frame
-from ...sweeps.grids import PROFILES
+from ...sweeps.profiles import PROFILES
 from .records import Records
 from .tables import show_table
 
@@ -57,10 +57,9 @@ def _config(profile: str, variant: str, cell: Cell, seed: int) -> RunConfig:
     )
 
 
-def runs_behind(profile: str, variant: str, claims: Sequence[int] | None = None) -> pd.DataFrame:
-    """The recorded ones of `configs`, as in `table.load_runs`, with the columns `GRADIENT`."""
-    records = [find_record(config) for config in configs(profile, variant, claims)]
-    records = [record for record in records if record is not None]
+def recorded_runs(profile: str, variant: str, claims: Sequence[int] | None = None) -> pd.DataFrame:
+    """The recorded ones of `configs`, as in `table.load_runs`, with the columns `CLAIMED`."""
+    records = find_records(configs(profile, variant, claims))
     flows = flow_table(records)[["run_id", *CLAIMED]]
     return records_to_frame(records).merge(flows, on="run_id", how="left")
 
@@ -68,7 +67,7 @@ def runs_behind(profile: str, variant: str, claims: Sequence[int] | None = None)
 def of(records: Records, *claims: int) -> tuple[Part, ...]:
     """The parts of some claims, of all without any, for profile and data of a chapter's records."""
     claims = claims or tuple(STATEMENTS)
-    runs = runs_behind(records.profile, records.variant, claims)
+    runs = recorded_runs(records.profile, records.variant, claims)
     return judge(runs, records.profile, claims)
 
 
