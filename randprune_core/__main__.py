@@ -12,6 +12,7 @@ import sys
 import warnings
 from contextlib import suppress
 
+from . import __version__
 from .config import RATIOS, RunConfig, check_sparsity, run_id
 from .datasets import DATASETS
 
@@ -44,6 +45,7 @@ def one_line(text: object) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="randprune_core", description="Random pruning before training, measured.")
+    parser.add_argument("--version", action="version", version=f"randprune_core {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     train = commands.add_parser("train", help="train one run, or find its record")
@@ -131,8 +133,6 @@ def _config(values: dict, device: str) -> RunConfig:
         from .training.imagenet import complete
 
         chosen = complete(chosen)
-    elif chosen.get("dataset") in DATASETS:
-        chosen.setdefault("train_images", DATASETS[chosen["dataset"]].train_images)
     if chosen.get("variant", "auto") == "auto":
         from .data.files import available_variant
 
@@ -204,6 +204,9 @@ def _status(options) -> int:
 
 
 def _book(options) -> int:
+    from .paths import check_repository
+
+    check_repository("book")
     from .bookmaking import build
 
     if options.refresh:
@@ -214,6 +217,9 @@ def _book(options) -> int:
 
 
 def _notebook(options) -> int:
+    from .paths import check_repository
+
+    check_repository("notebook")
     from .bookmaking import build, notebooks
 
     build.run_notebook(options.name, notebooks.parse_parameters(options.parameters))

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from .. import paths
 from ..config import RunConfig, run_id
 from ..data.files import DataError
-from ..devices import one_thread, worker_environment
+from ..devices import environment, one_thread, worker_environment
 from ..records.files import say
 from ..records.locks import holder
 from ..records.store import claim, find_record
@@ -30,7 +31,7 @@ def run_on_cores(schedule: Schedule, workers: int) -> Iterator[Result]:
     """
     busy: list[RunConfig] = []
     killed: set[RunConfig] = set()
-    with worker_environment():
+    with worker_environment(), environment({"RANDPRUNE_RESULTS": str(paths.RESULTS)}):
         while schedule.left() or busy:
             for config, outcome, message in _in_one_pool(schedule, busy, workers):
                 if outcome != "killed":
