@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
 
 from .. import paths
 from ..config import RunConfig, run_id
@@ -62,7 +64,8 @@ def _in_one_pool(schedule: Schedule, busy: list[RunConfig], workers: int) -> Ite
                 waits = config is None
                 config = busy.pop(0) if waits else config
                 try:
-                    future = pool.submit(_train_one, config, schedule.deadline, waits)
+                    with _without_script():
+                        future = pool.submit(_train_one, config, schedule.deadline, waits)
                 except BrokenProcessPool:  # while nothing was running in it
                     schedule.put_back(config)
                     broken = True
@@ -86,6 +89,21 @@ def _in_one_pool(schedule: Schedule, busy: list[RunConfig], workers: int) -> Ite
         for child in set(multiprocessing.active_children()) - before if running else ():
             child.terminate()
         pool.shutdown()
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Processes that are started meanwhile do not run the caller's script.
+
+    `multiprocessing` would run it in each of them, up to its own sweep where it has no
+    `if __name__ == "__main__"`, and finds none where the code comes from standard input.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 _KILLED = (
