@@ -147,7 +147,8 @@ class RunConfig:
 
     The defaults are the paper's protocol for CIFAR (Table 1); `train_images` left out are those of
     the data set. A default, once recorded, never changes, because `run_id` hashes only the fields
-    that differ from theirs.
+    that differ from theirs. Sparsities are rounded to 9 digits, so that `np.arange` gives those
+    that one types.
 
     Raises `ValueError`, in one line, for a value that is not allowed.
     """
@@ -175,14 +176,60 @@ class RunConfig:
     seed_data: int = 0
 
     def __post_init__(self):
+        self._coerce_types()
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} {getattr(self, name)!r} is not known: choose from {', '.join(known)}"
+                )
+        family, depth, width = parse_model_name(self.model)
+        if family == "resnet":  # resnet-20-16 and resnet-20 are one network and must be one run
+            object.__setattr__(
+                self, "model", f"resnet-{depth}" + (f"-{width}" if width != 16 else "")
+            )
+        object.__setattr__(self, "sparsity", check_sparsity(round(self.sparsity, 9)))
+        parse_granularity(self.granularity)
+        self._check_numbers()
+        self._check_combinations()
+
+    def _coerce_types(self):
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "image_size":
-                value = check_image_size(self.dataset, value)
-            else:
-                value = field_value(field.name, value)
-            object.__setattr__(self, field.name, value)
-        self._check_combinations()
+                object.__setattr__(self, field.name, check_image_size(self.dataset, value))
+                continue
+            wanted = type(field.default)
+            # Whole numbers serve as floats, and NumPy's scalars as Python's; bool is no number.
+            kind = {int: numbers.Integral, float: numbers.Real}.get(wanted)
+            if kind and isinstance(value, kind) and not isinstance(value, bool):
+                try:  # + 0 takes the minus sign from a zero
+                    object.__setattr__(self, field.name, wanted(plain(value)) + wanted(0))
+                except OverflowError:
+                    raise ValueError(f"{field.name} is too large a number for a float") from None
+            elif type(value) is not wanted:
+                raise ValueError(
+                    f"{field.name} {value!r} is not of type {wanted.__name__}: "
+                    f"its default is {field.default!r}"
+                )
+
+    def _check_numbers(self):
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is too small: give at least 1")
+        for name in _SEEDS:
+            if not 0 <= getattr(self, name) < 2**32:
+                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 2**32)")
+        if not (self.lr > 0 and math.isfinite(self.lr)):
+            raise ValueError(f"lr {self.lr} is not a positive number")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum {self.momentum} is not in [0, 1)")
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise ValueError(f"weight_decay {self.weight_decay} is not zero or positive")
+        if not re.fullmatch(r"original|jpeg75|[0-9a-f]{8}", self.variant):
+            raise ValueError(
+                f"variant {self.variant!r} is not known: allowed are original, jpeg75, or the "
+                "first 8 hex digits of the data's fingerprint"
+            )
 
     def _check_combinations(self):
         if self.ratio == "dense" and self.sparsity:
@@ -243,59 +290,6 @@ def _of_its_data(init: Callable) -> Callable:
 
 
 RunConfig.__init__ = _of_its_data(RunConfig.__init__)
-
-
-def field_value(name: str, value: object) -> object:
-    """The value of one field as configs hold it: resnet-20-16 is resnet-20, float32(0.9) is 0.9.
-
-    Sparsities are rounded to 9 digits, so that those of `np.arange` are those that one types. For
-    any field but `image_size`, which depends on the data set. Raises `ValueError`, in one line, for
-    a value that is not allowed.
-    """
-    value = _typed(name, value)
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise ValueError(f"{name} {value!r} is not known: choose from {', '.join(_CHOICES[name])}")
-    if name == "model":
-        family, depth, width = parse_model_name(value)
-        if family == "resnet":  # resnet-20-16 and resnet-20 are one network and must be one run
-            return f"resnet-{depth}" + (f"-{width}" if width != 16 else "")
-    elif name == "sparsity":
-        return check_sparsity(round(value, 9))
-    elif name == "granularity":
-        parse_granularity(value)
-    elif name in _AT_LEAST_ONE and value < 1:
-        raise ValueError(f"{name} {value} is too small: give at least 1")
-    elif name in _SEEDS and not 0 <= value < 2**32:
-        raise ValueError(f"{name} {value} is not in [0, 2**32)")
-    elif name == "lr" and not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"lr {value} is not a positive number")
-    elif name == "momentum" and not 0 <= value < 1:
-        raise ValueError(f"{name} {value} is not in [0, 1)")
-    elif name == "weight_decay" and not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"weight_decay {value} is not zero or positive")
-    elif name == "variant" and not re.fullmatch(r"original|jpeg75|[0-9a-f]{8}", value):
-        raise ValueError(
-            f"variant {value!r} is not known: allowed are original, jpeg75, or the first 8 hex "
-            "digits of the data's fingerprint"
-        )
-    return value
-
-
-def _typed(name: str, value: object) -> object:
-    """A value of the type of its field; whole numbers serve as floats, and bool is no number."""
-    default = getattr(RunConfig, name)
-    wanted = type(default)
-    kind = {int: numbers.Integral, float: numbers.Real}.get(wanted)
-    if kind and isinstance(value, kind) and not isinstance(value, bool):
-        try:  # + 0 takes the minus sign from a zero
-            return wanted(plain(value)) + wanted(0)
-        except OverflowError:
-            raise ValueError(f"{name} is too large a number for a float") from None
-    if type(value) is not wanted:
-        raise ValueError(
-            f"{name} {value!r} is not of type {wanted.__name__}: its default is {default!r}"
-        )
-    return value
 
 
 def pruning_epoch(config: RunConfig) -> int:

@@ -15,7 +15,7 @@ from math import nan
 from pathlib import Path
 
 from .. import config, datasets, paths
-from ..config import RunConfig, field_value, image_side, setting
+from ..config import RunConfig, image_side, setting
 from ..datasets import DATASETS
 from . import files, forms, schema, store, validation
 from .files import BadRecord
@@ -62,8 +62,10 @@ def _is_one(value: object) -> bool:
 
 def _wanted(name: str, value: object) -> object:
     """A value of a filter as records have it; ValueError for one that no run can have."""
-    if name != "image_size":
-        return field_value(name, value)
+    if name != "image_size":  # any run with that value
+        dense = value == {"ratio": "dense", "sparsity": 0}.get(name)
+        others = {} if dense else {"ratio": "snip", "sparsity": 0.5}
+        return getattr(RunConfig(**others | {"nesterov": False, name: value}), name)
     sides = {side for facts in DATASETS.values() for side in (facts.side, *facts.smaller_sides)}
     if value is not None and value not in sides:
         known = ", ".join(map(str, sorted(sides)))
