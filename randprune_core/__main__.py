@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from . import __version__
 from .config import RATIOS, RunConfig, check_sparsity, run_id
-from .datasets import DATASETS
+from .sweeps.grids import GRIDS, PROFILES
 
 _HELP = {
     "dataset": "digits, cifar10, cifar100 or imagenet",
@@ -24,6 +24,8 @@ _HELP = {
     "sparsity": "fraction of the weights that are zero, in [0, 1)",
     "mask_source": "random, or own for SNIP's and GraSP's own mask",
     "granularity": "unstructured, filter, or n:m such as 2:4",
+    "method": "static (default), set or rigl",
+    "when": "before (default), during or after",
     "train_images": "images to train on (default: all but the validation images)",
     "image_size": "pixels a side, 8, 16 or 32 for CIFAR (default: as the data set has them)",
     "precision": "auto (bfloat16 where it is native), float32 or bfloat16",
@@ -54,8 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
     sweep = commands.add_parser("sweep", help="train the missing runs of a figure")
-    sweep.add_argument("figure", help="figure name, or all (with the data set of the profile)")
-    sweep.add_argument("--profile", default="quick", help="quick, mini, cpu or paper")
+    figures, profiles = ", ".join(GRIDS), ", ".join(PROFILES)
+    sweep.add_argument(
+        "figure", help=f"one of {figures}; or all, for those with the data set of the profile"
+    )
+    sweep.add_argument("--profile", default="quick", help=f"one of {profiles} (default quick)")
     _add_grid(sweep)
     sweep.add_argument("--device", default="auto", help="auto, cpu or cuda")
     sweep.add_argument("--workers", type=int, help="runs at once (default: one a core)")
@@ -65,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         "--ray-address", default="auto", help="HOST:PORT of the head node, auto or local"
     )
     sweep.add_argument("--gpus-per-run", type=float, help="share of a GPU, with ray (default 0.2)")
+    sweep.add_argument(
+        "--dry-run", action="store_true", help="print the plan with expected times, train nothing"
+    )
 
     status = commands.add_parser("status", help="what is recorded and what is missing")
     status.add_argument("--json", action="store_true", help="print JSON")
@@ -104,10 +112,11 @@ def _add_field(parser, field) -> None:
 
 
 def _add_grid(parser) -> None:
-    parser.add_argument("--models", nargs="+", help="instead of the figure's own")
-    parser.add_argument("--ratios", nargs="+", help="instead of the figure's own")
-    parser.add_argument("--sparsities", nargs="+", type=float, help="instead of the figure's own")
-    parser.add_argument("--seeds", nargs="+", type=int, help="instead of the figure's own")
+    own = "instead of the figure's own"
+    parser.add_argument("--models", nargs="+", help=f"{_HELP['model']}; {own}")
+    parser.add_argument("--ratios", nargs="+", help=f"{', '.join(RATIOS)}; {own}")
+    parser.add_argument("--sparsities", nargs="+", type=float, help=f"numbers in [0, 1); {own}")
+    parser.add_argument("--seeds", nargs="+", type=int, help=f"whole numbers; {own}")
 
 
 def _train(options) -> int:
@@ -150,7 +159,7 @@ _LEFT_OPEN = {("variant", "auto"), ("precision", "auto")}
 def _sweep(options) -> int:
     from .config import check_name
     from .sweeps.coverage import shown_variant, variant_at_hand
-    from .sweeps.grids import PROFILES, dataset_of, figures_at, grid
+    from .sweeps.grids import dataset_of, figures_at, grid
     from .sweeps.sweep import sweep
 
     check_name("profile", options.profile, PROFILES)
@@ -177,6 +186,8 @@ def _sweep(options) -> int:
             variant=variant,
         ):
             configs[run_id(config)] = config
+    if options.dry_run:
+        return _dry_run(list(configs.values()), options.profile)
     report = sweep(
         configs.values(),
         options.executor,
@@ -193,6 +204,18 @@ def _sweep(options) -> int:
     for name, error in report.failed.items():
         _say(f"failed {name}: {one_line(error)}")
     return 1 if report.failed else 0
+
+
+def _dry_run(configs: list[RunConfig], profile: str) -> int:
+    from .bookmaking.expected_time import plan_lines
+    from .records.table import load_runs
+    from .sweeps.coverage import missing
+    from .sweeps.grids import plan
+
+    todo = plan(missing(configs))
+    for line in plan_lines(todo, len(configs) - len(todo), profile, load_runs()):
+        print(line)
+    return 0
 
 
 def _status(options) -> int:
