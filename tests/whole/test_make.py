@@ -19,7 +19,7 @@ from randprune_core.bookmaking import notebooks
 
 ODD = "späce and 'quote'"
 NAMES = (ODD, 'a "b" c', "a $x $(touch made) `touch made`", "a;touch made;b", "#1 100% *", "-rf x")
-TARGETS = ("setup", "book", "test-notebooks", "notebook", "lint", "serve", "clean")
+TARGETS = ("setup", "book", "test-notebooks", "notebook", "lab", "lint", "serve", "clean")
 # Written to the log as one line an argument; `-m venv` makes a folder with the same program in it.
 PYTHON = f"""#!/bin/sh
 printf '%s\\n' "$@" >> "$LOG"
@@ -108,6 +108,20 @@ def test_every_target_dry_and_real_leaves_other_folders_alone(project):
     both = project.make("setup", "book", "test-notebooks", "notebook", "NAME=02_depth")
     assert both.returncode == 0
     assert project.logged()[-4:] == ["-m", "randprune_core", "notebook", "02_depth"]
+
+
+def test_only_lab_installs_jupyterlab(tmp_path):
+    project = Project(tmp_path, "plain")
+    shutil.copy(paths.ROOT / "requirements-lab.txt", project.folder)
+    assert project.make("book").returncode == 0
+    assert "requirements-lab.txt" not in project.logged()
+    done = project.make("lab", "ARGS=--no-browser")
+    assert done.returncode == 0, done.stderr
+    assert "requirements-lab.txt" in project.logged()
+    assert project.logged()[-4:] == ["-m", "jupyterlab", "notebooks", "--no-browser"]
+    assert project.make("lab").returncode == 0
+    assert project.logged() == ["-m", "jupyterlab", "notebooks"]
+    assert not re.search("^jupyterlab", (paths.ROOT / "requirements.txt").read_text(), re.MULTILINE)
 
 
 HOSTILE = (
@@ -263,7 +277,7 @@ def test_scripts_quote_their_paths():
         "find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +",
         "rm -rf $(VENV)",
         "rm -f $(VENV)/.installed-*",
-        "rm -f $(VENV)/.cluster-*",
+        "rm -f $(VENV)/.$$name-*",
     ]
     assert "VENV := .venv\n" in (paths.ROOT / "Makefile").read_text()
     assert os.access(paths.ROOT / ".ci" / "run", os.X_OK)
