@@ -1,4 +1,4 @@
-"""The command line: `python -m randprune_core {train,sweep,status,book,notebook,check}`.
+"""The command line: `python -m randprune_core {train,sweep,status,book,notebook,compare,check}`.
 
 Bad input is answered with one line on standard error and exit status 2; a run or sweep in which
 something failed ends with exit status 1.
@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     notebook.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
+
+    compare = commands.add_parser("compare", help="two re-runs of a chapter side by side")
+    for name in ("first", "second"):
+        compare.add_argument(
+            name, help="folder of a re-run, such as 02_depth/profile=quick, or a chapter's name"
+        )
 
     commands.add_parser("check", help="check records, stored outputs and figure data")
     return parser
@@ -249,6 +255,16 @@ def _notebook(options) -> int:
     return 0
 
 
+def _compare(options) -> int:
+    from .paths import check_repository
+
+    check_repository("compare")
+    from .bookmaking.compare import compare
+
+    print(compare(options.first, options.second))
+    return 0
+
+
 def _check(options) -> int:
     from .bookmaking.checks import check
 
@@ -265,6 +281,7 @@ _COMMANDS = {
     "status": _status,
     "book": _book,
     "notebook": _notebook,
+    "compare": _compare,
     "check": _check,
 }
 

@@ -184,6 +184,14 @@ def lock_path(run_id: str) -> Path:
     return CHECKPOINTS / f"{run_id}.lock"
 
 
+def rerun_folder() -> Path:
+    """Where a chapter that does not have its default parameters writes its figure data.
+
+    `$RANDPRUNE_RERUN`, which the command `notebook` sets for its kernel, else `results/local/`.
+    """
+    return Path(os.environ.get("RANDPRUNE_RERUN") or LOCAL)
+
+
 def identified_path() -> Path:
     """Which copies of a data set were recognised before: `results/local/identified_data.json`."""
     return LOCAL / "identified_data.json"

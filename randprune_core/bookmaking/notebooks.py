@@ -242,6 +242,7 @@ def execute(
         task = json.dumps([str(source), str(output), dict(parameters), str(paths.ROOT), progress])
         left_out = Path(scratch, "left-out")
         environment = _kernel_environment(Path(scratch)) | {"RANDPRUNE_LEFT_OUT": str(left_out)}
+        environment["RANDPRUNE_RERUN"] = str(target.parent)
         with Path(scratch, "log").open("w+") as log:
             finished = subprocess.run(
                 [sys.executable, "-c", _WORKER, task],

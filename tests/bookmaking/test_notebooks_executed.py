@@ -381,7 +381,7 @@ def test_execution_uses_this_interpreter_in_the_repository_whatever_the_user_has
     )
     before = (project / "notebooks/01_a.ipynb").read_bytes()
     target = build.run_notebook("01_a", {"profile": "quick"})
-    assert target == project / "results/local/01_a.ipynb"
+    assert target == project / "results/local/01_a/profile=quick/01_a.ipynb"
     first, second = printed(target).splitlines()
     assert first == f"{sys.executable} {project} quick [0, 1]"
     assert "inline" in second

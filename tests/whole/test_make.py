@@ -259,7 +259,7 @@ def test_the_book_is_built_and_a_chapter_run_in_such_a_folder(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     page = (folder / "_build" / "html" / "notebooks" / "02_depth.html").read_text()
     assert f"{ODD} da ta" in html.unescape(re.sub("<[^>]+>", "", page))
-    again = (folder / "results" / "local" / "02_depth.ipynb").read_text()
+    again = (folder / "results" / "local" / "02_depth" / "a=2" / "02_depth.ipynb").read_text()
     assert '"a = 2' in again and ODD in again
     assert sorted(os.listdir(folder.parent)) == sorted(["späce", "and", "'quote'", ODD])
 
