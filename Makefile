@@ -8,7 +8,7 @@
 .DEFAULT_GOAL := help
 .ONESHELL:
 .SHELLFLAGS := -eu -c
-.PHONY: help setup book test test-faults test-notebooks notebook serve lint clean
+.PHONY: help setup book test test-faults test-notebooks notebook lab serve lint clean
 
 # Paths are relative to this folder: its own path may hold spaces, quotes and dollar signs, since no
 # rule and no command has it. What Python's tools cannot work with is refused before anything else.
@@ -36,10 +36,10 @@ PY := $(VENV)/bin/python
 PACKAGES = --require-hashes -r requirements.lock
 LOCK := $(shell cksum < requirements.lock | tr ' ' -)
 STAMP := $(VENV)/.installed-$(LOCK)
-# What only the cluster executor needs, which `make book` and `make test` do without.
-CLUSTER := $(wildcard requirements-cluster.lock)
-CLUSTER_LOCK := $(shell cat requirements.lock $(CLUSTER) | cksum | tr ' ' -)
-CLUSTER_STAMP := $(VENV)/.cluster-$(CLUSTER_LOCK)
+# What only one target needs, in requirements-NAME.lock: `make book` and `make test` do without.
+lock_with = $(shell cat requirements.lock $(wildcard $(1)) | cksum | tr ' ' -)
+CLUSTER_STAMP := $(VENV)/.cluster-$(call lock_with,requirements-cluster.lock)
+LAB_STAMP := $(VENV)/.lab-$(call lock_with,requirements-lab.lock)
 # The file that takes longest is begun first.
 LONGEST := tests/whole/test_kills.py
 
@@ -86,6 +86,9 @@ notebook: $(STAMP) ## re-run one chapter: make notebook NAME=02_depth ARGS="-p p
 	fi
 	$(PY) -m randprune_core notebook "$$name" $(ARGS)
 
+lab: $(LAB_STAMP) ## open the notebooks in JupyterLab (ARGS: its own options)
+	@$(PY) -m jupyterlab notebooks $(ARGS)
+
 serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000)
 	@port=$(call quoted,PORT)
 	echo "http://127.0.0.1:$$port"
@@ -120,7 +123,7 @@ with_pip() { $(PY) -m pip install --progress-bar off "$$@"; }
 install() { "$$uv" --version >/dev/null 2>&1 && with_uv -q "$$@" || with_pip -q "$$@"; }
 endef
 
-$(STAMP) $(CLUSTER_STAMP): export PIP_DISABLE_PIP_VERSION_CHECK := 1
+$(STAMP) $(CLUSTER_STAMP) $(LAB_STAMP): export PIP_DISABLE_PIP_VERSION_CHECK := 1
 $(STAMP):
 	@echo "setting up .venv (about 6 GB; a minute with uv, several with pip)"
 	if ! $(PY) -c '' 2>/dev/null; then
@@ -146,8 +149,10 @@ $(STAMP):
 	rm -f $(VENV)/.installed-*
 	touch $@
 
-$(CLUSTER_STAMP): $(STAMP)
+$(CLUSTER_STAMP) $(LAB_STAMP): $(STAMP)
 	@$(INSTALL)
-	[ -z "$(CLUSTER)" ] || install --require-hashes -r "$(CLUSTER)"
-	rm -f $(VENV)/.cluster-*
+	name=$(if $(findstring /.lab-,$@),lab,cluster)
+	lock="requirements-$$name.lock"
+	[ ! -f "$$lock" ] || install --require-hashes -r "$$lock"
+	rm -f $(VENV)/.$$name-*
 	touch $@

@@ -1,4 +1,4 @@
-"""The command line: `python -m randprune_core {train,sweep,status,book,notebook,check}`.
+"""The command line: `python -m randprune_core {train,sweep,status,book,notebook,compare,check}`.
 
 Bad input is answered with one line on standard error and exit status 2; a run or sweep in which
 something failed ends with exit status 1.
@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 
+from . import __version__
 from .config import RATIOS, RunConfig, check_sparsity, run_id
-from .datasets import DATASETS
+from .sweeps.grids import GRIDS
+from .sweeps.profiles import PROFILES
 from .terminal import flush_streams, in_words, mend_streams, one_line, say, warnings_as_lines
 
 _HELP = {
@@ -22,6 +24,8 @@ _HELP = {
     "sparsity": "fraction of the weights that are zero, in [0, 1)",
     "mask_source": "random, or own for SNIP's and GraSP's own mask",
     "granularity": "unstructured, filter, or n:m such as 2:4",
+    "method": "static (default), set or rigl",
+    "when": "before (default), during or after",
     "train_images": "images to train on (default: all but the validation images)",
     "image_size": "pixels a side, 8, 16 or 32 for CIFAR (default: as the data set has them)",
     "precision": "auto (bfloat16 where it is native), float32 or bfloat16",
@@ -37,6 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="randprune_core", description="Random pruning before training, measured.")
+    parser.add_argument("--version", action="version", version=f"randprune_core {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     train = commands.add_parser("train", help="train one run, or find its record")
@@ -45,8 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
     sweep = commands.add_parser("sweep", help="train the missing runs of a figure")
-    sweep.add_argument("figure", help="figure name, or all (with the data set of the profile)")
-    sweep.add_argument("--profile", default="quick", help="quick, mini, cpu or paper")
+    figures, profiles = ", ".join(GRIDS), ", ".join(PROFILES)
+    sweep.add_argument(
+        "figure", help=f"one of {figures}; or all, for those with the data set of the profile"
+    )
+    sweep.add_argument("--profile", default="quick", help=f"one of {profiles} (default quick)")
     _add_grid(sweep)
     sweep.add_argument("--device", default="auto", help="auto, cpu or cuda")
     sweep.add_argument("--workers", type=int, help="runs at once (default: one a core)")
@@ -56,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         "--ray-address", default="auto", help="HOST:PORT of the head node, auto or local"
     )
     sweep.add_argument("--gpus-per-run", type=float, help="share of a GPU, with ray (default 0.2)")
+    sweep.add_argument(
+        "--dry-run", action="store_true", help="print the plan with expected times, train nothing"
+    )
 
     status = commands.add_parser("status", help="what is recorded and what is missing")
     status.add_argument("--json", action="store_true", help="print JSON")
@@ -68,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     notebook.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
+
+    compare = commands.add_parser("compare", help="two re-runs of a chapter side by side")
+    for name in ("first", "second"):
+        compare.add_argument(
+            name, help="folder of a re-run, such as 02_depth/profile=quick, or a chapter's name"
+        )
 
     commands.add_parser("check", help="check records, stored outputs and figure data")
     return parser
@@ -95,10 +112,11 @@ def _add_field(parser, field) -> None:
 
 
 def _add_grid(parser) -> None:
-    parser.add_argument("--models", nargs="+", help="instead of the figure's own")
-    parser.add_argument("--ratios", nargs="+", help="instead of the figure's own")
-    parser.add_argument("--sparsities", nargs="+", type=float, help="instead of the figure's own")
-    parser.add_argument("--seeds", nargs="+", type=int, help="instead of the figure's own")
+    own = "instead of the figure's own"
+    parser.add_argument("--models", nargs="+", help=f"{_HELP['model']}; {own}")
+    parser.add_argument("--ratios", nargs="+", help=f"{', '.join(RATIOS)}; {own}")
+    parser.add_argument("--sparsities", nargs="+", type=float, help=f"numbers in [0, 1); {own}")
+    parser.add_argument("--seeds", nargs="+", type=int, help=f"whole numbers; {own}")
 
 
 def _train(options) -> int:
@@ -124,8 +142,6 @@ def _config(values: dict, device: str) -> RunConfig:
         from .training.imagenet import complete
 
         chosen = complete(chosen)
-    elif chosen.get("dataset") in DATASETS:
-        chosen.setdefault("train_images", DATASETS[chosen["dataset"]].train_images)
     if chosen.get("variant", "auto") == "auto":
         from .data.copies import available_variant
 
@@ -144,7 +160,6 @@ def _sweep(options) -> int:
     from .config import check_name
     from .sweeps.coverage import shown_variant, variant_at_hand
     from .sweeps.grids import dataset_of, figures_at, grid
-    from .sweeps.profiles import PROFILES
     from .sweeps.sweep import sweep
 
     check_name("profile", options.profile, PROFILES)
@@ -171,6 +186,8 @@ def _sweep(options) -> int:
             variant=variant,
         ):
             configs[run_id(config)] = config
+    if options.dry_run:
+        return _dry_run(list(configs.values()), options.profile)
     report = sweep(
         configs.values(),
         options.executor,
@@ -189,6 +206,18 @@ def _sweep(options) -> int:
     return 1 if report.failed else 0
 
 
+def _dry_run(configs: list[RunConfig], profile: str) -> int:
+    from .bookmaking.expected_time import plan_lines
+    from .records.table import load_runs
+    from .sweeps.coverage import missing
+    from .sweeps.plan import in_order
+
+    todo = in_order(missing(configs))
+    for line in plan_lines(todo, len(configs) - len(todo), profile, load_runs()):
+        print(line)
+    return 0
+
+
 def _status(options) -> int:
     from .sweeps.coverage import status
 
@@ -198,6 +227,9 @@ def _status(options) -> int:
 
 
 def _book(options) -> int:
+    from .paths import check_repository
+
+    check_repository("book")
     from .bookmaking import build
 
     if options.refresh:
@@ -208,9 +240,22 @@ def _book(options) -> int:
 
 
 def _notebook(options) -> int:
+    from .paths import check_repository
+
+    check_repository("notebook")
     from .bookmaking import build, notebooks
 
     build.run_notebook(options.name, notebooks.parse_parameters(options.parameters))
+    return 0
+
+
+def _compare(options) -> int:
+    from .paths import check_repository
+
+    check_repository("compare")
+    from .bookmaking.compare import compare
+
+    print(compare(options.first, options.second))
     return 0
 
 
@@ -230,6 +275,7 @@ _COMMANDS = {
     "status": _status,
     "book": _book,
     "notebook": _notebook,
+    "compare": _compare,
     "check": _check,
 }
 _READING = ("status", "check")

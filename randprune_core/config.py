@@ -8,8 +8,9 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import wraps
 
 from .datasets import DATASETS
 
@@ -82,10 +83,17 @@ def check_name(kind: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
+def plain(value: object) -> object:
+    """A number of NumPy as one of Python, a float by its shortest decimal; all else as it is."""
+    if type(value).__module__ == "numpy" and isinstance(value, numbers.Real):
+        return int(value) if isinstance(value, numbers.Integral) else float(str(value))
+    return value
+
+
 def check_sparsity(sparsity: float) -> float:
     """Return the sparsity as a float in [0, 1), or raise `ValueError`."""
     try:
-        value = math.nan if isinstance(sparsity, str) else float(sparsity)
+        value = math.nan if isinstance(sparsity, str) else float(plain(sparsity))
     except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not 0 <= value < 1:
@@ -139,8 +147,10 @@ def parse_granularity(granularity: str) -> tuple[int, int] | None:
 class RunConfig:
     """One training run. Every field is an option of `python -m randprune_core train`.
 
-    The defaults are the paper's protocol for CIFAR (Table 1). A default, once recorded, never
-    changes, because `run_id` hashes only the fields that differ from theirs.
+    The defaults are the paper's protocol for CIFAR (Table 1); `train_images` left out are those of
+    the data set. A default, once recorded, never changes, because `run_id` hashes only the fields
+    that differ from theirs. Sparsities are rounded to 9 digits, so that `np.arange` gives those
+    that one types.
 
     Raises `ValueError`, in one line, for a value that is not allowed.
     """
@@ -179,7 +189,7 @@ class RunConfig:
             object.__setattr__(
                 self, "model", f"resnet-{depth}" + (f"-{width}" if width != 16 else "")
             )
-        object.__setattr__(self, "sparsity", check_sparsity(self.sparsity))
+        object.__setattr__(self, "sparsity", check_sparsity(round(self.sparsity, 9)))
         parse_granularity(self.granularity)
         self._check_numbers()
         self._check_combinations()
@@ -195,7 +205,7 @@ class RunConfig:
             kind = {int: numbers.Integral, float: numbers.Real}.get(wanted)
             if kind and isinstance(value, kind) and not isinstance(value, bool):
                 try:  # + 0 takes the minus sign from a zero
-                    object.__setattr__(self, field.name, wanted(value) + wanted(0))
+                    object.__setattr__(self, field.name, wanted(plain(value)) + wanted(0))
                 except OverflowError:
                     raise ValueError(f"{field.name} is too large a number for a float") from None
             elif type(value) is not wanted:
@@ -251,6 +261,11 @@ class RunConfig:
                     f"when {self.when!r} leaves no epoch to the pruned network with epochs "
                     f"{self.epochs}: give at least {least}"
                 )
+        if self.ratio != "dense" and not self.sparsity:
+            raise ValueError(
+                f"ratio {self.ratio} needs a sparsity above 0: give one, such as sparsity 0.9, or "
+                "choose ratio dense"
+            )
 
     def _check_needs(self, name: str, **needed: str):
         chosen = f"{name} {getattr(self, name)!r}"
@@ -262,6 +277,21 @@ class RunConfig:
         for field, value in needed.items():
             if getattr(self, field) != value:
                 raise ValueError(f"{chosen} needs {field} {value!r}, not {getattr(self, field)!r}")
+
+
+def _of_its_data(init: Callable) -> Callable:
+    """`RunConfig.__init__`, with the training images of the data set where none are given."""
+
+    @wraps(init)
+    def filled(self, **given):
+        if (facts := DATASETS.get(str(given.get("dataset")))) is not None:
+            given.setdefault("train_images", facts.train_images)
+        init(self, **given)
+
+    return filled
+
+
+RunConfig.__init__ = _of_its_data(RunConfig.__init__)
 
 
 def pruning_epoch(config: RunConfig) -> int:

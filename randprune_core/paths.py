@@ -2,9 +2,10 @@
 
 No other module builds a path of its own.
 
-`ROOT` is the repository (the folder that holds `randprune_core`). `$RANDPRUNE_RESULTS` moves the
-record store elsewhere, which is what tests and read-only installations use. The numbers that the
-paper published are input and no result: they stay in the repository.
+`ROOT` is the folder that holds `randprune_core`: the repository, or where the package is installed.
+Records lie in `results/` of the repository, and of an installed package in `results/` of the
+working directory; `$RANDPRUNE_RESULTS` moves them elsewhere. The numbers that the paper published
+are input and no result: they are part of the package.
 """
 
 import fcntl
@@ -13,7 +14,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent
+IN_REPOSITORY = (ROOT / "pyproject.toml").is_file()
 NOTEBOOKS = ROOT / "notebooks"
 STORED_OUTPUTS = NOTEBOOKS / "outputs.json"
 BOOK = ROOT / "book"
@@ -38,7 +41,7 @@ def _folder(variable: str, given: str) -> Path:
 
 def _results() -> Path:
     """The results folder; the repository's own under the path that it has there, links or not."""
-    own = ROOT / "results"
+    own = (ROOT if IN_REPOSITORY else Path.cwd()) / "results"
     given = os.environ.get("RANDPRUNE_RESULTS")
     folder = _folder("RANDPRUNE_RESULTS", given) if given else own
     return own if folder == own.resolve() else folder
@@ -48,7 +51,7 @@ RESULTS = _results()
 RUNS = RESULTS / "runs"
 FAILED = RESULTS / "failed"
 FIGURES = RESULTS / "figures"
-PAPER = ROOT / "results" / "paper"  # what the paper published: it lies here wherever results go
+PAPER = PACKAGE / "published"  # what the paper published
 BENCHMARKS = RESULTS / "benchmarks"
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"
@@ -136,6 +139,15 @@ def check_environment() -> None:
             _folder(name, given)
 
 
+def check_repository(command: str) -> None:
+    """Raise ValueError, in one line, where a command needs the repository and this is a copy."""
+    if not IN_REPOSITORY:
+        raise ValueError(
+            f"{command} needs the repository with its notebooks, not the installed package: clone "
+            "it and run the command there"
+        )
+
+
 def use_results(folder: Path) -> None:
     """Keep checkpoints and notes of this process in another results folder from now on."""
     global RESULTS, CHECKPOINTS, LOCAL
@@ -181,6 +193,14 @@ def checkpoint_path(run_id: str) -> Path:
 def lock_path(run_id: str) -> Path:
     """The lock that keeps two processes from training the same run."""
     return CHECKPOINTS / f"{run_id}.lock"
+
+
+def rerun_folder() -> Path:
+    """Where a chapter that does not have its default parameters writes its figure data.
+
+    `$RANDPRUNE_RERUN`, which the command `notebook` sets for its kernel, else `results/local/`.
+    """
+    return Path(os.environ.get("RANDPRUNE_RERUN") or LOCAL)
 
 
 def identified_path() -> Path:

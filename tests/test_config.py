@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from randprune_core import paths
 from randprune_core.config import (
     LATER_FIELDS,
     RATIOS,
@@ -179,9 +180,55 @@ def test_the_defaults_are_the_papers_protocol_and_never_change():
 
 def test_run_id_is_pinned():
     assert run_id(RunConfig()) == "44136fa355b3"  # sha256 of {}
-    text = '{"dataset":"digits","ratio":"erk","sparsity":0.9}'
+    text = '{"dataset":"cifar100","ratio":"erk","sparsity":0.9}'
     expected = hashlib.sha256(text.encode()).hexdigest()[:12]
-    assert run_id(RunConfig(sparsity=0.9, dataset="digits", ratio="erk")) == expected
+    assert run_id(RunConfig(sparsity=0.9, dataset="cifar100", ratio="erk")) == expected
+
+
+def test_every_record_of_the_project_keeps_its_id():
+    committed = list((paths.ROOT / "results" / "runs").glob("cifar*/*.json"))
+    assert committed
+    for path in committed:
+        assert run_id(config_from_dict(json.loads(path.read_text())["config"])) == path.stem
+
+
+def test_images_that_are_left_out_are_those_of_the_data_set():
+    digits = RunConfig(dataset="digits", ratio="erk", sparsity=0.9)
+    assert digits.train_images == DATASETS["digits"].train_images
+    assert RunConfig(dataset="digits", train_images=45_000).train_images == 45_000
+    assert RunConfig(dataset="cifar100") == RunConfig(dataset="cifar100", train_images=45_000)
+    assert dataclasses.replace(digits, epochs=1).train_images == digits.train_images
+
+
+def test_a_ratio_needs_a_sparsity_and_dense_needs_none():
+    for ratio in set(RATIOS) - {"dense"}:
+        for given in ({}, {"sparsity": 0.0}, {"sparsity": 1e-10}):
+            message = refusal(ratio=ratio, **given)
+            assert f"ratio {ratio} needs a sparsity above 0" in message and "\n" not in message
+    assert RunConfig(ratio="dense").sparsity == 0.0
+
+
+def test_numbers_that_mean_the_same_sparsity_are_the_same_run():
+    def of(sparsity):
+        return RunConfig(ratio="erk", sparsity=sparsity)
+
+    for kind in (np.float16, np.float32, np.float64, np.longdouble):
+        assert of(kind(0.9)) == of(0.9) and type(of(kind(0.9)).sparsity) is float
+    steps = np.arange(0.1, 1, 0.1)
+    typed = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert list(steps) != typed
+    assert [of(step).sparsity for step in steps] == typed
+    assert [of(step).sparsity for step in steps.astype(np.float32)] == typed
+    assert run_id(of(0.1 + 0.2)) == run_id(of(0.3))
+    assert of(0.123456789).sparsity == 0.123456789
+    assert RunConfig(lr=np.float32(0.1)) == RunConfig()
+
+
+def test_the_range_is_that_of_the_rounded_sparsity():
+    for almost_one in (math.nextafter(1, 0), 0.99999999999):
+        assert "sparsity 1.0 is not in [0, 1)" in refusal(ratio="erk", sparsity=almost_one)
+    assert RunConfig(sparsity=-1e-12).sparsity == 0.0
+    assert check_sparsity(np.float32(0.9)) == 0.9
 
 
 def test_run_id_ignores_defaults_that_are_spelt_out_and_their_order():

@@ -11,11 +11,13 @@ from conftest import TINY, files_under, made_up_record, picture, store_record, t
 
 from randprune_core import paths
 from randprune_core.__main__ import main
-from randprune_core.config import run_id
+from randprune_core.config import RATIOS, run_id
 from randprune_core.datasets import DATASETS
 from randprune_core.precision import native_precision
 from randprune_core.sweeps.grids import GRIDS, grid
+from randprune_core.sweeps.plan import in_order
 from randprune_core.sweeps.profiles import PROFILES
+from randprune_core.sweeps.sweep import EXECUTORS
 from randprune_core.training import train as train_module
 
 
@@ -233,6 +235,28 @@ def test_the_help_of_train_names_every_field_of_a_config(call):
         assert name in out
 
 
+def test_the_help_of_sweep_lists_figures_and_choices(call):
+    code, out, _ = call("sweep", "--help")
+    assert code == 0
+    words = out.replace(",", " ").replace(";", " ").split()
+    for name in (*GRIDS, "all", *PROFILES, *RATIOS, *EXECUTORS, "auto", "cpu", "cuda"):
+        assert name in words, name
+
+
+def test_the_version_is_that_of_the_package(call):
+    from randprune_core import __version__
+
+    assert call("--version") == (0, f"randprune_core {__version__}\n", "")
+
+
+def test_what_needs_the_repository_says_so_in_one_line_elsewhere(call, monkeypatch, store):
+    monkeypatch.setattr(paths, "IN_REPOSITORY", False)
+    for command in (["book"], ["book", "--refresh"], ["notebook", "02_depth", "-p", "seeds", "0"]):
+        code, out, error = call(*command)
+        assert (code, out) == (2, "") and f"{command[0]} needs the repository" in one_line(error)
+    assert files_under(store) == []
+
+
 def test_an_unknown_name_in_the_package_is_an_attribute_error():
     import randprune_core
 
@@ -325,6 +349,20 @@ def test_sweep_all_trains_shared_runs_once(call, no_training):
     distinct = {run_id(config) for figure in GRIDS for config in grid(figure, "quick")}
     out = call("sweep", "all", "--time-budget", "0")[1]
     assert f"{len(distinct)} not finished" in out
+
+
+def test_a_dry_run_prints_the_plan_and_trains_nothing(call, store, no_training):
+    configs = grid("width", "quick")
+    record = made_up_record(configs[0])
+    record["cost"]["dense_macs"] = 10**6
+    store_record(record)
+    before = files_under(store)
+    code, out, error = call("sweep", "width", "--profile", "quick", "--dry-run")
+    assert (code, error) == (0, "")
+    header, *rows, count = out.splitlines()
+    assert [row.split()[0] for row in rows] == [run_id(config) for config in in_order(configs[1:])]
+    assert count == "8 runs to train, 1 are recorded"
+    assert files_under(store) == before
 
 
 def test_sweep_ends_with_status_1_when_a_run_failed(call, monkeypatch):

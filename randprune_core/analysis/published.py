@@ -1,4 +1,4 @@
-"""The paper's published numbers from `results/paper/`.
+"""The paper's published numbers from `randprune_core/published/`.
 
 They were read off a figure: `low` and `high` enclose the reading error, not a spread over seeds.
 """
@@ -15,7 +15,7 @@ TITLE = "The paper's Figure 1, read off: CIFAR-10, 45,000 images, 160 epochs"
 
 DENSE_BAND = {20: 0.22, 32: 0.25, 44: 0.13, 56: 0.05, 110: 0.42}
 """Half-width in points of the band of the dense line over seeds in Figure 1, by depth, read off it
-(`results/paper/README.md`)."""
+(`randprune_core/published/README.md`)."""
 
 
 def figure1() -> pd.DataFrame:

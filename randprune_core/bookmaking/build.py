@@ -7,6 +7,8 @@ The committed notebooks are written by `refresh` alone.
 
 import base64
 import csv
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -227,14 +229,15 @@ def _mend_roles(html: Path) -> None:
 
 
 def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> Path:
-    """Execute one chapter with the given parameters into `results/local/` and return the path.
+    """Execute one chapter with the given parameters and return the path of the result.
 
-    The committed notebook stays as it is. Raises `ValueError` for an unknown chapter or parameter
-    or when a cell raises one, `RuntimeError` when a cell fails otherwise.
+    It lies in a folder of its own, `results/local/CHAPTER/PARAMETERS/`, with the numbers of its
+    figures. The committed notebook stays as it is. Raises `ValueError` for an unknown chapter or
+    parameter or when a cell raises one, `RuntimeError` when a cell fails otherwise.
     """
     source = chapter(name)
     check_parameters(source, parameters or {})
-    target = paths.LOCAL / source.name
+    target = paths.LOCAL / source.stem / rerun_name(parameters or {}) / source.name
     shown = ", ".join(f"{key}={value!r}" for key, value in (parameters or {}).items())
     say(f"{source.stem}: executing with {shown or 'its default parameters'}")
     started = time.monotonic()
@@ -242,6 +245,29 @@ def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> P
     say(f"{source.stem}: executed in {time.monotonic() - started:.0f} s")
     say(os.path.relpath(target))
     return target
+
+
+_LONGEST_NAME = 100
+
+
+def rerun_name(parameters: Mapping[str, object]) -> str:
+    """The name of the folder of a re-run: `profile=quick,seeds=0+1`, or `default`.
+
+    Where it would be too long for a folder, or a value has letters that do not suit one, it ends
+    with a hash of the parameters.
+    """
+    if not parameters:
+        return "default"
+    words = []
+    for name, value in sorted(parameters.items()):
+        values = value if isinstance(value, list | tuple) else [value]
+        words.append(f"{name}={'+'.join(map(str, values))}")
+    whole = ",".join(words)
+    plain = re.sub(r"[^\w.,=+-]", "_", whole, flags=re.ASCII)[:_LONGEST_NAME]
+    if plain == whole:
+        return plain
+    text = json.dumps(dict(parameters), sort_keys=True)
+    return f"{plain},{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def run_quick(names: Iterable[str] | None = None) -> list[Path]:

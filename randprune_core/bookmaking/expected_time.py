@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from ..config import RunConfig, image_side
+from ..config import RunConfig, image_side, run_id, setting
 from ..sweeps.profiles import PROFILES, in_profile
 
 _SECONDS, _DEVICE, _AT_ONCE = "provenance.seconds", "provenance.device", "provenance.at_once"
@@ -32,6 +32,33 @@ def expected_seconds(
         return {}
     groups = basis.groupby(_DEVICE, sort=False)
     return {device: sum(_seconds(configs, part, macs)) for device, part in groups}
+
+
+def plan_lines(
+    missing: Sequence[RunConfig], recorded: int, profile: str, runs: pd.DataFrame
+) -> list[str]:
+    """What a sweep would train, a line a run in the order of training, and how long it takes.
+
+    Times are those of each device that has trained at the profile, as in `expected_seconds`.
+    """
+    rows, timed, known = [], [], {}
+    for config in missing:
+        key = config.dataset, config.model  # all else that counts is that of the profile
+        if key not in known:
+            known[key] = expected_seconds([config], profile, runs)
+        timed += [config] if known[key] else []
+        times = [f"about {duration(busy)}" for busy in known[key].values()]
+        row = {"run": run_id(config), "network": config.model, "setting": setting(config)}
+        row |= {"sparsity": f"{config.sparsity:g}", "seed": config.seed_init}
+        rows.append(row | {"expected": " or ".join(times) or "not known"})
+    lines = pd.DataFrame(rows).to_string(index=False).splitlines() if rows else []
+    lines.append(f"{len(missing)} runs to train, {recorded} are recorded")
+    which = "all of them" if len(timed) == len(missing) else f"the {len(timed)} of a known time"
+    for device, busy in expected_seconds(timed, profile, runs).items() if timed else ():
+        at_once = runs[runs[_DEVICE] == device].get(_AT_ONCE, pd.Series(dtype=float))
+        unit = device if at_once.notna().any() else f"one core of {device}"
+        lines.append(f"{which}: about {duration(busy)} of {unit}")
+    return lines
 
 
 def _of_profile(runs: pd.DataFrame, profile: str) -> pd.DataFrame:

@@ -147,8 +147,7 @@ def surroundings(name: str | None = None) -> str:
     own = None if name is None else records_read(name)
     files = [*code_of(name), paths.ROOT / "constraints.txt"]
     seen = set()  # a link may lead back
-    moved = not paths.PAPER.is_relative_to(paths.RESULTS)
-    roots = (paths.RESULTS, paths.PAPER) if moved else (paths.RESULTS,)
+    roots = (paths.RESULTS, paths.PAPER)
     for folder, inner, names in chain(*(os.walk(root, followlinks=True) for root in roots)):
         inner[:] = [name for name in inner if not _is_seen(Path(folder, name), seen)]
         if any(Path(folder).is_relative_to(skipped) for skipped in left_out):
@@ -243,6 +242,7 @@ def execute(
         output, left_out = scratch / source.name, scratch / "left-out"
         task = json.dumps([str(source), str(output), dict(parameters), str(paths.ROOT), progress])
         variables = _kernel_environment(scratch) | {"RANDPRUNE_LEFT_OUT": str(left_out)}
+        variables["RANDPRUNE_RERUN"] = str(target.parent)
         status, log = run_program(_WORKER, task, variables=variables, errors=not progress)
         for line in _lines(left_out):
             print(f"warning: {source.stem}: {line}", file=sys.stderr)

@@ -35,15 +35,16 @@ def load_runs(**filters):
     keys (`accuracy`, `ece`, `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in
     the record), and `cost.*` and `provenance.*`. `image_size` is the pixels a side, the data set's
     own where the config has None. A filter names a config field and gives a value
-    or a collection of values: `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises
-    `ValueError` for a filter that is no config field. Bad records are left out with a warning that
-    names them.
+    or a collection of values, in any spelling that `RunConfig` takes:
+    `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises `ValueError` for a filter that is
+    no config field and for a value that no run can have. Bad records are left out with a warning
+    that names them.
     """
     known = [field.name for field in fields(RunConfig)]
     if unknown := sorted(set(filters) - set(known)):
         raise ValueError(f"unknown filter {unknown[0]!r}: filter by {', '.join(known)}")
     wanted = {
-        name: {value} if isinstance(value, str) or not hasattr(value, "__iter__") else set(value)
+        name: {_wanted(name, each) for each in ([value] if _is_one(value) else value)}
         for name, value in filters.items()
     }
     runs = found = all_runs()
@@ -53,6 +54,23 @@ def load_runs(**filters):
         found = found[found[name].isin(values)]
     emptied = runs.notna().any() & found.isna().all()  # what only the runs left out measured
     return found.loc[:, ~emptied | runs.columns.isin(known)].reset_index(drop=True)
+
+
+def _is_one(value: object) -> bool:
+    return isinstance(value, str) or not hasattr(value, "__iter__")
+
+
+def _wanted(name: str, value: object) -> object:
+    """A value of a filter as records have it; ValueError for one that no run can have."""
+    if name != "image_size":  # any run with that value
+        dense = value == {"ratio": "dense", "sparsity": 0}.get(name)
+        others = {} if dense else {"ratio": "snip", "sparsity": 0.5}
+        return getattr(RunConfig(**others | {"nesterov": False, name: value}), name)
+    sides = {side for facts in DATASETS.values() for side in (facts.side, *facts.smaller_sides)}
+    if value is not None and value not in sides:
+        known = ", ".join(map(str, sorted(sides)))
+        raise ValueError(f"image_size {value!r} is not known: filter by {known} or None")
+    return value
 
 
 def records_to_frame(records):

@@ -3,15 +3,19 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
 
+from .. import paths
 from ..config import RunConfig, run_id
 from ..data.files import DataError
-from ..devices import one_thread, worker_environment
+from ..devices import environment, one_thread, worker_environment
 from ..records.files import say
 from ..records.locks import holder
 from ..records.store import claim, find_record
@@ -29,7 +33,7 @@ def run_on_cores(schedule: Schedule, workers: int) -> Iterator[Result]:
     """
     busy: list[RunConfig] = []
     killed: set[RunConfig] = set()
-    with worker_environment():
+    with worker_environment(), environment({"RANDPRUNE_RESULTS": str(paths.RESULTS)}):
         while schedule.left() or busy:
             for config, outcome, message in _in_one_pool(schedule, busy, workers):
                 if outcome != "killed":
@@ -60,7 +64,8 @@ def _in_one_pool(schedule: Schedule, busy: list[RunConfig], workers: int) -> Ite
                 waits = config is None
                 config = busy.pop(0) if waits else config
                 try:
-                    future = pool.submit(_train_one, config, schedule.deadline, waits)
+                    with _without_script():
+                        future = pool.submit(_train_one, config, schedule.deadline, waits)
                 except BrokenProcessPool:  # while nothing was running in it
                     schedule.put_back(config)
                     broken = True
@@ -84,6 +89,21 @@ def _in_one_pool(schedule: Schedule, busy: list[RunConfig], workers: int) -> Ite
         for child in set(multiprocessing.active_children()) - before if running else ():
             child.terminate()
         pool.shutdown()
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Processes that are started meanwhile do not run the caller's script.
+
+    `multiprocessing` would run it in each of them, up to its own sweep where it has no
+    `if __name__ == "__main__"`, and finds none where the code comes from standard input.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 _KILLED = (

@@ -17,7 +17,7 @@ def project(tmp_path, monkeypatch):
         "RUNS": "results/runs",
         "FAILED": "results/failed",
         "FIGURES": "results/figures",
-        "PAPER": "results/paper",
+        "PAPER": "randprune_core/published",
         "LOCAL": "results/local",
         "CHECKPOINTS": "results/checkpoints",
         "BENCHMARKS": "results/benchmarks",
@@ -28,6 +28,5 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "STORED_OUTPUTS", tmp_path / "notebooks" / "outputs.json")
     for name in ("RANDPRUNE_DATA", "RANDPRUNE_RESULTS"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "randprune_core").mkdir()
     (tmp_path / "constraints.txt").write_text("numpy==1\n")
     return tmp_path

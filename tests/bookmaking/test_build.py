@@ -46,12 +46,12 @@ def test_moved_results_have_the_same_place_in_the_book(project, monkeypatch, tmp
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     for name, folder in (("RESULTS", ""), ("FIGURES", "figures"), ("BENCHMARKS", "benchmarks")):
         monkeypatch.setattr(paths, name, elsewhere / folder)
-    for file in (elsewhere / "figures/depth.csv", project / "results/paper/figure1.csv"):
+    for file in (elsewhere / "figures/depth.csv", project / "randprune_core/published/figure1.csv"):
         file.parent.mkdir(exist_ok=True)
         file.write_text("1")
     staging = build.stage({})
     found = {str(p.relative_to(staging)) for p in staging.rglob("*") if p.is_file()}
-    assert found == {"results/figures/depth.csv", "results/paper/figure1.csv"}
+    assert found == {"results/figures/depth.csv", "randprune_core/published/figure1.csv"}
 
 
 def small_book(project: Path, text: str) -> Path:

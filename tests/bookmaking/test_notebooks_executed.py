@@ -150,7 +150,7 @@ def test_fingerprint_follows_cells_tags_and_parameters_but_not_outputs(project):
         ("randprune_core/__main__.py", False),
         ("constraints.txt", True),
         ("results/runs/cifar10/0123456789ab.json", True),
-        ("results/paper/figure1.csv", True),
+        ("randprune_core/published/figure1.csv", True),
         ("results/failed/0123456789ab.json", True),
         ("results/runs/digits/0123456789ab.json", False),
         ("results/figures/depth.csv", False),
@@ -170,7 +170,7 @@ def test_surroundings_follow_what_the_paper_published_where_results_are_moved(
 ):
     monkeypatch.setattr(paths, "RESULTS", tmp_path_factory.mktemp("elsewhere"))
     before = notebooks.surroundings()
-    (project / "results/paper/figure1.csv").write_text("new")
+    (project / "randprune_core/published/figure1.csv").write_text("new")
     assert notebooks.surroundings() != before
 
 
@@ -381,7 +381,7 @@ def test_execution_uses_this_interpreter_in_the_repository_whatever_the_user_has
     )
     before = (project / "notebooks/01_a.ipynb").read_bytes()
     target = build.run_notebook("01_a", {"profile": "quick"})
-    assert target == project / "results/local/01_a.ipynb"
+    assert target == project / "results/local/01_a/profile=quick/01_a.ipynb"
     first, second = printed(target).splitlines()
     assert first == f"{sys.executable} {project} quick [0, 1]"
     assert "inline" in second

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from randprune_core.bookmaking import notebooks
-from randprune_core.chapters.shared.records import PARAMETERS
+from randprune_core.chapters.shared.records import PARAMETERS, as_list
 from randprune_core.sweeps import run, sweep
 
 CHAPTERS = sorted(notebooks.chapters())
@@ -99,6 +99,11 @@ def test_values_of_a_right_kind_are_taken(name):
                 begin(name, **usual | {parameter: value})
             except Trained:  # chapter 11 trains small networks on made pictures
                 assert name == "11_imagenet" or usual.get(parameter, 0) is not value
+
+
+def test_sparsities_of_numpy_are_those_that_one_types():
+    assert as_list("sparsities", np.array([0.5, 0.9], np.float32)) == [0.5, 0.9]
+    assert [type(seed) for seed in as_list("seeds", np.arange(2))] == [int, int]
 
 
 @pytest.mark.parametrize("value", ["false", "0", 0, "none"])

@@ -51,6 +51,16 @@ def test_figure_data_goes_to_figures_by_default_and_to_local_otherwise(store, ca
     ]
 
 
+def test_a_re_run_has_its_figure_data_in_its_own_folder(store, monkeypatch, capsys):
+    folder = paths.LOCAL / "02_depth" / "seeds=0"
+    monkeypatch.setenv("RANDPRUNE_RERUN", str(folder))
+    tables.save_figure_data(pd.DataFrame({"gap": [1.0]}), "depth", default=False)
+    tables.save_figure_data(pd.DataFrame({"gap": [2.0]}), "depth", default=True)
+    assert files_under(store) == ["figures/depth.csv", "local/02_depth/seeds=0/depth.csv"]
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("results/local/02_depth/seeds=0/depth.csv: 1 rows, digest ")
+
+
 def test_figure_data_that_did_not_change_is_not_written_again(store):
     table = pd.DataFrame({"gap": [1.0]})
     path = tables.save_figure_data(table, "depth", default=True)

@@ -1,7 +1,9 @@
 """Records as rows: filters, columns, order; the index gives the same rows, always."""
 
 import os
+import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import made_up_record, store_record, tiny
@@ -43,6 +45,40 @@ def test_load_runs_filters_by_a_value_a_collection_and_several_fields(store):
 def test_load_runs_refuses_a_filter_that_is_no_config_field(store, filters):
     with pytest.raises(ValueError, match=f"{next(iter(filters))!r}.*filter by dataset, variant"):
         load_runs(**filters)
+
+
+def test_load_runs_finds_a_value_in_any_spelling_that_a_config_takes(store):
+    (name,) = stored(RunConfig(model="resnet-20", ratio="erk", sparsity=0.3))
+    for filters in (
+        {"model": "resnet-20-16"},
+        {"model": ["resnet-20-16", "resnet-32"]},
+        {"sparsity": 0.1 + 0.2},
+        {"sparsity": np.float32(0.3)},
+        {"sparsity": np.arange(0.1, 0.5, 0.1)},
+        {"lr": np.float32(0.1)},
+        {"epochs": np.int64(160)},
+        {"image_size": 32},
+    ):
+        assert list(load_runs(**filters).run_id) == [name], filters
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"ratio": "ERK"}, "ratio 'ERK' is not known: choose from dense, uniform"),
+        ({"ratio": ("erk", "ERK")}, "ratio 'ERK' is not known"),
+        ({"model": "ResNet-20"}, "unknown model 'ResNet-20': known are"),
+        ({"dataset": "cifar"}, "dataset 'cifar' is not known"),
+        ({"sparsity": 90}, "sparsity 90.0 is not in"),
+        ({"sparsity": "0.9"}, "sparsity '0.9' is not of type float"),
+        ({"epochs": "160"}, "epochs '160' is not of type int"),
+        ({"image_size": 17}, "image_size 17 is not known: filter by 8, 16, 32, 224 or None"),
+    ],
+)
+def test_load_runs_refuses_a_value_that_no_run_can_have(store, filters, said):
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
+        load_runs(**filters)
+    assert "\n" not in str(refused.value)
 
 
 def test_test_cost_and_provenance_are_flattened_and_the_bins_left_out(store):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from conftest import files_under, made_up_record, store_record, tiny
@@ -55,6 +57,36 @@ def test_collect_trains_what_is_missing_on_digits_and_names_what_failed(store, m
     assert list(frame.run_id) == [run_id(configs[0]), run_id(configs[1])]
     assert len(collect(configs, train_missing=False)) == 2
     assert len(asked) == 1
+
+
+STUDY = (
+    "from randprune_core import RunConfig, sweep\n"
+    "tiny = dict(dataset='digits', model='resnet-8', epochs=1, train_images=50, batch_size=50)\n"
+    "report = sweep([RunConfig(seed_init=s, **tiny) for s in (0, 1)], device='cpu', workers=2)\n"
+    "print(report.trained, report.failed)\n"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["script", "guarded", "module", "stdin", "command", "notebook"])
+def test_a_sweep_works_wherever_python_takes_its_code_from(store, tmp_path, form):
+    lines = "".join(f"    {line}\n" for line in STUDY.splitlines())
+    guarded = f"if __name__ == '__main__':\n{lines}"
+    (tmp_path / "study.py").write_text(guarded if form == "guarded" else STUDY)
+    cell = f"from IPython import start_ipython; start_ipython(['-c', {STUDY!r}, '--quiet'])"
+    command = {"stdin": ["-"], "command": ["-c", STUDY], "module": ["-m", "study"]}
+    command |= {"notebook": ["-c", cell]}
+    done = subprocess.run(
+        [sys.executable, *command.get(form, ["study.py"])],
+        input=STUDY if form == "stdin" else "",
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": f"{paths.ROOT}{os.pathsep}{tmp_path}", "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "2 {}\n"), done.stderr
+    assert len(files_under(store / "runs")) == 2
 
 
 def test_a_sweep_over_recorded_runs_starts_nothing(store, no_pool):

@@ -3,6 +3,7 @@
 import html
 import os
 import re
+import shutil
 import site
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from randprune_core import paths
 
 ODD = "späce and 'quote'"
 NAMES = (ODD, 'a "b" c', "a $x $(touch made) `touch made`", "a;touch made;b", "#1 100% *", "-rf x")
-TARGETS = ("setup", "book", "test-notebooks", "notebook", "lint", "serve", "clean")
+TARGETS = ("setup", "book", "test-notebooks", "notebook", "lab", "lint", "serve", "clean")
 
 
 @pytest.fixture(params=NAMES)
@@ -44,6 +45,20 @@ def test_every_target_dry_and_real_leaves_other_folders_alone(project):
     both = project.make("setup", "book", "test-notebooks", "notebook", "NAME=02_depth")
     assert both.returncode == 0
     assert project.logged()[-4:] == ["-m", "randprune_core", "notebook", "02_depth"]
+
+
+def test_only_lab_installs_jupyterlab(tmp_path):
+    project = Project(tmp_path, "plain")
+    shutil.copy(paths.ROOT / "requirements-lab.lock", project.folder)
+    assert project.make("book").returncode == 0
+    assert "requirements-lab.lock" not in project.logged()
+    done = project.make("lab", "ARGS=--no-browser")
+    assert done.returncode == 0, done.stderr
+    assert "requirements-lab.lock" in project.logged()
+    assert project.logged()[-4:] == ["-m", "jupyterlab", "notebooks", "--no-browser"]
+    assert project.make("lab").returncode == 0
+    assert project.logged() == ["-m", "jupyterlab", "notebooks"]
+    assert not re.search("^jupyterlab", (paths.ROOT / "requirements.txt").read_text(), re.MULTILINE)
 
 
 HOSTILE = (
@@ -143,8 +158,8 @@ def test_the_book_is_built_and_a_chapter_run_in_such_a_folder(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     page = (folder / "_build" / "html" / "notebooks" / "02_depth.html").read_text()
     assert f"{ODD} da ta" in html.unescape(re.sub("<[^>]+>", "", page))
-    executed = (folder / "results" / "local" / "02_depth.ipynb").read_text()
-    assert '"a = 2' in executed and ODD in executed
+    executed = folder / "results" / "local" / "02_depth" / "a=2" / "02_depth.ipynb"
+    assert '"a = 2' in executed.read_text() and ODD in executed.read_text()
     assert sorted(os.listdir(folder.parent)) == sorted(["späce", "and", "'quote'", ODD])
 
 
@@ -161,7 +176,7 @@ def test_scripts_quote_their_paths():
         "find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +",
         "rm -rf $(VENV)",
         "rm -f $(VENV)/.installed-*",
-        "rm -f $(VENV)/.cluster-*",
+        "rm -f $(VENV)/.$$name-*",
     ]
     assert "VENV := .venv\n" in (paths.ROOT / "Makefile").read_text()
     assert os.access(paths.ROOT / ".ci" / "run", os.X_OK)

@@ -123,7 +123,8 @@ def everything(folder, prefix=(), **variables):
     for name, given in (("12_speed", ()), ("02_depth", ("-p", "profile", "cpu"))):
         done = run(folder, "notebook", name, *given, prefix=prefix, **variables)
         assert (done.returncode, done.stderr) == (0, ""), name
-        notebook = json.loads((folder / "results" / "local" / f"{name}.ipynb").read_text())
+        (made,) = (folder / "results" / "local" / name).glob("*/*.ipynb")
+        notebook = json.loads(made.read_text())
         outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", ())]
         assert any("image/png" in out.get("data", {}) for out in outputs)
         assert not [out for out in outputs if out.get("name") == "stderr"]

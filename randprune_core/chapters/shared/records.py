@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...config import RunConfig, run_id, setting
+from ...config import RunConfig, plain, run_id, setting
 from ...presentation import foreign
 from ...presentation.theme import LABELS
 from ...presentation.words import data_label, listing, model_label
@@ -186,7 +186,7 @@ def as_list(name: str, value: object) -> list | None:
         raise ValueError(f"{name} is empty: give at least one value, or None for the figure's own")
     if not all(_FITS[name](each) for each in values):
         raise _wrong(name, value)
-    return [each.item() if isinstance(each, np.generic) else each for each in values]
+    return [str(each) if isinstance(each, np.str_) else plain(each) for each in values]
 
 
 def is_default(*parameters: object) -> bool:

@@ -110,16 +110,20 @@ def glue(values: Mapping[str, object]) -> None:
 def save_figure_data(table: pd.DataFrame, name: str, *, default: bool) -> Path:
     """Write the numbers that a figure draws as CSV, print where and their digest.
 
-    Only a chapter with its default parameters writes to `results/figures/`, any other run to
-    `results/local/`. Equal numbers give equal files on every machine.
+    Only a chapter with its default parameters writes to `results/figures/`, any other run to its
+    own folder under `results/local/` (`paths.rerun_folder`). Equal numbers give equal files on
+    every machine.
     """
-    folder = paths.FIGURES if default else paths.LOCAL
+    folder = paths.FIGURES if default else paths.rerun_folder()
     text = foreign.csv_text(table, float_format="%.6g")
     path = folder / f"{name}.csv"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_whole(path, text)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    print(f"results/{folder.name}/{path.name}: {len(table)} rows, digest {digest}")
+    shown = path
+    if path.is_relative_to(paths.RESULTS):
+        shown = Path("results", path.relative_to(paths.RESULTS))
+    print(f"{shown}: {len(table)} rows, digest {digest}")
     return path
 
 
