@@ -19,9 +19,17 @@ _SECTIONS = {
         "sweeps.grids",
         "sweeps.coverage",
         "sweeps.sweep",
+        "training.train",
+        "records.weights",
     ),
     "Data": ("data.loading", "data.files"),
-    "Measuring": ("metrics.classification", "metrics.ood", "metrics.gradient", "metrics.attacks"),
+    "Measuring": (
+        "metrics.evaluation",
+        "metrics.classification",
+        "metrics.ood",
+        "metrics.gradient",
+        "metrics.attacks",
+    ),
 }
 
 

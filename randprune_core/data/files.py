@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import paths
+from .. import paths, registry
+from ..datasets import DATASETS
 from . import torchvision_files
 
 _LABEL_COLUMN = {"cifar10": "label", "cifar100": "fine_label"}
@@ -76,6 +77,8 @@ def available_variant(name: str, download: bool = True) -> str:
     """
     if name == "digits":
         return "original"
+    if registry.find("dataset", name):
+        return DATASETS[name].fingerprint[:8]
     key = _files_key(name)
     known = _read_memory()
     if key in known:

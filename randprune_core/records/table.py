@@ -35,7 +35,8 @@ def load_runs(**filters):
     keys (`accuracy`, `ece`, `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in
     the record), and `cost.*` and `provenance.*`. `image_size` is the pixels a side, the data set's
     own where the config has None. A filter names a config field and gives a value
-    or a collection of values: `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises
+    or a collection of values: `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. `code` tells
+    runs of registered code from those of its earlier versions. Raises
     `ValueError` for a filter that is no config field. Bad records are left out with a warning that
     names them.
     """
@@ -62,7 +63,7 @@ def records_to_frame(records):
 
 def _row(record: dict) -> dict:
     config = record["config"]
-    row = {"run_id": record["run_id"], **config, "image_size": image_side(config)}
+    row = {"run_id": record["run_id"], "code": "", **config, "image_size": image_side(config)}
     row["setting"] = setting(config)
     row |= flatten(record["test"]) | _fpr95_of_known_images(record["test"])
     return row | flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")

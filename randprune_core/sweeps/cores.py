@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from .. import registry
 from ..config import RunConfig, run_id
 from ..data.files import DataError
 from ..devices import one_thread, worker_environment
@@ -50,7 +51,7 @@ def _in_one_pool(schedule: Schedule, busy: list[RunConfig], workers: int) -> Ite
     """Outcomes until nothing is left, or until a worker is killed: then `killed` for all in it."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (registry.packed(),))
     running: dict[Future, tuple[RunConfig, float]] = {}
     broken = False
     try:
@@ -93,8 +94,11 @@ _KILLED = (
 )
 
 
-def _start_worker() -> None:
-    """A worker computes with one thread, and ends with the sweep, however that ends."""
+def _start_worker(registered: bytes) -> None:
+    """A worker computes with one thread, and ends with the sweep, however that ends.
+
+    It knows what is `registered` in the process of the sweep.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches it too: it has nothing to say
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     sweep = multiprocessing.parent_process()
@@ -108,6 +112,7 @@ def _start_worker() -> None:
 
     tqdm.set_lock(threading.RLock())  # its own is a system semaphore: a killed worker leaves it
     one_thread()
+    registry.unpack(registered)
 
 
 def _train_one(config: RunConfig, deadline: float | None, waits: bool = True) -> tuple[str, str]:

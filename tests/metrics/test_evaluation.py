@@ -12,7 +12,7 @@ from randprune_core.metrics.classification import (
     expected_calibration_error,
     negative_log_likelihood,
 )
-from randprune_core.metrics.evaluation import evaluate
+from randprune_core.metrics.evaluation import record_entry
 from randprune_core.metrics.ood import (
     auroc_standard_error,
     energy,
@@ -28,7 +28,7 @@ from randprune_core.metrics.predict import predict_logits
 @pytest.fixture(scope="module")
 def entry(fitted):
     model, images, targets = fitted
-    return evaluate(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
+    return record_entry(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
 
 
 def test_entry_has_every_key_and_survives_strict_json(entry):
@@ -86,7 +86,7 @@ def test_attacks_and_noise_are_those_of_the_single_functions(entry, fitted):
 def test_entry_repeats_bit_for_bit_and_leaves_the_network_untouched(entry, fitted):
     model, images, targets = fitted
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    again = evaluate(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
+    again = record_entry(model, images, targets, {"dark": images[:50] // 3}, attack_images=180)
     assert again == entry
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training and all(p.requires_grad for p in model.parameters())
@@ -95,7 +95,7 @@ def test_entry_repeats_bit_for_bit_and_leaves_the_network_untouched(entry, fitte
 
 def test_more_attack_images_than_images_uses_all_and_says_so(fitted):
     model, images, targets = fitted
-    entry = evaluate(model, images[:20], targets[:20], {}, attack_images=1000)
+    entry = record_entry(model, images[:20], targets[:20], {}, attack_images=1000)
     assert entry["ood"] == {}
     assert entry["pgd"]["8"]["n"] == entry["noise"]["0.04"]["n"] == 20
 
@@ -103,18 +103,18 @@ def test_more_attack_images_than_images_uses_all_and_says_so(fitted):
 def test_network_that_is_never_right_has_robust_accuracy_zero(fitted):
     model, images, _ = fitted
     wrong = (predict_logits(model, images).argmax(1) + 1) % 3
-    entry = evaluate(model, images, wrong, {}, attack_images=20)
+    entry = record_entry(model, images, wrong, {}, attack_images=20)
     assert entry["accuracy"] == entry["pgd"]["0.5"]["accuracy"] == 0
 
 
 def test_no_attack_images_are_refused(fitted):
     with pytest.raises(ValueError, match="attack_images is 0"):
-        evaluate(*fitted, {}, attack_images=0)
+        record_entry(*fitted, {}, attack_images=0)
 
 
 def test_pgd_attacks_more_images_at_the_epsilon_that_is_named(fitted):
     model, images, targets = fitted
-    entry = evaluate(model, images, targets, {}, attack_images=20, pgd_images={"1": 200})
+    entry = record_entry(model, images, targets, {}, attack_images=20, pgd_images={"1": 200})
     assert [cell["n"] for cell in entry["pgd"].values()] == [20, 200, 20, 20]
     assert entry["fgsm"]["1"]["n"] == entry["clean"]["n"] == 20
     x, y = images[:200] / 255, targets[:200]

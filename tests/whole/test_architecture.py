@@ -17,7 +17,8 @@ PACKAGE = paths.ROOT / "randprune_core"
 WINGS = ("presentation", "pruning", "data", "metrics", "records", "training", "sweeps")
 WINGS += ("analysis", "chapters", "bookmaking")
 """From the lowest to the highest; below them the modules of the ground, above them `__main__`."""
-GROUND = {"arguments", "config", "datasets", "devices", "models", "paths", "precision", "seeds"}
+GROUND = {"arguments", "config", "datasets", "devices", "models", "paths", "precision"}
+GROUND |= {"registry", "seeds"}
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Path]:
