@@ -77,8 +77,8 @@ def parse_model_name(name: str) -> tuple[str, int, int]:
 
 def is_built_in(kind: str, name: str) -> bool:
     """Whether a name of one of `registry.KINDS` belongs to this package."""
-    if kind != "model":
-        return name in _CHOICES[kind]
+    if kind != "model" or not isinstance(name, str):
+        return name in _CHOICES.get(kind, ())
     try:
         return bool(parse_model_name(name))
     except ValueError:
@@ -224,6 +224,11 @@ class RunConfig:
     def _fill_from_data(self):
         """Fill in the copy, size and number of images of a registered data set."""
         facts = DATASETS[self.dataset]
+        if self.variant not in ("original", facts.fingerprint[:8]):
+            raise ValueError(
+                f"variant {self.variant!r} is not that of {self.dataset}, {facts.fingerprint[:8]}: "
+                "leave it out"
+            )
         if self.image_size not in (None, facts.side):
             raise ValueError(
                 f"image_size {self.image_size} is not known for {self.dataset}: give {facts.side}, "

@@ -152,7 +152,7 @@ def _loaded(entry: registry.Entry) -> tuple[Facts, tuple[Tensor, Tensor, Tensor,
 
     given = entry.function()
     try:
-        tensors = tuple(torch.as_tensor(part) for part in given)
+        tensors = tuple(torch.as_tensor(part).cpu().contiguous() for part in given)
         train, train_labels, test, test_labels = tensors
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
@@ -170,17 +170,21 @@ def _loaded(entry: registry.Entry) -> tuple[Facts, tuple[Tensor, Tensor, Tensor,
     digest = hashlib.sha256()
     for part in tensors:
         digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
-        digest.update(part.contiguous().numpy().tobytes())
-    # In float64, a channel at a time, since a copy of all images as floats may not fit.
-    channels = [train[:, channel].double().div_(255) for channel in range(3)]
+        digest.update(part.numpy())
+    # From counts of the 256 levels: a copy of all images as floats may not fit.
+    counts = [torch.bincount(train[:, c].flatten(), minlength=256).double() for c in range(3)]
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means = [(count @ levels / count.sum()).item() for count in counts]
+    pairs = zip(counts, means, strict=True)
+    stds = [(count @ (levels - mean) ** 2 / count.sum()).sqrt().item() for count, mean in pairs]
     padding = entry.options["padding"]
     facts = Facts(
         label=entry.name,
         classes=classes,
         side=train.shape[-1],
         train_images=len(train) - len(train) // 10,
-        mean=tuple(round(values.mean().item(), 4) for values in channels),
-        std=tuple(max(round(values.std().item(), 4), 1e-4) for values in channels),
+        mean=tuple(round(mean, 4) for mean in means),
+        std=tuple(max(round(std, 4), 1e-3) for std in stds),
         padding=train.shape[-1] // 8 if padding is None else padding,
         mirrored=entry.options["mirrored"],
         ood_sets=entry.options["ood_sets"],

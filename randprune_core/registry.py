@@ -15,10 +15,10 @@ import sys
 import sysconfig
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 KINDS = ("dataset", "model", "ratio")
 """What can be registered, each by the name of its field in `RunConfig`."""
@@ -30,7 +30,7 @@ IMPORTS = "RANDPRUNE_IMPORT"
 """Files that the command line was given with `--import`, for the kernel of a notebook."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
     """A registered function, the hash of its code (12 hex digits), and what was said of it."""
 
@@ -38,7 +38,7 @@ class Entry:
     name: str
     function: Callable
     code: str
-    options: Mapping = field(default_factory=dict, hash=False)
+    options: Mapping
 
 
 _ENTRIES: dict[tuple[str, str], Entry] = {}
@@ -173,9 +173,10 @@ def load(path: str | Path) -> None:
 def code_hash(function: Callable, options: Mapping) -> str:
     """Hash of a function's source, of what it uses of the same file and of files beside that one.
 
-    In a notebook the cells take the place of the file. Edits elsewhere in the file change nothing;
-    where the function is no `def` or `class` at the top of its file, the whole file counts.
-    Installed packages and what the function reads do not. `options` count as they print.
+    Edits elsewhere in the file change nothing; where the function is no `def` or `class` at the top
+    of its file, the whole file counts. In a notebook its cell takes the place of the file, and of
+    other cells the functions, classes, numbers and texts count that it uses. Installed packages and
+    what the function reads do not count. `options` count as they print.
     """
     pieces: dict[tuple, str] = {}
     function = inspect.unwrap(function)
@@ -215,10 +216,16 @@ def _collect(value: Callable, pieces: dict[tuple, str]) -> None:
         for node in found:
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
             pieces[file, first] = "".join(lines[first - 1 : node.end_lineno])
-            todo += sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name)})
+            todo += sorted(_global_names(compile(ast.Module([node], []), file, "exec")))
             _collect_imports(node, Path(file), pieces)
         if not found:
             _collect_from(name, space.get(name), value.__module__, pieces)
+
+
+def _global_names(code: CodeType) -> set[str]:
+    """The names that code, and the functions in it, may look up outside: no local variables."""
+    inner = (part for part in code.co_consts if inspect.iscode(part))
+    return set(code.co_names).union(*map(_global_names, inner))
 
 
 def _collect_from(name: str, used: object, module: str, pieces: dict[tuple, str]) -> None:
