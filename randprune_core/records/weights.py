@@ -23,6 +23,7 @@ LARGEST = 2**34
 """Bytes of the largest file that is read."""
 
 _KEY, _FORM = "randprune", 1
+_KINDS = {"network": "a network", "masks": "masks"}
 
 
 def save_masks(
@@ -133,7 +134,7 @@ def _load(kind: str | None, path: Path) -> tuple[dict[str, Tensor], RunConfig | 
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     tensors, about = _parsed(content, path)
-    if about.get("form") != _FORM or about.get("kind") not in ("network", "masks"):
+    if about.get("form") != _FORM or about.get("kind") not in _KINDS:
         raise ValueError(
             f"{path}: it was not written by save_network or save_masks; read it with "
             "safetensors.torch.load_file"
@@ -141,9 +142,7 @@ def _load(kind: str | None, path: Path) -> tuple[dict[str, Tensor], RunConfig | 
     if about.get("sha256") != _digest(about, tensors):
         raise ValueError(f"{path}: it is damaged or was changed: its content has another hash")
     if kind is not None and about["kind"] != kind:
-        raise ValueError(
-            f"{path}: it holds a {about['kind']}, not {kind}".replace("a masks", "masks")
-        )
+        raise ValueError(f"{path}: it holds {_KINDS[about['kind']]}, not {_KINDS[kind]}")
     if about.get("config") is None:
         return tensors, None
     try:
