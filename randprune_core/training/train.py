@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ..config import RunConfig, run_id
+from ..config import RunConfig, check_code, run_id
 from ..data import loading
 from ..precision import arithmetic
 from ..records.locks import lock
@@ -66,5 +66,6 @@ def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> R
 
 def check_data(config: RunConfig) -> None:
     """Load all that the run and its measurements need, before training: nothing is lost later."""
+    check_code(config)
     loading.load_dataset(config.dataset, config.variant, config.image_size)
     loading.load_ood_images(config.dataset, config.image_size)
