@@ -19,6 +19,7 @@ PUBLIC = {
         "top_k_masks",
     ),
     "metrics.classification": ("calibration_bins", "expected_calibration_error"),
+    "metrics.evaluation": ("evaluate", "evaluate_logits"),
     "metrics.gradient": ("gradient_norm",),
     "metrics.ood": ("ood_auroc",),
     "models": ("build_model", "with_normalization"),
@@ -27,11 +28,22 @@ PUBLIC = {
     "pruning.ratios": ("layer_sparsities",),
     "records.table": ("load_runs",),
     "pruning.saliency": ("grasp_scores", "snip_scores"),
+    "records.weights": (
+        "load_masks",
+        "load_network",
+        "save_masks",
+        "save_network",
+        "saved_config",
+    ),
     "sweeps.coverage": ("status",),
     "sweeps.grids": ("grid",),
     "sweeps.run": ("load_or_train",),
     "sweeps.sweep": ("sweep",),
+    "training.train": ("fit",),
 }
+_MODULES = {"datasets": "datasets", "models": "models", "ratios": "pruning.ratios"}
+"""Modules with a `register`, for names of one's own."""
+
 _MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
@@ -43,6 +55,8 @@ def __getattr__(name: str):
         module = import_module(f".{_MODULE_OF[name]}", __name__)
         value = globals()[name] = getattr(module, name)
         return value
+    if name in _MODULES:
+        return import_module(f".{_MODULES[name]}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,14 +10,15 @@ import os
 import signal
 import sys
 
-from . import __version__
+from . import __version__, registry
 from .config import RATIOS, RunConfig, check_sparsity, run_id
+from .devices import environment
 from .sweeps.grids import GRIDS
 from .sweeps.profiles import PROFILES
 from .terminal import flush_streams, in_words, mend_streams, one_line, say, warnings_as_lines
 
 _HELP = {
-    "dataset": "digits, cifar10, cifar100 or imagenet",
+    "dataset": "digits, cifar10, cifar100, imagenet or one of --import",
     "variant": "copy of the data: auto (the one at hand), original, jpeg75 or 8 hex digits",
     "model": "resnet-DEPTH, resnet-DEPTH-FILTERS, vgg-11/13/16/19, ...",
     "ratio": f"layer-wise sparsity ratio: {', '.join(RATIOS)}",
@@ -39,15 +40,29 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{one_line(f'{self.prog}: {message} (see {self.prog} --help)')}\n")
 
 
+_IMPORT = "run a file that registers ratios, models or data sets; before or after the command"
+_FIELDS = [field for field in dataclasses.fields(RunConfig) if field.name != "code"]
+
+
+def _imports(arguments: list[str] | None) -> tuple[list[str], list[str]]:
+    """The files of every `--import`, wherever it stands, and what is left of the arguments."""
+    parser = _Parser(prog="randprune_core", add_help=False, allow_abbrev=False)
+    parser.add_argument("--import", action="append", default=[], dest="files", metavar="FILE.py")
+    found, rest = parser.parse_known_args(arguments)
+    return found.files, rest
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="randprune_core", description="Random pruning before training, measured.")
     parser.add_argument("--version", action="version", version=f"randprune_core {__version__}")
+    parser.add_argument("--import", metavar="FILE.py", help=_IMPORT)  # `_imports` takes it out
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     train = commands.add_parser("train", help="train one run, or find its record")
-    for field in dataclasses.fields(RunConfig):
+    for field in _FIELDS:
         _add_field(train, field)
     train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--save-weights", metavar="FILE", help="keep the trained network there")
 
     sweep = commands.add_parser("sweep", help="train the missing runs of a figure")
     figures, profiles = ", ".join(GRIDS), ", ".join(PROFILES)
@@ -123,9 +138,9 @@ def _train(options) -> int:
     from . import paths
     from .sweeps.run import load_or_train
 
-    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(RunConfig)}
+    values = {field.name: getattr(options, field.name) for field in _FIELDS}
     config = _config(values, options.device)
-    record = load_or_train(config, device=options.device)
+    record = load_or_train(config, device=options.device, save_weights=options.save_weights)
     if record is None:  # the first process of the job has it
         return 0
     test = record["test"]
@@ -293,7 +308,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     mend_streams()
     try:
-        options = _parser().parse_args(arguments)
+        files, rest = _imports(arguments)
+        options = _parser().parse_args(rest)
+        files += filter(None, [vars(options).pop("import")])  # where it was abbreviated
         from .paths import check_environment  # which refuses a folder that cannot be
 
         check_environment()
@@ -301,7 +318,11 @@ def main(arguments: list[str] | None = None) -> int:
             from .scratch import remove_leftovers
 
             remove_leftovers()
-        status = _COMMANDS[options.command](options)
+        for file in files:
+            registry.load(file)
+        own = {registry.IMPORTS: os.pathsep.join(map(os.path.abspath, files))} if files else {}
+        with environment(own):  # for the kernel of a notebook
+            status = _COMMANDS[options.command](options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # what reads the output has seen enough, as `head` has

@@ -9,9 +9,10 @@ import math
 import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import InitVar, asdict, dataclass, fields
 from functools import wraps
 
+from . import registry
 from .datasets import DATASETS
 
 RATIOS = ("dense", "uniform", "uniform_plus", "erk", "erk_plus", "snip", "grasp")
@@ -38,7 +39,7 @@ _CHOICES = {
     "when": ("before", "during", "after"),
     "precision": PRECISIONS,
 }
-LATER_FIELDS = ("image_size",)
+LATER_FIELDS = ("image_size", "code")
 """Fields of `RunConfig` that the first records do not have; each got a default on its arrival."""
 
 _AT_LEAST_ONE = ("epochs", "train_images", "batch_size")
@@ -50,7 +51,8 @@ def parse_model_name(name: str) -> tuple[str, int, int]:
 
     `resnet-A` and `resnet-A-B` give ("resnet", A, B), B = 16 filters in the first convolution when
     it is not named; `vgg-A` gives ("vgg", A, 64); `resnet50` and `wide_resnet50_2`, the ImageNet
-    networks, give their own name with depth 50 and width 64. Raises `ValueError` for other names.
+    networks, give their own name with depth 50 and width 64. Raises `ValueError` for other names,
+    those of registered networks too.
     """
     if name in IMAGENET_MODELS:
         return name, 50, 64
@@ -72,8 +74,18 @@ def parse_model_name(name: str) -> tuple[str, int, int]:
         return "vgg", int(match[1]), 64
     raise ValueError(
         f"unknown model {name!r}: known are resnet-DEPTH and resnet-DEPTH-FILTERS (DEPTH = 6n+2), "
-        f"vgg-11, vgg-13, vgg-16, vgg-19, {', '.join(IMAGENET_MODELS)}"
+        f"vgg-11, vgg-13, vgg-16, vgg-19, {', '.join((*IMAGENET_MODELS, *registry.names('model')))}"
     )
+
+
+def is_built_in(kind: str, name: str) -> bool:
+    """Whether a name of one of `registry.KINDS` belongs to this package."""
+    if kind != "model" or not isinstance(name, str):
+        return name in _CHOICES.get(kind, ())
+    try:
+        return bool(parse_model_name(name))
+    except ValueError:
+        return False
 
 
 def check_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -109,10 +121,12 @@ def check_image_size(dataset: str, size: int | None) -> int | None:
 
     CIFAR can be reduced to 8 or 16 pixels; every other data set has one size.
     """
-    if size is None or dataset not in DATASETS:  # an unknown data set is refused by its own name
+    whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+    if dataset not in DATASETS:  # a registered one, or an unknown one, which is refused as such
+        return int(size) if whole and 0 < size < 100_000 else None
+    if size is None:
         return None
     own, smaller = DATASETS[dataset].side, DATASETS[dataset].smaller_sides
-    whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
     if not whole or size not in (own, *smaller):
         allowed = " or ".join(str(side) for side in sorted((own, *smaller)))
         raise ValueError(
@@ -176,23 +190,66 @@ class RunConfig:
     seed_init: int = 0
     seed_mask: int = 0
     seed_data: int = 0
+    code: str = ""  # hash of the registered code that the run uses; filled in
+    recorded: InitVar[bool] = False  # a record's: its registered names may be known no more
 
-    def __post_init__(self):
+    def __post_init__(self, recorded):
         self._coerce_types()
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} is not known: choose from {', '.join(known)}"
+        own = self._registered_fields(recorded)
+        if not recorded:
+            object.__setattr__(self, "code", registry.code_of(vars(self)))
+            if "dataset" in own:
+                self._fill_from_data()
+        if "model" not in own:
+            family, depth, width = parse_model_name(self.model)
+            if family == "resnet":  # resnet-20-16 and resnet-20 are one network and must be one run
+                object.__setattr__(
+                    self, "model", f"resnet-{depth}" + (f"-{width}" if width != 16 else "")
                 )
-        family, depth, width = parse_model_name(self.model)
-        if family == "resnet":  # resnet-20-16 and resnet-20 are one network and must be one run
-            object.__setattr__(
-                self, "model", f"resnet-{depth}" + (f"-{width}" if width != 16 else "")
-            )
         object.__setattr__(self, "sparsity", check_sparsity(round(self.sparsity, 9)))
         parse_granularity(self.granularity)
         self._check_numbers()
         self._check_combinations()
+
+    def _registered_fields(self, recorded: bool) -> list[str]:
+        """Which fields name something registered; in a record with a `code` it may be forgotten."""
+        if not re.fullmatch("([0-9a-f]{12})?", self.code):
+            raise ValueError(f"code {self.code!r} is no hash: leave it out, it is filled in")
+        own, forgotten = [], recorded and self.code
+        for name, known in (_CHOICES | {"model": ()}).items():
+            value = getattr(self, name)
+            if name in registry.KINDS and not is_built_in(name, value):
+                if registry.find(name, value) or (forgotten and re.fullmatch(registry.NAME, value)):
+                    own.append(name)
+                    continue
+                known = (*known, *registry.names(name))
+            if name != "model" and value not in known:
+                raise ValueError(f"{name} {value!r} is not known: choose from {', '.join(known)}")
+        if recorded and bool(own) != bool(self.code):
+            raise ValueError(
+                f"code {self.code!r} does not fit: {', '.join(own) or 'nothing'} is own"
+            )
+        if recorded and "dataset" in own and self.image_size is None:
+            raise ValueError("image_size None is not known: a data set that is own has one")
+        return own
+
+    def _fill_from_data(self):
+        """Fill in the copy, size and number of images of a registered data set."""
+        facts = DATASETS[self.dataset]
+        if self.variant not in ("original", facts.fingerprint[:8]):
+            raise ValueError(
+                f"variant {self.variant!r} is not that of {self.dataset}, {facts.fingerprint[:8]}: "
+                "leave it out"
+            )
+        if self.image_size not in (None, facts.side):
+            raise ValueError(
+                f"image_size {self.image_size} is not known for {self.dataset}: give {facts.side}, "
+                "or leave it out"
+            )
+        object.__setattr__(self, "image_size", facts.side)
+        object.__setattr__(self, "variant", facts.fingerprint[:8])
+        if self.train_images == RunConfig.train_images:  # the default; there may be fewer
+            object.__setattr__(self, "train_images", min(self.train_images, facts.train_images))
 
     def _coerce_types(self):
         for field in fields(self):
@@ -322,9 +379,22 @@ def setting(config: RunConfig | dict) -> str:
     return ":".join([values["ratio"], *other])
 
 
+def check_code(config: RunConfig) -> None:
+    """Raise `ValueError` unless the code that a run was described with is registered now."""
+    if config.code == registry.code_of(vars(config)):
+        return
+    kinds = [kind for kind in registry.KINDS if not is_built_in(kind, getattr(config, kind))]
+    named = ", ".join(f"{kind} {getattr(config, kind)!r}" for kind in kinds)
+    raise ValueError(
+        f"the run is of other code of {named} than is registered now: make its RunConfig anew, or "
+        "register the code that it is of"
+    )
+
+
 def config_to_dict(config: RunConfig) -> dict:
-    """All fields of a config, as a record stores them."""
-    return asdict(config)
+    """All fields of a config, as a record stores them; `code` only where there is any."""
+    values = asdict(config)
+    return values if config.code else {k: v for k, v in values.items() if k != "code"}
 
 
 def config_from_dict(values: dict) -> RunConfig:
@@ -335,4 +405,4 @@ def config_from_dict(values: dict) -> RunConfig:
     known = {field.name for field in fields(RunConfig)}
     if different := sorted(set(values) ^ known - (set(LATER_FIELDS) - set(values))):
         raise ValueError(f"config fields do not match RunConfig: {', '.join(different)}")
-    return RunConfig(**values)
+    return RunConfig(**values, recorded=True)

@@ -1,17 +1,19 @@
 """The networks of the paper: CIFAR ResNet and BN-VGG, and torchvision's ImageNet ResNets.
 
 Every network returns logits and takes the tensor it is given as it is; `with_normalization` wraps
-one so that it takes pixels in [0, 1].
+one so that it takes pixels in [0, 1]. `register` adds a network of one's own.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import registry
 from .arguments import whole_number
-from .config import IMAGENET_MODELS, parse_model_name
+from .config import IMAGENET_MODELS, is_built_in, parse_model_name
 from .datasets import DATASETS
 from .precision import plain_tensors
 from .seeds import plain_generator
@@ -102,7 +104,8 @@ def build_model(name: str, num_classes: int = 10, seed: int = 0) -> nn.Module:
     """Build a network by name with Kaiming-normal weights (fan-in, gain sqrt 2) and zero biases.
 
     Names: `resnet-A` and `resnet-A-B` (CIFAR, depth A = 6n+2, B filters in the first convolution),
-    `vgg-11/13/16/19`, and torchvision's `resnet50` and `wide_resnet50_2`. The weights depend on
+    `vgg-11/13/16/19`, and torchvision's `resnet50` and `wide_resnet50_2`; and those of `register`,
+    which keep their own initialisation, drawn from `seed`. The weights depend on
     `seed` alone: they are float32 and on the CPU whatever the defaults of torch are, and the global
     generators are left as they were. Inside of `with torch.device("meta")` there are shapes only.
     Raises `ValueError` for an unknown name, fewer than two classes or a seed that is no integer.
@@ -120,11 +123,29 @@ def _place() -> AbstractContextManager:
     return plain_tensors()
 
 
+def register(name: str, build: Callable[[int], nn.Module]) -> None:
+    """Make a network of one's own known by a name, to `RunConfig`, `build_model` and the rest.
+
+    `build(num_classes)` gives a new network, from images (n, 3, side, side) to logits
+    (n, num_classes). Its initialisation is its own, drawn from PyTorch's global generator, which
+    `build_model` seeds. The hash of its code (`registry.code_hash`) is part of a run's config:
+    edited code makes another run. Raises `ValueError` for a name that is taken, or no function.
+    """
+    registry.add("model", name, build, built_in=is_built_in("model", name))
+
+
+def unregister(name: str) -> None:
+    """Forget a registered network; its records stay. Raises `ValueError` for any other name."""
+    registry.remove("model", name)
+
+
 def _build(name: str, num_classes: int, seed: int) -> nn.Module:
-    family, depth, width = parse_model_name(name)
     num_classes = whole_number(num_classes, "num_classes")
     if num_classes < 2:
         raise ValueError(f"num_classes {num_classes} is too small: a classifier needs at least 2")
+    if entry := registry.find("model", name):
+        return _registered(entry, num_classes, seed)
+    family, depth, width = parse_model_name(name)
     with torch.random.fork_rng(devices=[]):
         if family == "resnet":
             model = CifarResNet(depth, width, num_classes)
@@ -141,6 +162,16 @@ def _build(name: str, num_classes: int, seed: int) -> nn.Module:
                 nn.init.kaiming_normal_(module.weight, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    return model
+
+
+def _registered(entry: registry.Entry, num_classes: int, seed: int) -> nn.Module:
+    """A registered network, with the initialisation that its own code draws."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(whole_number(seed, "seed") % 2**63)
+        model = entry.function(num_classes)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model {entry.name!r} gives a {type(model).__name__}, not an nn.Module")
     return model
 
 
@@ -190,6 +221,7 @@ def with_normalization(model: nn.Module, dataset: str) -> nn.Module:
 
     Weights are shared with `model`, not copied. Raises `ValueError` for an unknown data set.
     """
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}: known are {', '.join(DATASETS)}")
+    if dataset not in DATASETS and registry.find("dataset", dataset) is None:
+        known = ", ".join((*DATASETS, *registry.names("dataset")))
+        raise ValueError(f"unknown data set {dataset!r}: known are {known}")
     return _Normalized(model, *DATASETS[dataset].normalization)

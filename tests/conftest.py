@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,6 +64,16 @@ def redirect_store(monkeypatch, folder: Path) -> Path:
 def store(tmp_path, monkeypatch) -> Path:
     """An empty results folder in place of the project's."""
     return redirect_store(monkeypatch, tmp_path / "results")
+
+
+@pytest.fixture
+def registering(monkeypatch):
+    """Names that a test registers are forgotten after it."""
+    from randprune_core import registry
+
+    monkeypatch.setattr(registry, "_ENTRIES", {})
+    monkeypatch.setattr(registry, "_LOADED", {})
+    monkeypatch.setattr(sys, "path", sys.path.copy())
 
 
 def files_under(folder: Path) -> list[str]:

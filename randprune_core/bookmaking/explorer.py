@@ -174,10 +174,10 @@ def _metric(key: str, runs: pd.DataFrame, models: list[str], settings: list[str]
 
 def _floor(key: str, runs: pd.DataFrame, counts: list[int]) -> float | None:
     dataset = runs.dataset.iloc[0]
-    classes = DATASETS[dataset].classes
-    if not counts or dataset == "imagenet" or not key.startswith(("fgsm.", "pgd.", "noise.")):
+    known = dataset in DATASETS and dataset != "imagenet"
+    if not counts or not known or not key.startswith(("fgsm.", "pgd.", "noise.")):
         return None
-    return round(float(chance_limit(counts[0], classes)), 2)
+    return round(float(chance_limit(counts[0], DATASETS[dataset].classes)), 2)
 
 
 def _note(key: str, runs: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..analysis.gradient_flow import FLAT, INITIAL, TO_FLAT
 from ..analysis.intervals import Estimate, rank_correlation
-from ..presentation.theme import LABELS
+from ..presentation.theme import place
 from ..records.store import all_records, find_records
 from ..sweeps.profiles import in_profile
 from .shared.records import Records, as_list
@@ -68,7 +68,7 @@ def profile_records(
 
 def _place(record: Mapping) -> tuple:
     config = record["config"]
-    order = [config["model"], list(LABELS).index(config["ratio"]), config["sparsity"]]
+    order = [config["model"], place(config["ratio"]), config["sparsity"]]
     return record["cost"]["dense_weights"], *order, config["seed_init"], record["run_id"]
 
 

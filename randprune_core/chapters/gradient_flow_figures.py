@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, in_order, use_theme
 from ..presentation.words import model_label, plus_minus
 from .gradient_flow import PREDICTORS, comparable, correlations, within_networks
 from .shared.gradient_curves import GREY
@@ -46,7 +46,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "") -> Figure:
     axes[0, 0].set_ylabel("Gap to dense (points)")
     axes[1, 0].set_ylabel("Place of the gap")
     figure.suptitle(title or "no run is recorded", x=0.01, ha="left", weight="bold")
-    ratios = [ratio for ratio in LABELS if ratio in set(flows.ratio)]
+    ratios = in_order(flows.ratio)
     handles = [Line2D([], [], label=LABELS[ratio], **_point(ratio, 6)) for ratio in ratios]
     dot = {"marker": "o", "linestyle": "none", "color": GREY, "markeredgecolor": "white"}
     models = [Line2D([], [], label=model_label(m), markersize=n, **dot) for m, n in sizes.items()]

@@ -21,7 +21,7 @@ from ..analysis.cells import CELL, MARGINS, summarise
 from ..analysis.intervals import NORMAL_95
 from ..presentation import panels
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
-from ..presentation.theme import COLOURS, LABELS
+from ..presentation.theme import COLOURS, in_order
 from ..presentation.words import DATA_LABELS, data_label, listing, model_label
 from .shared import noninferiority
 from .shared.records import Records
@@ -89,7 +89,7 @@ def points_figure(points: pd.DataFrame, label: str, title: str = "") -> Figure:
     panel. Of more than two sparse ratios only ERK has its bars.
     """
     figure = plot_by_sparsity(points, title=title, label=label)
-    ratios = [ratio for ratio in LABELS if ratio in set(points.ratio)]
+    ratios = in_order(points.ratio)
     barred = points[points.ratio.isin(ratios if len(ratios) < 4 else ["dense", "erk"])]
     thin = {"fmt": "none", "elinewidth": 1.1, "capsize": 0, "alpha": 0.8}
     for axis in figure.get_axes():

@@ -14,7 +14,7 @@ import pandas as pd
 from ..analysis.cells import CELL, differences, recorded, turned
 from ..analysis.intervals import mean_interval
 from ..config import RATIOS, RunConfig, pruning_epoch, setting
-from ..presentation.theme import LABELS
+from ..presentation.theme import LABELS, in_order
 from ..presentation.words import data_label, listing, model_label, plus_minus
 from ..pruning.dynamic import dropped_fraction
 from ..records.store import find_record
@@ -43,7 +43,7 @@ def label(name: str) -> str:
 def ordered(names: Iterable[str]) -> list[str]:
     """Settings in the order of the chapter, each once, others last."""
     names = set(names)
-    return [name for name in dict.fromkeys([*ORDER, *LABELS]) if name in names]
+    return [name for name in dict.fromkeys([*ORDER, *in_order(names)]) if name in names]
 
 
 def scenario_table(configs: Sequence[RunConfig]) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def scenario_table(configs: Sequence[RunConfig]) -> pd.DataFrame:
 
 def cell_table(cells: pd.DataFrame, value: str) -> pd.DataFrame:
     """`tables.grid_table` with the scenarios by their names."""
-    places = {LABELS[name]: place for place, name in enumerate(ordered(LABELS))}
+    places = {LABELS[name]: place for place, name in enumerate(ordered(cells.ratio))}
     table = grid_table(cells, value).rename(columns={"ratio": "scenario"})
     rows = sorted(range(len(table)), key=lambda row: places[table.scenario[row]])
     models = list(dict.fromkeys(table.network))

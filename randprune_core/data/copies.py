@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import paths
+from .. import paths, registry
+from ..datasets import DATASETS
 from . import torchvision_files
 from .files import DataError, Encoded, find, parquet_files
 
@@ -53,6 +54,8 @@ def available_variant(name: str, download: bool = True) -> str:
     """
     if name == "digits":
         return "original"
+    if registry.find("dataset", name):
+        return DATASETS[name].fingerprint[:8]
     key = _files_key(name)
     known = _read_memory()
     if key in known:

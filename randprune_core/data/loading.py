@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import registry
 from ..config import check_image_size
-from ..datasets import DATASETS
+from ..datasets import DATASETS, registered
 from ..paths import data_root
 from .copies import identify
 from .files import DataError, Encoded, give_memory_back
@@ -84,8 +85,16 @@ def load_dataset(name: str, variant: str | None = None, image_size: int | None =
     images as they are (`config.check_image_size` says what is allowed). Raises `DataError` when
     the data is missing (saying where it was looked for), damaged, or another copy than expected.
     """
-    dataset = _load(name, _root(name), _smaller(name, image_size))
+    if registry.find("dataset", name) is not None:
+        dataset = _load_registered(name)
+    else:
+        dataset = _load(name, _root(name), _smaller(name, image_size))
     if variant is not None and dataset.variant != variant:
+        if dataset.source == "registered":
+            raise DataError(
+                f"{name}: its function gives data of variant {dataset.variant!r}, but {variant!r} "
+                "was asked for: make the RunConfig anew"
+            )
         place = _root(name) or "scikit-learn"
         raise DataError(
             f"{name}: the copy in {place} is variant {dataset.variant!r}, but {variant!r} "
@@ -101,14 +110,27 @@ def load_ood_images(name: str, image_size: int | None = None) -> dict[str, Tenso
     """
     size = _smaller(name, image_size)
     return {
-        other: _photo_patches() if other == "photos" else _test_images(other, _root(other), size)
+        other: _photo_patches() if other == "photos" else _ood_images(other, size)
         for other in DATASETS[name].ood_sets
     }
 
 
+def _ood_images(name: str, size: int | None) -> Tensor:
+    if registry.find("dataset", name) is None:
+        return _test_images(name, _root(name), size)
+    images = load_dataset(name).test_images
+    if images.shape[-1] != size:
+        raise DataError(
+            f"ood_sets: {name} has {images.shape[-1]} pixels a side, and the training set {size}: "
+            "give both one size"
+        )
+    return images
+
+
 def _root(name: str) -> str:
-    """The folder that holds a data set; none for `digits`, which comes with scikit-learn."""
-    return "" if name == "digits" else str(data_root())
+    """The folder that holds a data set; none for `digits`, of scikit-learn, and registered ones."""
+    own = name == "digits" or registry.find("dataset", name) is not None
+    return "" if own else str(data_root())
 
 
 def _smaller(name: str, image_size: int | None) -> int | None:
@@ -125,6 +147,12 @@ def _load(name: str, root: str, side: int | None) -> Dataset:
     dataset = _load_cifar(name, side)
     give_memory_back()
     return dataset
+
+
+def _load_registered(name: str) -> Dataset:
+    facts, (train, train_labels, test, test_labels) = registered(name)
+    parts = facts.classes, train, train_labels, test, test_labels
+    return Dataset(name, facts.fingerprint[:8], "registered", facts.fingerprint, *parts)
 
 
 def _load_cifar(name: str, side: int | None) -> Dataset:

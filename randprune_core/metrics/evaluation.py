@@ -1,18 +1,20 @@
-"""Everything a record says of one trained network: the `test` entry, metric by metric."""
+"""All metrics of a trained network: as a table for any network, as the `test` entry of a record."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ..arguments import whole_number
+from . import calibration
 from .attacks import fgsm_from_sign, gaussian_noise, gradient_sign, pgd_from_start, random_start
 from .classification import accuracy, calibration_bins, error_of_bins, negative_log_likelihood
-from .inputs import class_indices
+from .inputs import checked_logits, class_indices
 from .ood import (
     auroc_standard_error,
+    average_precision,
     energy,
     fpr_at_95_tpr,
     max_softmax,
@@ -22,6 +24,9 @@ from .ood import (
 )
 from .predict import predict_logits
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # The keys of the record; an epsilon is in grey levels of 255, a sigma a share of the pixel range.
 FGSM_EPSILONS = ("1", "2", "4", "8")
 PGD_EPSILONS = ("0.5", "1", "2", "8")
@@ -30,6 +35,106 @@ NOISE_SIGMAS = ("0.04", "0.08", "0.12")
 
 
 def evaluate(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    ood_sets: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    attack_images: int = 1_000,
+    seed: int = 0,
+    extended: bool = False,
+) -> "pd.DataFrame":
+    """Every metric of the book for any network that gives logits, one row each.
+
+    model: takes pixels in [0, 1] (`with_normalization` makes one that does), gives (n, classes).
+    images: (n, channels, height, width), uint8 or float in [0, 1]; targets: (n,) class indices;
+    ood_sets: out-of-distribution images by name. The first `attack_images` are attacked and get
+    noise (0: none); `seed` draws the noise and the start of PGD.
+
+    Columns `metric`, `setting` (what was done to the images, or the out-of-distribution set),
+    `value` and `n`, the images that the value rests on. Metrics: accuracy, nll, ece (15 equal
+    bins); auroc and fpr95 by maximum softmax probability, auroc_energy; accuracy under FGSM, PGD-10
+    and Gaussian noise. `extended` adds those of `evaluate_logits`. Shares are in [0, 1]. The
+    network is left as it was. Raises ValueError for images, targets or logits that cannot be.
+    """
+    attack_images = whole_number(attack_images, "attack_images", least=0)
+    logits = predict_logits(model, images).cpu()
+    ood_logits = {name: predict_logits(model, out).cpu() for name, out in ood_sets.items()}
+    table = evaluate_logits(logits, targets, ood_logits=ood_logits, extended=extended)
+    if not attack_images:
+        return table
+    targets = class_indices(targets, *logits.shape).cpu()[:attack_images]
+    few = _pixels(images[:attack_images])
+    right = logits.argmax(1)[:attack_images] == targets
+    found = _shifted(model, few, targets, seed)
+    pgd = {key: _pgd(model, few, targets, right, key, seed) for key in PGD_EPSILONS}
+    rows = [("accuracy", "clean, of the attacked", int(right.sum()) / len(right), len(right))]
+    rows += [_accuracy_row(f"fgsm {key}/255", part) for key, part in found["fgsm"].items()]
+    rows += [_accuracy_row(f"pgd {key}/255", part) for key, part in pgd.items()]
+    rows += [_accuracy_row(f"noise {key}", part) for key, part in found["noise"].items()]
+    return _table([*table.itertuples(index=False, name=None), *rows])
+
+
+def evaluate_logits(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    ood_logits: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    extended: bool = False,
+) -> "pd.DataFrame":
+    """`evaluate` without attacks and noise, from logits (n, classes) and class indices (n,).
+
+    `ood_logits` are those of out-of-distribution images, by name. `extended` adds ece_classwise,
+    ece_equal_mass and ece_temperature (see `metrics.calibration`), and by maximum softmax
+    probability aupr, with the known images as the positive class, aupr_ood_positive and
+    fpr95_ood_positive, with the others.
+    """
+    logits = torch.as_tensor(logits).cpu()
+    targets = class_indices(targets, *checked_logits(logits).shape).cpu()
+    probs, n = logits.double().softmax(1), len(logits)
+    rows = [
+        ("accuracy", "clean", accuracy(logits, targets), n),
+        ("nll", "clean", negative_log_likelihood(logits, targets), n),
+        ("ece", "clean", error_of_bins(calibration_bins(probs, targets)), n),
+    ]
+    if extended:
+        rows += [
+            ("ece_classwise", "clean", calibration.classwise_error(probs, targets), n),
+            ("ece_equal_mass", "clean", calibration.equal_mass_error(probs, targets), n),
+            ("ece_temperature", "clean", calibration.error_after_scaling(logits, targets), n),
+        ]
+    for name, out in ood_logits.items():
+        out = checked_logits(torch.as_tensor(out), f"logits of {name}").cpu()
+        known, other, both = max_softmax(logits), max_softmax(out), n + len(out)
+        rows += [
+            ("auroc", name, ood_auroc(known, other), both),
+            ("auroc_energy", name, ood_auroc(energy(logits), energy(out)), both),
+            ("fpr95", name, fpr_at_95_tpr(known, other), both),
+        ]
+        if extended:
+            rows += [
+                ("aupr", name, average_precision(known, other), both),
+                ("aupr_ood_positive", name, average_precision(-other, -known), both),
+                ("fpr95_ood_positive", name, fpr_at_95_tpr(-other, -known), both),
+            ]
+    return _table(rows)
+
+
+def _table(rows: list[tuple]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=["metric", "setting", "value", "n"])
+
+
+def _accuracy_row(setting: str, found: Mapping[str, float | int]) -> tuple:
+    return "accuracy", setting, found["accuracy"], found["n"]
+
+
+def _pixels(images: torch.Tensor) -> torch.Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def record_entry(
     model: nn.Module,
     images: torch.Tensor,
     targets: torch.Tensor,

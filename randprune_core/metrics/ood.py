@@ -53,6 +53,19 @@ def fpr_at_95_tpr(in_scores: "ArrayLike", out_scores: "ArrayLike") -> float:
     return float((out_scores >= threshold).mean())
 
 
+def average_precision(in_scores: "ArrayLike", out_scores: "ArrayLike") -> float:
+    """Area under the precision-recall curve with in-distribution as the positive class.
+
+    The mean, over the in-distribution scores, of their share among all scores that are as high or
+    higher, as scikit-learn's `average_precision_score`. Scores and errors as in `ood_auroc`.
+    """
+    rising_in, rising_out = np.sort(_scores(in_scores, "in")), np.sort(_scores(out_scores, "out"))
+    above_in, above_out = (
+        len(side) - np.searchsorted(side, rising_in) for side in (rising_in, rising_out)
+    )
+    return float((above_in / (above_in + above_out)).mean())
+
+
 def roc_curve(in_scores: "ArrayLike", out_scores: "ArrayLike", points: int = 101) -> dict:
     """The ROC curve at evenly spaced false positive rates, as lists `fpr` and `tpr` from 0 to 1.
 

@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import panels
-from .theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from .theme import COLOURS, LABELS, MARKERS, WIDTH, in_order, place, use_theme
 from .words import model_label
 
 
@@ -228,7 +228,7 @@ def _figure(
 def _key(rows: list[Layers]) -> list[Artist]:
     frames = [frame for row in rows for frame, _ in row]
     found = {ratio for frame in frames for ratio in frame.ratio}
-    handles = [ratio_handle(ratio) for ratio in LABELS if ratio in found]
+    handles = [ratio_handle(ratio) for ratio in in_order(found)]
     if any(hollow for row in rows for _, hollow in row):
         grey = {"color": "#777777", "markeredgecolor": "#777777"}
         handles.append(Line2D([], [], label="the paper", **ratio_style("erk", hollow=True) | grey))
@@ -274,7 +274,7 @@ def _draw_gap(axis: Axes, cells: pd.DataFrame, models: list[str], hollow: bool) 
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
         axis.bar(range(len(models)), 2 * band, 0.8, bottom=-band, **grey)
     for ratio, line in cells.groupby("ratio", sort=False):
-        aside = 0.04 * (list(LABELS).index(ratio) - 3)  # so that intervals do not cover each other
+        aside = 0.04 * (place(ratio) - 3)  # so that intervals do not cover each other
         x = [models.index(model) + aside for model in line.model]
         _draw_line(axis, x, line.gap, line, ratio_style(ratio, hollow))
 

@@ -1,6 +1,9 @@
 """How every figure looks: the colour, marker and name of each ratio, sizes, background."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ..config import RATIOS
 
 WIDTH = 6.6
 """Inches; at a text column of 620 to 740 pixels a text of 9 points is 12 to 14 pixels high."""
@@ -36,9 +39,47 @@ LOOKS = {
     "erk:after": Look("after training", "#D55E00", "X"),
 }
 
-LABELS = {setting: look.label for setting, look in LOOKS.items()}
-COLOURS = {setting: look.colour for setting, look in LOOKS.items()}
-MARKERS = {setting: look.marker for setting, look in LOOKS.items()}
+_OTHER_COLOURS = ("#8C6D31", "#7B3294", "#00A6A6", "#A50F15", "#6BAE3A", "#5C5C8A")
+_OTHER_MARKERS = ("*", "8", "H", ">", "<", "d")
+
+
+class _Looks(dict):
+    """One part of the looks by setting; a registered ratio gets the next look that is free."""
+
+    def __init__(self, part: str):
+        super().__init__({setting: getattr(look, part) for setting, look in LOOKS.items()})
+        self._part = part
+
+    def __missing__(self, setting: str) -> str:
+        ratio, colon, other = setting.partition(":")
+        if ratio not in RATIOS:
+            _ARRIVED.setdefault(ratio, len(_ARRIVED))
+        elif not colon:
+            raise KeyError(setting)
+        if self._part == "label":
+            return f"{LOOKS[ratio].label if ratio in LOOKS else ratio} {other}".strip()
+        place = _ARRIVED.get(ratio, 0)
+        if self._part == "colour":
+            known = LOOKS[ratio].colour if ratio in LOOKS else None
+            return known or _OTHER_COLOURS[place % len(_OTHER_COLOURS)]
+        return _OTHER_MARKERS[place % len(_OTHER_MARKERS)]
+
+
+_ARRIVED: dict[str, int] = {}
+LABELS, COLOURS, MARKERS = _Looks("label"), _Looks("colour"), _Looks("marker")
+
+
+def in_order(settings: Iterable[str]) -> list[str]:
+    """Each setting once, in the order of every figure: those of `LOOKS`, then others by name."""
+    given = set(settings)
+    return [name for name in LOOKS if name in given] + sorted(given - set(LOOKS))
+
+
+def place(setting: str) -> int:
+    """The place of a setting in the order of `LOOKS`; below zero for one that is not there."""
+    if setting in LOOKS:
+        return list(LOOKS).index(setting)
+    return -1 - _ARRIVED.setdefault(setting.partition(":")[0], len(_ARRIVED))
 
 
 def use_theme() -> None:

@@ -8,16 +8,23 @@ from math import isnan, nan
 from ..config import RunConfig
 from ..datasets import DATASETS
 
-DATA_LABELS = {name: facts.label for name, facts in DATASETS.items()}
-"""Data sets as the text names them."""
+
+class _Labels(dict):
+    def __missing__(self, name: str) -> str:
+        return name
+
+
+DATA_LABELS = _Labels({name: facts.label for name, facts in DATASETS.items()})
+"""Data sets as the text names them, registered ones by their name."""
 
 
 def data_label(config: RunConfig) -> str:
     """The data of a run as the text names it, with size and copy where they are not the usual."""
-    name = DATASETS[config.dataset].label
-    if config.image_size:
+    name = DATA_LABELS[config.dataset]
+    if config.image_size and config.dataset in DATASETS:
         name += f" at {config.image_size} × {config.image_size} pixels"
-    return name if config.variant == "original" else f"{name}, copy {config.variant}"
+    plain = config.variant == "original" or config.dataset not in DATASETS
+    return name if plain else f"{name}, copy {config.variant}"
 
 
 def model_label(name: str) -> str:

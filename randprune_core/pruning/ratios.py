@@ -3,7 +3,7 @@
 Each ratio is a pure function of `(shapes, sparsity)`, where `shapes` maps layer names to weight
 shapes in module order (`out, in, kh, kw` for a convolution, `out, in` for a linear layer). None
 of them needs a network, so that all can be checked by hand. The two ratios of a criterion, `snip`
-and `grasp`, need one and go through `layer_sparsities`.
+and `grasp`, need one and go through `layer_sparsities`. `register` adds a ratio of one's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .. import registry
 from ..config import RATIOS, check_sparsity
 
 if TYPE_CHECKING:
@@ -157,6 +158,43 @@ SHAPE_RATIOS: dict[str, ShapeRatio] = {
 """Ratios that need nothing but shapes; `snip` and `grasp`, the others of `RATIOS`, need data."""
 
 
+def register(name: str, function: Callable[[Shapes, float], Mapping[str, float]]) -> None:
+    """Make a ratio of one's own known by a name, to `RunConfig`, sweeps and figures.
+
+    `function(shapes, sparsity)` gives every layer of `shapes` a sparsity in [0, 1), together the
+    global one within a weight a layer, or raises `ValueError`. The hash of its code
+    (`registry.code_hash`) is part of a run's config: edited code makes another run. Raises
+    `ValueError` for a name that is taken, or no function.
+    """
+    registry.add("ratio", name, function, built_in=name in RATIOS)
+
+
+def unregister(name: str) -> None:
+    """Forget a registered ratio; its records stay. Raises `ValueError` for any other name."""
+    registry.remove("ratio", name)
+
+
+def shape_ratio(name: str) -> Callable[[Shapes, float], dict[str, float]] | None:
+    """The function of one of `SHAPE_RATIOS` or of a registered ratio; None for another name."""
+    if (entry := registry.find("ratio", name)) is None:
+        return SHAPE_RATIOS.get(name)
+
+    def checked(shapes: Shapes, sparsity: float) -> dict[str, float]:
+        sizes = _check(shapes, sparsity)
+        found = entry.function(shapes, sparsity)
+        if not isinstance(found, Mapping):
+            raise ValueError(f"ratio {name!r} gives a {type(found).__name__}, not a dict")
+        kept, total = sum(kept_counts(shapes, found).values()), sum(sizes.values())
+        if abs(kept - (1 - sparsity) * total) > len(shapes):
+            raise ValueError(
+                f"ratio {name!r} keeps {kept:,} of {total:,} weights, and the budget of sparsity "
+                f"{sparsity:g} is {round((1 - sparsity) * total):,}: scale its densities"
+            )
+        return {layer: float(found[layer]) for layer in shapes}
+
+    return checked
+
+
 def layer_sparsities(
     ratio: str | ShapeRatio,
     model: nn.Module,
@@ -167,11 +205,11 @@ def layer_sparsities(
     targets: Tensor | None = None,
     chunk_size: int | None = None,
 ) -> dict[str, float]:
-    """Sparsity of every maskable layer of `model`, in module order, under one of `RATIOS`.
+    """Sparsity of every maskable layer of `model`, in module order, under a ratio.
 
-    A function of (shapes, sparsity), such as `er`, may stand in place of a name. `sparsity` is the
-    global one, in [0, 1), over `weights`: all of `maskable_weights(model)` unless others were
-    chosen with its arguments. `snip` and `grasp` score the weights on one batch
+    `ratio` is one of `RATIOS`, a registered one, or a function of (shapes, sparsity), such as `er`.
+    `sparsity` is the global one, in [0, 1), over `weights`: all of `maskable_weights(model)` unless
+    others were chosen with its arguments. `snip` and `grasp` score the weights on one batch
     (`inputs` N×C×H×W, `targets` N class indices; `chunk_size` as in `saliency`), keep the
     best over the whole network and return each layer's pruned fraction. A layer that the criterion
     empties gets one weight, taken from the layer that keeps most, so that the total stays exact.
@@ -207,8 +245,9 @@ def sparsities_of(
         found = ratio(shapes, sparsity)
         check_names(shapes, found, "sparsities of the ratio")
         return found
-    if check_ratio(ratio) in SHAPE_RATIOS:
-        return SHAPE_RATIOS[ratio](shapes, sparsity)
+    check_ratio(ratio)
+    if function := shape_ratio(ratio):
+        return function(shapes, sparsity)
     return _criterion_sparsities(ratio, model, weights, sparsity, inputs, targets, chunk_size)
 
 
@@ -298,11 +337,11 @@ def last_linear(shapes: Shapes) -> str:
     return _layer_with(shapes, (2,), "linear layer", -1)
 
 
-def check_ratio(ratio: str) -> str:
-    """Return the ratio if it is one of `RATIOS`, or raise ValueError with the known names."""
-    if ratio not in RATIOS:
-        raise ValueError(f"unknown ratio {ratio!r}: known are {', '.join(RATIOS)}")
-    return ratio
+def check_ratio(ratio: str) -> None:
+    """Raise ValueError with the known names unless `ratio` is in `RATIOS` or registered."""
+    if ratio not in RATIOS and registry.find("ratio", ratio) is None:
+        known = ", ".join((*RATIOS, *registry.names("ratio")))
+        raise ValueError(f"unknown ratio {ratio!r}: known are {known}")
 
 
 def check_names(expected: Mapping[str, object], given: Mapping[str, object], what: str) -> None:

@@ -36,9 +36,9 @@ def load_runs(**filters):
     the record), and `cost.*` and `provenance.*`. `image_size` is the pixels a side, the data set's
     own where the config has None. A filter names a config field and gives a value
     or a collection of values, in any spelling that `RunConfig` takes:
-    `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. Raises `ValueError` for a filter that is
-    no config field and for a value that no run can have. Bad records are left out with a warning
-    that names them.
+    `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. `code` tells runs of registered code
+    from those of its earlier versions. Raises `ValueError` for a filter that is no config field and
+    for a value that no run can have. Bad records are left out with a warning that names them.
     """
     known = [field.name for field in fields(RunConfig)]
     if unknown := sorted(set(filters) - set(known)):
@@ -80,7 +80,7 @@ def records_to_frame(records):
 
 def _row(record: dict) -> dict:
     config = record["config"]
-    row = {"run_id": record["run_id"], **config, "image_size": image_side(config)}
+    row = {"run_id": record["run_id"], "code": "", **config, "image_size": image_side(config)}
     row["setting"] = setting(config)
     row |= flatten(record["test"]) | _fpr95_of_known_images(record["test"])
     return row | flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")

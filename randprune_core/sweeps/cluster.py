@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from .. import paths
+from .. import paths, registry
 from ..config import RunConfig, run_id
 from ..data.files import DataError
 from ..devices import one_thread
@@ -82,6 +82,7 @@ def run_on_ray(
             at_once=max(1, int(1 / share)) if share else None,
             code=code_version(),
             results=str(paths.RESULTS),
+            registered=registry.packed(),
         )
         yield from _outcomes(ray, schedule, start, needs, workers)
 
@@ -258,16 +259,18 @@ def _train_in_worker(
     at_once: int | None,
     code: dict,
     results: str,
+    registered: bytes,
 ) -> tuple[str, object]:
     """Train one run: its outcome, and its record, its checkpoint or what went wrong.
 
-    `code` is the commit of the driver, whose package this is.
+    `code` is the commit of the driver, whose package this is; `registered` is `registry.packed`.
     """
     from ..training.engine import TrainingFailed
     from ..training.loop import OutOfTime
     from ..training.train import train
 
     one_thread()
+    registry.unpack(registered)
     saved = _checkpoint_here(config, checkpoint, results)
     if deadline is not None and time.time() >= deadline:  # it waited for a node too long
         return "unfinished", ("not started", None)

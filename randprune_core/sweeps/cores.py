@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import ModuleType
 
-from .. import paths
+from .. import paths, registry
 from ..config import RunConfig, run_id
 from ..data.files import DataError
 from ..devices import environment, one_thread, worker_environment
@@ -53,7 +53,7 @@ def _in_one_pool(schedule: Schedule, busy: list[RunConfig], workers: int) -> Ite
     """Outcomes until nothing is left, or until a worker is killed: then `killed` for all in it."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (registry.packed(),))
     running: dict[Future, tuple[RunConfig, float]] = {}
     broken = False
     try:
@@ -112,8 +112,11 @@ _KILLED = (
 )
 
 
-def _start_worker() -> None:
-    """A worker computes with one thread, and ends with the sweep, however that ends."""
+def _start_worker(registered: bytes) -> None:
+    """A worker computes with one thread, and ends with the sweep, however that ends.
+
+    It knows what is `registered` in the process of the sweep.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches it too: it has nothing to say
     sweep = multiprocessing.parent_process()
 
@@ -126,6 +129,7 @@ def _start_worker() -> None:
 
     tqdm.set_lock(threading.RLock())  # its own is a system semaphore: a killed worker leaves it
     one_thread()
+    registry.unpack(registered)
 
 
 @warnings_as_lines()

@@ -4,13 +4,20 @@ torch is imported where a run is trained: to find a recorded one must not take t
 takes.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+
 from .. import paths
 from ..config import RunConfig, run_id
 from ..devices import job_size
 from ..records.failures import note_failure
+from ..records.files import say
 from ..records.locks import lock
 from ..records.provenance import Begun
 from ..records.store import claim, find_record, make_record, store_record, tidy
+
+Saver = Callable[[object], None]
+"""What saves a trained network, before it is measured."""
 
 
 class MissingRecord(LookupError):
@@ -24,11 +31,14 @@ def load_or_train(
     train_missing: bool = True,
     progress: bool = True,
     deadline: float | None = None,
+    save_weights: str | Path | None = None,
 ) -> dict | None:
     """The record of a run: from the store, or from training it now and storing it.
 
     `device` is auto, cpu or cuda; `progress` shows a bar on a terminal; `deadline` (a
-    `time.time()`) stops at the first full epoch after it, checkpointed. Two processes that ask for
+    `time.time()`) stops at the first full epoch after it, checkpointed. `save_weights` is a file
+    that gets the trained network (`weights.save_network`): where the run is recorded already, it is
+    trained once more for it, and its record stays. Two processes that ask for
     the same run train it once. Raises `MissingRecord` when `train_missing` is False and there is no
     record, `engine.TrainingFailed` when the loss is no longer finite (noted in `results/failed/`),
     and `loop.OutOfTime` at the deadline.
@@ -37,22 +47,52 @@ def load_or_train(
     finds or trains and stores the record, and the others train with it and return None. Raises
     `RuntimeError` where another job is training the same run.
     """
+    save = _saver(config, save_weights)
     if config.dataset == "imagenet" and train_missing and job_size() > 1:
-        return _share(config, device)
+        return _share(config, device, save)
     name = run_id(config)
-    if (record := find_record(config)) is not None:
-        return record
-    if not train_missing:
+    record = find_record(config)
+    if record is None and not train_missing:
         raise MissingRecord(f"run {name} is not recorded: {config}")
-    with lock(name):
-        if (record := find_record(config)) is not None:  # trained by whoever held the lock
-            return record
-        tidy(config)
-        return train_and_store(config, device, progress, deadline)
+    if record is None:
+        with lock(name):
+            if (record := find_record(config)) is None:  # nor trained by whoever held the lock
+                tidy(config)
+                return train_and_store(config, device, progress, deadline, save)
+    if save_weights is not None:
+        _train_again(config, device, progress, save)
+    return record
+
+
+def _saver(config: RunConfig, file: str | Path | None) -> Saver:
+    """What saves the trained network, where a file is given."""
+    if file is None:
+        return lambda model: None
+    from ..records.weights import check_path, save_network
+
+    check_path(file)
+    if config.dataset == "imagenet" and find_record(config) is not None:
+        raise ValueError(
+            f"run {run_id(config)} is recorded without its network: move its record away to train "
+            "it once more"
+        )
+    return lambda model: save_network(model, file, config)
+
+
+def _train_again(config: RunConfig, device: str, progress: bool, save: Saver) -> None:
+    """Train a recorded run for its network alone."""
+    from ..training.train import fit
+
+    say(f"run {run_id(config)} is recorded, and trained once more for its network")
+    save(fit(config, device, progress=progress).model)
 
 
 def train_and_store(
-    config: RunConfig, device: str, progress: bool = False, deadline: float | None = None
+    config: RunConfig,
+    device: str,
+    progress: bool = False,
+    deadline: float | None = None,
+    save: Saver = lambda model: None,
 ) -> dict:
     """Train a run, store its record and return it; the caller holds its lock, as from `claim`."""
     from ..training.engine import TrainingFailed
@@ -60,7 +100,9 @@ def train_and_store(
 
     begun = Begun()
     try:
-        result = train(config, device, progress=progress, deadline=deadline, keep_checkpoint=True)
+        result = train(
+            config, device, progress=progress, deadline=deadline, keep_checkpoint=True, save=save
+        )
     except TrainingFailed as error:
         note_failure(config, error)
         raise
@@ -79,7 +121,7 @@ def store_result(
     return record
 
 
-def _share(config: RunConfig, device: str) -> dict | None:
+def _share(config: RunConfig, device: str, save: Saver) -> dict | None:
     """`load_or_train` in one process of a job, for a run that all of them train together."""
     from ..training.distributed import (
         as_first_process,
@@ -96,7 +138,7 @@ def _share(config: RunConfig, device: str) -> dict | None:
         if held is None:
             return train(config, own)
         with held:
-            return train_and_store(config, own)
+            return train_and_store(config, own, save=save)
 
 
 def _recorded(config: RunConfig) -> dict:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import models
-from ..config import RunConfig, pruning_epoch
+from ..config import RunConfig, check_code, pruning_epoch
 from ..datasets import DATASETS
 from ..devices import keep_freed_memory, memory_format
 from ..pruning import dynamic, masks
@@ -47,6 +47,7 @@ class Run:
     writes = True  # checkpoints: of the processes that share a run only one does
 
     def __init__(self, config: RunConfig, device: torch.device, batches=None):
+        check_code(config)
         self.config, self.device = config, device
         self.batches = MemoryBatches(config, device) if batches is None else batches
         self.dataset = self.batches.dataset

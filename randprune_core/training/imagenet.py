@@ -7,7 +7,7 @@ checkpoints after each epoch and the record. All must see one folder of results.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -245,7 +245,13 @@ def complete(chosen: dict) -> dict:
     return chosen
 
 
-def train(config: RunConfig, device: str = "auto", *, progress: bool = False) -> dict | None:
+def train(
+    config: RunConfig,
+    device: str = "auto",
+    *,
+    progress: bool = False,
+    save: Callable[[nn.Module], None] = lambda model: None,
+) -> dict | None:
     """What `train.train` does for other data; None in every process of a job but the first.
 
     The others leave after the last epoch, and the first measures the network. Raises what
@@ -259,6 +265,7 @@ def train(config: RunConfig, device: str = "auto", *, progress: bool = False) ->
     if not first:
         return None
     with arithmetic():
+        save(run.model)
         result = measure(run)
     facts = {"classes": run.dataset.num_classes, "image_size": run.dataset.side}
     return result | {"data": result["data"] | facts, "processes": processes}

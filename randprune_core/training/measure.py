@@ -6,7 +6,7 @@ from .. import models
 from ..data import loading
 from ..metrics.classification import accuracy
 from ..metrics.cost import cost
-from ..metrics.evaluation import evaluate
+from ..metrics.evaluation import record_entry
 from ..metrics.predict import predict_logits
 from ..pruning import masks
 from ..pruning.layers import maskable_weights
@@ -26,7 +26,7 @@ def measure(run: Run) -> dict:
     model = models.with_normalization(run.model, dataset.name)
     ood: dict[str, Tensor] = loading.load_ood_images(dataset.name, run.config.image_size)
     count = len(dataset.test_labels)
-    test = evaluate(
+    test = record_entry(
         model,
         dataset.test_images,
         dataset.test_labels,

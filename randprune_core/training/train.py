@@ -5,7 +5,11 @@ paper's protocol (Table 1), can be stopped at any epoch and goes on from its che
 same result to the last bit on a CPU.
 """
 
-from ..config import RunConfig, run_id
+from collections.abc import Callable
+
+from torch import nn
+
+from ..config import RunConfig, check_code, run_id
 from ..data import loading
 from ..precision import arithmetic
 from ..records.locks import lock
@@ -22,8 +26,9 @@ def train(
     progress: bool = False,
     deadline: float | None = None,
     keep_checkpoint: bool = False,
+    save: Callable[[nn.Module], None] = lambda model: None,
 ) -> dict | None:
-    """Train one run to its last epoch and measure it; the network itself is not kept.
+    """Train one run to its last epoch and measure it; `save` is called with the trained network.
 
     `deadline` is a `time.time()`: the first full epoch that ends after it is checkpointed and
     `OutOfTime` raised. `keep_checkpoint` leaves it to the caller to remove the checkpoint, once the
@@ -34,12 +39,13 @@ def train(
     if config.dataset == "imagenet":
         from . import imagenet  # torchvision, which it needs, takes seconds to import
 
-        result = imagenet.train(config, device, progress=progress)
+        result = imagenet.train(config, device, progress=progress, save=save)
     else:
         with arithmetic():  # the data, too, is read with PyTorch as a new process has it
             check_data(config)
             run = train_to_the_end(config, device, progress, deadline)
             with run.on_stream():
+                save(run.model)
                 result = measure(run)
     if result is not None and not keep_checkpoint:
         checkpoints.remove(config)
@@ -49,7 +55,8 @@ def train(
 def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> Run:
     """Train one run to its last epoch and return it, not measured: `model`, `masks`, `history`.
 
-    For a study of the network itself; nothing is recorded. Raises what `train` raises.
+    `model` takes normalised images (`with_normalization` makes it take pixels) and lies on the
+    device that it was trained on. Nothing is recorded. Raises what `train` raises.
     """
     with lock(run_id(config)):  # for its checkpoint, which is that of a recorded run too
         run = train_to_the_end(config, device, progress, None)
@@ -59,5 +66,6 @@ def fit(config: RunConfig, device: str = "auto", *, progress: bool = False) -> R
 
 def check_data(config: RunConfig) -> None:
     """Load all that the run and its measurements need, before training: nothing is lost later."""
+    check_code(config)
     loading.load_dataset(config.dataset, config.variant, config.image_size)
     loading.load_ood_images(config.dataset, config.image_size)

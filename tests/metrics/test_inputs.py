@@ -11,7 +11,7 @@ from torch import nn
 from randprune_core.arguments import whole_number
 from randprune_core.metrics import classification, ood
 from randprune_core.metrics.attacks import fgsm, gaussian_noise, pgd
-from randprune_core.metrics.evaluation import evaluate
+from randprune_core.metrics.evaluation import record_entry
 from randprune_core.metrics.predict import predict_logits
 from randprune_core.models import build_model, with_normalization
 from randprune_core.pruning.layers import maskable_weights
@@ -140,7 +140,7 @@ def test_attacks_refuse_labels_outside_the_classes(attack, label):
 
 def test_evaluate_refuses_labels_outside_the_classes():
     with pytest.raises(ValueError, match="labels must lie in"):
-        evaluate(Fixed(), pictures(), torch.tensor([0, 1, CLASSES]), {}, attack_images=3)
+        record_entry(Fixed(), pictures(), torch.tensor([0, 1, CLASSES]), {}, attack_images=3)
 
 
 @pytest.mark.parametrize("kind", INTEGERS)

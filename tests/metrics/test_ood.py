@@ -11,6 +11,7 @@ from sklearn import metrics as sklearn_metrics
 
 from randprune_core.metrics.ood import (
     auroc_standard_error,
+    average_precision,
     energy,
     fpr_at_95_tpr,
     max_softmax,
@@ -36,6 +37,17 @@ class TestScores:
         expected = sklearn_metrics.roc_auc_score(labels, inside + outside)
         assert ood_auroc(inside, outside) == pytest.approx(expected, abs=1e-12)
         assert ood_auroc(torch.tensor(inside), np.array(outside)) == ood_auroc(inside, outside)
+
+    @given(tied_scores, tied_scores)
+    @settings(max_examples=100, deadline=None)
+    def test_average_precision_equals_scikit_learn_with_either_side_positive(self, inside, outside):
+        labels = np.array([1] * len(inside) + [0] * len(outside))
+        scores = np.array(inside + outside)
+        known = sklearn_metrics.average_precision_score(labels, scores)
+        assert average_precision(inside, outside) == pytest.approx(known, abs=1e-12)
+        other = sklearn_metrics.average_precision_score(1 - labels, -scores)
+        turned = average_precision([-s for s in outside], [-s for s in inside])
+        assert turned == pytest.approx(other, abs=1e-12)
 
     @given(tied_scores, tied_scores)
     @settings(max_examples=100, deadline=None)

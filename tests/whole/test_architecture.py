@@ -18,7 +18,7 @@ WINGS = ("presentation", "pruning", "data", "metrics", "records", "training", "s
 WINGS += ("analysis", "chapters", "bookmaking")
 """From the lowest to the highest; below them the modules of the ground, above them `__main__`."""
 GROUND = {"arguments", "config", "datasets", "devices", "models", "paths", "precision"}
-GROUND |= {"scratch", "seeds", "terminal"}
+GROUND |= {"registry", "scratch", "seeds", "terminal"}
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ...analysis.cells import CELL
 from ...analysis.intervals import mean_interval
 from ...presentation.plots import ratio_handle, ratio_style
-from ...presentation.theme import COLOURS, LABELS, WIDTH, use_theme
+from ...presentation.theme import COLOURS, LOOKS, WIDTH, in_order, place, use_theme
 from ...presentation.words import model_label
 
 PAPER_SPARSITY = 0.5
@@ -102,7 +102,7 @@ def plot_curves(
     axes[-1, len(models) // 2].set_xlabel("Epoch")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     figure.supylabel("Gradient norm", fontsize=9)
-    handles = [ratio_handle(ratio) for ratio in LABELS if ratio in set(curves.ratio)]
+    handles = [ratio_handle(ratio) for ratio in in_order(curves.ratio)]
     handles.append(Line2D([], [], color=GREY, label="flat phase begins", **_STROKE))
     handles.append(Line2D([], [], label="learning rate ÷ 10", **_DASHES))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
@@ -137,7 +137,7 @@ def _draw_curves(axis: Axes, curves: pd.DataFrame) -> None:
     for ratio, line in curves.groupby("ratio", sort=False):
         style = ratio_style(ratio, hollow=False) | {"linewidth": 1.3, "markersize": 4.5}
         every = max(len(line) // 8, 1)
-        offset = every * list(LABELS).index(ratio) // len(LABELS)  # markers beside each other
+        offset = every * (place(ratio) % len(LOOKS)) // len(LOOKS)  # markers beside each other
         axis.plot(line.epoch, line.norm, markevery=(offset, every), **style)
         band = line[line.low.notna()]
         if len(band):

@@ -16,7 +16,7 @@ from ...models import meta_model
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, plus_minus
 from ...pruning.layers import maskable_weights
-from ...pruning.ratios import SHAPE_RATIOS, kept_counts
+from ...pruning.ratios import SHAPE_RATIOS, kept_counts, shape_ratio
 
 _COLUMNS = ["model", "sparsity", "ratio", "position", "layer", "shape", "total", "kept", "macs"]
 
@@ -32,7 +32,7 @@ def layer_table(
     """
     rows = []
     ratios, sparsities = list(ratios), [check_sparsity(sparsity) for sparsity in sparsities]
-    if unknown := [ratio for ratio in ratios if ratio not in SHAPE_RATIOS]:
+    if unknown := [ratio for ratio in ratios if shape_ratio(ratio) is None]:
         raise ValueError(f"ratio {unknown[0]!r} needs data: choose from {', '.join(SHAPE_RATIOS)}")
     for model in models:
         network = meta_model(model)
@@ -53,7 +53,7 @@ def layer_table(
 def kept_or_none(ratio: str, shapes: Mapping, sparsity: float) -> dict[str, int] | None:
     """Kept weights of each layer under a ratio; None where it cannot meet the budget."""
     try:
-        return kept_counts(shapes, SHAPE_RATIOS[ratio](shapes, sparsity))
+        return kept_counts(shapes, shape_ratio(ratio)(shapes, sparsity))
     except ValueError:  # the sparsity was checked: the budget is what cannot be met
         return None
 

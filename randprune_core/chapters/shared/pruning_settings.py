@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ...presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, in_order, use_theme
 from ...presentation.words import listing, model_label, plus_minus
 from .records import Records
 
@@ -23,8 +23,7 @@ _LINES = ("1", "2")  # markers without a face
 
 def settings_of(records: Records) -> list[str]:
     """The sparse settings of a grid, in the order of the theme, whether recorded or not."""
-    asked = set(records.cells().ratio)
-    return [name for name in LABELS if name in asked and name != "dense"]
+    return [name for name in in_order(records.cells().ratio) if name != "dense"]
 
 
 def count_of(table: pd.DataFrame, words: tuple[str, str]) -> str:
@@ -62,7 +61,7 @@ def spreads(points: pd.DataFrame) -> pd.DataFrame:
                     cells.ratio[place()] for place in (cells["mean"].idxmax, cells["mean"].idxmin)
                 ]
                 spread = cells["mean"].max() - cells["mean"].min()
-                names = tuple(name for name in LABELS if name in set(cells.ratio))
+                names = tuple(in_order(cells.ratio))
                 rows.append([sparsity, model, names, spread, *ends, cells.n.min()])
     return pd.DataFrame(
         rows, columns=["sparsity", "model", "settings", "spread", "best", "worst", "n"]

@@ -11,7 +11,7 @@ import pandas as pd
 from ... import paths
 from ...analysis.cells import CELL
 from ...presentation import foreign
-from ...presentation.theme import LABELS
+from ...presentation.theme import LABELS, in_order
 from ...presentation.words import listing, model_label, plus_minus
 from ...records.files import write_whole
 
@@ -23,7 +23,7 @@ def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame
     stands for a cell that is not recorded.
     """
     models = {name: place for place, name in enumerate(cells.model.unique())}
-    ratios = {name: place for place, name in enumerate(LABELS)}
+    ratios = {name: place for place, name in enumerate(in_order(cells.ratio))}
     rows: dict[tuple, dict] = {}
     for cell in cells.to_dict("records"):
         row = rows.setdefault((models[cell["model"]], ratios[cell["ratio"]]), {})
