@@ -16,7 +16,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent
-IN_REPOSITORY = (ROOT / "pyproject.toml").is_file()
+IN_REPOSITORY = (ROOT / "_toc.yml").is_file()
 NOTEBOOKS = ROOT / "notebooks"
 STORED_OUTPUTS = NOTEBOOKS / "outputs.json"
 BOOK = ROOT / "book"

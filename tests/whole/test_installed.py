@@ -100,7 +100,7 @@ def test_the_papers_numbers_and_the_types_come_with_the_package(installed, tmp_p
     assert done.stdout == f"185 True {tmp_path / 'results'}\n"
 
 
-@pytest.mark.parametrize("command", [["book"], ["book", "--refresh"], ["notebook", "02_depth"]])
+@pytest.mark.parametrize("command", [["book"], ["notebook", "02_depth"], ["compare", "a", "b"]])
 def test_what_needs_the_repository_says_so_in_one_line(installed, tmp_path, command):
     done = run([installed / "randprune", *command], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -113,3 +113,37 @@ def test_the_version_is_that_of_the_package(installed, tmp_path):
     assert (done.returncode, done.stdout) == (0, f"randprune_core {__version__}\n")
     code = "from importlib.metadata import version; print(version('randprune-core'))"
     assert run([installed / "python", "-c", code], tmp_path).stdout == f"{__version__}\n"
+
+
+RECIPES = re.findall(
+    r"^```python\n(.*?)^```", (paths.BOOK / "study.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+)
+BOOK_TOOLS = ("jupyter_book", "sphinx", "papermill", "nbclient", "nbformat", "IPython", "ipykernel")
+"""What makes the book, and what nobody needs who imports the core."""
+
+
+@pytest.mark.parametrize("number", range(len(RECIPES)))
+def test_recipes_of_the_book_run_without_its_tools_in_another_folder(installed, tmp_path, number):
+    import numpy as np
+    from PIL import Image
+
+    for name in BOOK_TOOLS:
+        (tmp_path / "hidden" / name).mkdir(parents=True)
+        (tmp_path / "hidden" / name / "__init__.py").write_text("raise ImportError(__name__)")
+    draw = np.random.default_rng(0)
+    for kind in ("cats", "dogs"):
+        (tmp_path / "my_images" / kind).mkdir(parents=True)
+        for place in range(6):
+            picture = Image.fromarray(draw.integers(0, 256, (70, 60, 3), dtype=np.uint8))
+            picture.save(tmp_path / "my_images" / kind / f"{place}.png")
+    (tmp_path / "recipe.py").write_text(RECIPES[number])
+    one_thread = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path / "hidden")}
+    done = run([installed / "python", "recipe.py"], tmp_path, **one_thread)
+    assert done.returncode == 0, done.stderr
+    if "sweep(" in RECIPES[number]:
+        assert "trained=8" in done.stdout and (tmp_path / "square_root.svg").is_file()
+
+
+def test_the_page_has_its_four_recipes():
+    titles = re.findall(r"^## (.+)$", (paths.BOOK / "study.md").read_text("utf-8"), re.MULTILINE)
+    assert len(RECIPES) == len(titles) == 5

@@ -54,6 +54,7 @@ def test_plain_papermill_runs_a_chapter_from_anywhere_in_the_repository(tmp_path
     ("chapter", "given", "form"),
     [
         ("02_depth", ("-p", "train_missing", "false"), "write True, False or None"),
+        ("03_width", ("-p", "models", "[resnet-8,resnet-14]"), "-y 'models: [...]'"),
         ("06_robustness", ("-p", "seeds", "[0, 1]"), "-y 'seeds: [...]'"),
         ("12_speed", ("-p", "device", "none"), "auto, cpu or cuda"),
     ],
