@@ -4,7 +4,7 @@ No other module builds a path of its own.
 
 `ROOT` is the repository (the folder that holds `randprune_core`). `$RANDPRUNE_RESULTS` moves the
 record store elsewhere, which is what tests and read-only installations use. The numbers that the
-paper published are input and no result: they stay in the repository.
+paper published and the committed benchmarks are input: they are read from the repository.
 """
 
 import os
@@ -48,7 +48,8 @@ RUNS = RESULTS / "runs"
 FAILED = RESULTS / "failed"
 FIGURES = RESULTS / "figures"
 PAPER = ROOT / "results" / "paper"  # what the paper published: it lies here wherever results go
-BENCHMARKS = RESULTS / "benchmarks"
+BENCHMARKS = RESULTS / "benchmarks"  # what was measured here
+COMMITTED_BENCHMARKS = ROOT / "results" / "benchmarks"  # read for what was not
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"
 
