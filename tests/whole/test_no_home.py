@@ -57,7 +57,7 @@ def home(kind: str, folder) -> dict:
         (folder / "file").write_text("")
         return {"HOME": str(folder / "file")}
     if kind == "read-only":
-        (folder / "home").mkdir(mode=0o555)
+        (folder / "home").mkdir(mode=0o555, exist_ok=True)
         return {"HOME": str(folder / "home")}
     return HOMES[kind]
 
