@@ -4,8 +4,9 @@ No other module builds a path of its own.
 
 `ROOT` is the folder that holds `randprune_core`: the repository, or where the package is installed.
 Records lie in `results/` of the repository, and of an installed package in `results/` of the
-working directory; `$RANDPRUNE_RESULTS` moves them elsewhere. The numbers that the paper published
-are input and no result: they are part of the package.
+working directory; `$RANDPRUNE_RESULTS` moves them elsewhere. What is input and no result is read
+where it is shipped: the paper's numbers are part of the package, the committed benchmarks of the
+repository.
 """
 
 import fcntl
@@ -52,7 +53,8 @@ RUNS = RESULTS / "runs"
 FAILED = RESULTS / "failed"
 FIGURES = RESULTS / "figures"
 PAPER = PACKAGE / "published"  # what the paper published
-BENCHMARKS = RESULTS / "benchmarks"
+BENCHMARKS = RESULTS / "benchmarks"  # what was measured here
+COMMITTED_BENCHMARKS = ROOT / "results" / "benchmarks"  # read for what was not
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"
 

@@ -30,6 +30,7 @@ STORE_FOLDERS = {
     "LOCAL": "local",
     "CHECKPOINTS": "checkpoints",
     "BENCHMARKS": "benchmarks",
+    "COMMITTED_BENCHMARKS": "benchmarks",
 }
 
 

@@ -55,6 +55,26 @@ def test_the_store_fixture_keeps_tests_out_of_the_projects_results(store):
         assert "abc" in path.name
 
 
+def test_committed_benchmarks_are_read_wherever_results_go_until_there_are_own_ones(tmp_path):
+    code = (
+        "from randprune_core.chapters.shared.benchmarks import benchmark, machines\n"
+        "for name in ('training_speed', 'scaling', 'granularity'):\n"
+        "    print(name, len(benchmark(name)), len(machines(name)))"
+    )
+
+    def shown(results: Path) -> list[str]:
+        environment = os.environ | {"RANDPRUNE_RESULTS": str(results)}
+        options = {"env": environment, "cwd": paths.ROOT, "capture_output": True, "text": True}
+        return subprocess.run([sys.executable, "-c", code], **options).stdout.splitlines()
+
+    committed = shown(paths.ROOT / "results")
+    assert len(committed) == 3 and not any(" 0" in line for line in committed)
+    assert shown(tmp_path) == committed
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "scaling.csv").write_text("grows,model,device\ndepth,resnet-8,cpu\n")
+    assert shown(tmp_path) == [committed[0], "scaling 1 0", committed[2]]
+
+
 def test_what_the_paper_published_is_read_wherever_results_go(tmp_path):
     code = (
         "from randprune_core import paths as p; from randprune_core.analysis import published\n"

@@ -74,7 +74,8 @@ def stage(executed: Mapping[str, Path]) -> Path:
     for name in ("_config.yml", "_toc.yml", "LICENSE", "CITATION.cff"):
         if (paths.ROOT / name).is_file():
             wanted[Path(name)] = _inside(paths.ROOT / name, paths.ROOT)
-    for folder in (paths.BOOK, paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
+    benchmarks = (paths.COMMITTED_BENCHMARKS, paths.BENCHMARKS)  # one's own in place of those
+    for folder in (paths.BOOK, paths.FIGURES, paths.PAPER, *benchmarks):
         of_results = folder.is_relative_to(paths.RESULTS)  # under whatever name that folder has
         home, name = (paths.RESULTS, "results") if of_results else (paths.ROOT, "")
         for file in filter(Path.is_file, folder.rglob("*")):

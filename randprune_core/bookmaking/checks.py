@@ -137,7 +137,8 @@ def check_figures() -> list[str]:
     for path in sorted(paths.FIGURES.glob("*.csv")):
         if path.name not in named:
             problems.append(f"{path}: no chapter's stored outputs name it; {_REFRESH} or delete it")
-    for folder in (paths.FIGURES, paths.PAPER, paths.BENCHMARKS):
+    benchmarks = {paths.COMMITTED_BENCHMARKS, paths.BENCHMARKS}
+    for folder in (paths.FIGURES, paths.PAPER, *sorted(benchmarks)):
         for path in sorted(folder.glob("*.csv")):
             try:
                 with path.open(encoding="utf-8", newline="") as file:

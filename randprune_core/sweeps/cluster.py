@@ -128,7 +128,12 @@ class _Lost(Exception):
 def _nodes(ray) -> list[dict]:
     """The nodes of the cluster; raises `_Lost` without the head node or the driver's own."""
     found: list[list[dict]] = []
-    asking = Thread(target=lambda: found.append(ray.nodes()), daemon=True)
+
+    def ask() -> None:
+        with suppress(Exception):  # Ray raises many kinds
+            found.append(ray.nodes())
+
+    asking = Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_SILENCE_SECONDS)
     if not found:

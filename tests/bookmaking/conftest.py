@@ -21,6 +21,7 @@ def project(tmp_path, monkeypatch):
         "LOCAL": "results/local",
         "CHECKPOINTS": "results/checkpoints",
         "BENCHMARKS": "results/benchmarks",
+        "COMMITTED_BENCHMARKS": "results/benchmarks",
     }
     for name, folder in folders.items():
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)

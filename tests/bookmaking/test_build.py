@@ -46,12 +46,16 @@ def test_moved_results_have_the_same_place_in_the_book(project, monkeypatch, tmp
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     for name, folder in (("RESULTS", ""), ("FIGURES", "figures"), ("BENCHMARKS", "benchmarks")):
         monkeypatch.setattr(paths, name, elsewhere / folder)
-    for file in (elsewhere / "figures/depth.csv", project / "randprune_core/published/figure1.csv"):
+    published = "randprune_core/published/figure1.csv"
+    names = (published, "results/benchmarks/a.csv", "results/benchmarks/b.csv")
+    moved = (elsewhere / "figures/depth.csv", elsewhere / "benchmarks/b.csv")
+    for file in (*moved, *(project / name for name in names)):
         file.parent.mkdir(exist_ok=True)
-        file.write_text("1")
+        file.write_text("moved" if file in moved else "committed")
     staging = build.stage({})
-    found = {str(p.relative_to(staging)) for p in staging.rglob("*") if p.is_file()}
-    assert found == {"results/figures/depth.csv", "randprune_core/published/figure1.csv"}
+    found = {str(p.relative_to(staging)): p.read_text() for p in staging.rglob("*") if p.is_file()}
+    committed = dict.fromkeys(names[:2], "committed")
+    assert found == {names[2]: "moved", "results/figures/depth.csv": "moved"} | committed
 
 
 def small_book(project: Path, text: str) -> Path:

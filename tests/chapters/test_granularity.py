@@ -31,7 +31,8 @@ def test_sizes_are_counted_and_outputs_agree():
 
 
 def test_without_a_benchmark_the_chapter_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "BENCHMARKS", tmp_path)
+    for name in ("BENCHMARKS", "COMMITTED_BENCHMARKS"):
+        monkeypatch.setattr(paths, name, tmp_path)
     measured = benchmarks.benchmark("granularity")
     assert measured.empty and granularity.times_table(measured).empty
     assert "No time is measured yet" in granularity.times_text(measured)

@@ -291,6 +291,10 @@ def silent_head(ray):
     ray.nodes = lambda: time.sleep(60)
 
 
+def failing_head(ray):
+    ray.nodes = lambda: 1 / 0
+
+
 def own_node_dead(ray):
     ray.own = "another"
 
@@ -299,7 +303,7 @@ def no_cpus(ray):
     ray.resources = {"CPU": 0.0}
 
 
-@pytest.mark.parametrize("spoil", [silent_head, own_node_dead, no_cpus])
+@pytest.mark.parametrize("spoil", [silent_head, failing_head, own_node_dead, no_cpus])
 def test_the_loss_of_the_only_node_fails_the_runs_in_progress_and_ends_the_sweep(
     store, monkeypatch, spoil
 ):
@@ -323,6 +327,21 @@ def test_a_cluster_that_is_lost_between_two_runs_fails_the_next_one(store):
     own_node_dead(ray)
     ((config, outcome, _),) = outcomes(ray, [tiny(), tiny(seed_init=1)])
     assert (config, outcome) == (tiny(), "failed")
+
+
+class TaskFailed(Exception):
+    cause = PermissionError("/tmp/randprune-1 (owner 2, mode 700) must be a folder of user 1 alone")
+
+
+def test_a_node_whose_folder_is_anothers_ends_the_sweep_in_one_line(store):
+    def get(task):
+        raise TaskFailed
+
+    ray = MadeUpRay()
+    ray.exceptions = SimpleNamespace(RayTaskError=TaskFailed, RayError=ZeroDivisionError)
+    ray.get = get
+    with pytest.raises(DataError, match="on a node of the cluster: /tmp/randprune-1 .* alone$"):
+        cluster._take(ray, "task", tiny())
 
 
 def test_a_node_is_asked_to_forget_a_checkpoint_once_the_record_is_on_disk(store, monkeypatch):

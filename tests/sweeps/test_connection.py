@@ -237,13 +237,30 @@ def test_a_cluster_whose_only_node_is_lost_ends_the_sweep_with_a_summary(store, 
 
 # --- a cluster of this machine alone ---------------------------------------------------------
 
-TWICE = """
+ALONE = """
+import os
 from conftest import tiny
+from ray._raylet import AuthenticationTokenLoader
+from randprune_core import paths
+from randprune_core.config import run_id
+from randprune_core.sweeps import cluster, connection
 from randprune_core.sweeps.sweep import sweep
-for seed in range(2):
-    configs = [tiny(seed_init=seed, epochs=1, train_images=50)]
-    report = sweep(configs, "ray", ray_address="local", progress=False)
-    assert (report.trained, report.failed) == (1, {}), report
+
+config = tiny(epochs=1, train_images=50)
+forget, tokens = cluster._forget, AuthenticationTokenLoader.instance()
+
+def as_if_on_a_node_of_its_own(*arguments):
+    left = paths.checkpoint_path(run_id(config))
+    left.write_bytes(b"left on the node")
+    forget(*arguments)
+    assert not left.exists()
+
+cluster._forget = as_if_on_a_node_of_its_own
+report = sweep([config], "ray", ray_address="local", progress=False)
+assert (report.trained, report.failed) == (1, {}), report
+assert os.environ["RAY_AUTH_TOKEN"] == tokens.get_raw_token() == "mine"
+with connection._alone():
+    assert os.environ["RAY_AUTH_TOKEN"] == tokens.get_raw_token() != "mine"
 """
 
 
@@ -263,13 +280,13 @@ def listening(pid: int) -> set[tuple[str, str]]:
 
 @pytest.mark.faults
 def test_a_local_cluster_is_this_machines_alone_and_takes_and_leaves_no_token(store, ray, own_home):
-    """Neither an earlier token nor a file of tokens that is not there does any harm."""
+    """Neither an earlier token nor a token for another cluster is used, changed or lost."""
     (own_home / ".ray").mkdir(parents=True)
     (own_home / ".ray" / "auth_token").write_text("x")
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/nonexistent"}
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "mine"}
     own["PYTHONPATH"] = os.pathsep.join((str(paths.ROOT), str(paths.ROOT / "tests")))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-c", TWICE], env=os.environ | own, **pipes)
+    process = subprocess.Popen([sys.executable, "-c", ALONE], env=os.environ | own, **pipes)
     seen = set()
     while process.poll() is None:
         seen |= listening(process.pid)

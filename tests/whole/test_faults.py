@@ -4,7 +4,6 @@ What takes longer than a few seconds is marked `faults`; `make test-faults` runs
 Kills have a file of their own, test_kills.py.
 """
 
-import ctypes
 import gc
 import hashlib
 import http.server
@@ -25,6 +24,7 @@ from conftest import files_under, made_up_record, store_record, tiny
 from fault_tools import (
     RUNS,
     SWEEP,
+    bound_by_permissions,
     environment,
     leftovers,
     records,
@@ -127,13 +127,6 @@ def test_a_small_file_system_that_is_full_is_told_apart_from_a_failed_run(tmp_pa
     assert last.startswith(f"randprune_core: cannot write {place}") and "No space left" in last
     assert "Traceback" not in done.stderr
     survived()
-
-
-def bound_by_permissions():
-    """Before a process starts: take from root what lets it write to a read-only folder."""
-    libc = ctypes.CDLL(None)
-    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; fails, and need not, unless root
 
 
 @pytest.mark.parametrize("damage", ["read-only", "a file"])

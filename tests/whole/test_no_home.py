@@ -1,4 +1,4 @@
-"""A user without a home folder: none named, one that cannot be made, none in the system's list.
+"""A user without a home folder: none named, none that can be made or written, no such user.
 
 What needs no home folder works, and what needs one names the variable to set.
 """
@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import redirect_store
+from conftest import files_under, redirect_store
+from fault_tools import bound_by_permissions
 
 from randprune_core import paths
 from randprune_core.bookmaking import notebooks
@@ -24,7 +25,12 @@ def _unknown(who):
 pwd.getpwuid = pwd.getpwnam = _unknown
 """
 NOWHERE = "/proc/no-home"  # where nobody can make a folder, root neither
-HOMES = {"none": {}, "one that cannot be": {"HOME": NOWHERE}, "one that is a file": {}}
+HOMES = {
+    "none": {},
+    "one that cannot be": {"HOME": NOWHERE},
+    "one that is a file": {},
+    "read-only": {},
+}
 TRAIN = "train --dataset digits --model resnet-8 --ratio erk --sparsity 0.9 --epochs 1"
 TRAIN = [*TRAIN.split(), "--train-images", "100"]
 
@@ -41,6 +47,8 @@ def bare(folder, **variables) -> dict:
 def run(folder, *arguments: str, prefix=(), **variables) -> subprocess.CompletedProcess:
     command = [*prefix, sys.executable, "-m", "randprune_core", *arguments]
     options = {"cwd": paths.ROOT, "capture_output": True, "text": True, "timeout": 500}
+    if not prefix:
+        options["preexec_fn"] = bound_by_permissions
     return subprocess.run(command, env=bare(folder, **variables), **options)
 
 
@@ -48,6 +56,9 @@ def home(kind: str, folder) -> dict:
     if kind == "one that is a file":
         (folder / "file").write_text("")
         return {"HOME": str(folder / "file")}
+    if kind == "read-only":
+        (folder / "home").mkdir(mode=0o555, exist_ok=True)
+        return {"HOME": str(folder / "home")}
     return HOMES[kind]
 
 
@@ -133,7 +144,12 @@ def everything(folder, prefix=(), **variables):
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", HOMES)
 def test_everything_works_without_a_home_and_with_results_elsewhere(tmp_path, kind):
-    everything(tmp_path, **home(kind, tmp_path))
+    variables = home(kind, tmp_path)
+    if kind == "read-only":
+        probe = subprocess.run(["touch", tmp_path / "home/x"], preexec_fn=bound_by_permissions)
+        assert probe.returncode, "the folder can be written"
+    everything(tmp_path, **variables)
+    assert kind != "read-only" or files_under(tmp_path / "home") == []
 
 
 @pytest.mark.faults

@@ -1,8 +1,9 @@
-"""What the scripts in `benchmarks/` measured, read from `results/benchmarks/`."""
+"""What the scripts in `benchmarks/` measured: here, else what is committed with the project."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 
@@ -30,15 +31,21 @@ def benchmark(name: str, device: str = "auto") -> pd.DataFrame:
     """
     if device not in ("auto", *DEVICES):
         raise ValueError(f"device {device!r} is not known: choose auto, cpu or cuda")
-    path = paths.BENCHMARKS / f"{name}.csv"
+    path = _folder(name) / f"{name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=_COLUMNS[name].split())
     forms.check_benchmark(table, path)
     return table if device == "auto" else table[table.device == device]
 
 
+def _folder(name: str) -> Path:
+    """Where the rows of a benchmark and what is said of its machine lie."""
+    measured = (paths.BENCHMARKS / f"{name}.csv").exists()
+    return paths.BENCHMARKS if measured else paths.COMMITTED_BENCHMARKS
+
+
 def machines(name: str) -> dict:
     """Where the rows of a benchmark were made, by device."""
-    path = paths.BENCHMARKS / "machines.json"
+    path = _folder(name) / "machines.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     forms.check_benchmark(known, path)
     return known.get(name, {})
