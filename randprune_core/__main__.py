@@ -6,7 +6,6 @@ something failed ends with exit status 1.
 
 import argparse
 import dataclasses
-import errno
 import os
 import signal
 import sys
@@ -283,9 +282,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _in_words(error: Exception) -> str:
     """What is wrong with which file; a write to a stream names none."""
+    from .paths import FULL_DISK
+
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
-    if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+    if error.filename is None and error.errno in FULL_DISK:
         return f"standard output: {error.strerror}"
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return ": ".join((*files[-1:], error.strerror))

@@ -7,6 +7,7 @@ record store elsewhere, which is what tests and read-only installations use. The
 paper published are input and no result: they stay in the repository.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -52,6 +53,10 @@ PAPER = ROOT / "results" / "paper"  # what the paper published: it lies here whe
 BENCHMARKS = RESULTS / "benchmarks"
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"
+
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Numbers of the errors of a disk that is full, for this user or this file, or read-only."""
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -7,8 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from .. import paths
 from ..devices import environment
 from ..records.files import CannotWrite
 from ..scratch import scratch_folder
-from .programs import full_disk, run_program
+from .programs import full_disk, run_program, side_by_side
 
 VOLATILE_TAG = "nbval-ignore-output"
 """Tag of a cell whose output differs from run to run or between machines."""
@@ -402,12 +401,10 @@ def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
     sources = [chapter(name) for name in (chapters() if names is None else names)]
     stored = stored_fingerprints()
     around = {source: surroundings(source.stem) for source in sources}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        jobs = {
-            source: pool.submit(_execute_cached, source, around[source], stored)
-            for source in sources
-        }
-    return {source.stem: job.result() for source, job in jobs.items()}
+    jobs = {
+        source.stem: partial(_execute_cached, source, around[source], stored) for source in sources
+    }
+    return side_by_side(jobs, SIDE_BY_SIDE)
 
 
 def stored_fingerprints() -> dict[str, str]:

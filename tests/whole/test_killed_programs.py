@@ -92,7 +92,7 @@ def kill_alone(programs: Programs, process: subprocess.Popen, moment: str, how: 
         time.sleep(0.02)
     others = [found.pid for found in programs.running() if found.pid != process.pid]
     process.send_signal(how)
-    process.wait()
+    process.wait(timeout=30)
     return others
 
 
@@ -124,6 +124,16 @@ def test_nothing_goes_on_after_a_program_that_is_killed_alone(
     assert_nothing_runs(programs)
     assert programs.scratch(), "it was killed before it made anything"
     assert programs.run("notebook", "02_depth", "-p", "no_parameter", "2") == 2
+    assert programs.scratch() == []
+    survived()
+
+
+@pytest.mark.faults
+def test_ctrl_c_of_a_book_alone_ends_all_and_leaves_no_scratch(programs, survived):
+    process = programs.start("book")
+    kill_alone(programs, process, "ipykernel_launcher", signal.SIGINT)
+    assert process.returncode == 130
+    assert_nothing_runs(programs)
     assert programs.scratch() == []
     survived()
 
