@@ -278,13 +278,21 @@ def run_papermill(task: str) -> int:
     return 0
 
 
+# IPython's own watch does not see a papermill that has ended before the kernel has started.
+_KERNEL = (
+    f"import os, runpy; from {run_program.__module__} import end_with; "
+    "end_with(int(os.environ['JPY_PARENT_PID'])); "
+    "runpy.run_module('ipykernel_launcher', run_name='__main__', alter_sys=True)"
+)
+
+
 def _kernel_environment(scratch: Path) -> dict[str, str]:
     """The environment of papermill and its kernel, free of the user's own Jupyter settings.
 
     Whatever they leave in temporary folders is in `scratch`.
     """
     spec = scratch / "jupyter" / "kernels" / "python3" / "kernel.json"
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-c", _KERNEL, "-f", "{connection_file}"]
     paths.write_whole(spec, json.dumps({"argv": argv, **_METADATA["kernelspec"]}).encode())
     (scratch / "tmp").mkdir()
     found = dict(os.environ)

@@ -75,7 +75,7 @@ _FIRST = f"from {__name__} import end_with; end_with({{}})"
 def end_with(parent: int) -> None:
     """End this process as soon as it is no longer a child of `parent`, which started it.
 
-    Its own kernel and workers watch it in the same way. Asking works on every Unix; a signal of
+    Asking works on every Unix; a signal of
     the system (PR_SET_PDEATHSIG) is known to Linux alone, and comes when a thread of `parent` ends.
     """
 
