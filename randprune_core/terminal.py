@@ -1,6 +1,5 @@
 """What a person at the terminal reads: single lines, on streams that may be closed or in ASCII."""
 
-import errno
 import os
 import sys
 import warnings
@@ -20,9 +19,11 @@ def one_line(text: object) -> str:
 
 def in_words(error: Exception) -> str:
     """What is wrong with which file; a write to a stream names none."""
+    from .paths import FULL_DISK
+
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
-    if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+    if error.filename is None and error.errno in FULL_DISK:
         return f"standard output: {error.strerror}"
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return ": ".join((*files[-1:], error.strerror))

@@ -151,3 +151,9 @@ def test_a_scratch_folder_lasts_as_long_as_its_block(temporary):
         scratch.remove_leftovers()
         assert (folder / "file").exists() and folder.parent == temporary
     assert list(temporary.iterdir()) == []
+
+
+def test_nobody_else_may_open_a_scratch_folder(temporary, tmp_path):
+    for within in (None, tmp_path):
+        with scratch.scratch_folder(within) as folder:
+            assert folder.stat().st_mode & 0o077 == 0

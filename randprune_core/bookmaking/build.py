@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -40,7 +40,7 @@ from .notebooks import (
     store_fingerprints,
     write_notebook,
 )
-from .programs import full_disk, run_program
+from .programs import full_disk, run_program, side_by_side
 
 _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
@@ -286,9 +286,9 @@ def run_quick(names: Iterable[str] | None = None) -> list[Path]:
     given = {name: default_parameters(chapter(name)).keys() & wanted for name in names}
     if any(given.values()):
         sweep({run_id(config): config for f in GRIDS for config in grid(f, "quick")}.values())
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        jobs = [pool.submit(run_notebook, n, {key: wanted[key] for key in given[n]}) for n in names]
-    return [job.result() for job in jobs]
+    parameters = {name: {key: wanted[key] for key in given[name]} for name in names}
+    jobs = {name: partial(run_notebook, name, parameters[name]) for name in names}
+    return [*side_by_side(jobs, SIDE_BY_SIDE).values()]
 
 
 def refresh(names: Iterable[str] | None = None) -> list[Path]:

@@ -7,8 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from .. import paths
 from ..devices import environment
 from ..records.files import CannotWrite
 from ..scratch import scratch_folder
-from .programs import full_disk, run_program
+from .programs import full_disk, run_program, side_by_side
 
 VOLATILE_TAG = "nbval-ignore-output"
 """Tag of a cell whose output differs from run to run or between machines."""
@@ -279,13 +278,21 @@ def run_papermill(task: str) -> int:
     return 0
 
 
+# IPython's own watch does not see a papermill that has ended before the kernel has started.
+_KERNEL = (
+    f"import os, runpy; from {run_program.__module__} import end_with; "
+    "end_with(int(os.environ['JPY_PARENT_PID'])); "
+    "runpy.run_module('ipykernel_launcher', run_name='__main__', alter_sys=True)"
+)
+
+
 def _kernel_environment(scratch: Path) -> dict[str, str]:
     """The environment of papermill and its kernel, free of the user's own Jupyter settings.
 
     Whatever they leave in temporary folders is in `scratch`.
     """
     spec = scratch / "jupyter" / "kernels" / "python3" / "kernel.json"
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-c", _KERNEL, "-f", "{connection_file}"]
     paths.write_whole(spec, json.dumps({"argv": argv, **_METADATA["kernelspec"]}).encode())
     (scratch / "tmp").mkdir()
     found = dict(os.environ)
@@ -402,12 +409,10 @@ def execute_chapters(names: Iterable[str] | None = None) -> dict[str, Path]:
     sources = [chapter(name) for name in (chapters() if names is None else names)]
     stored = stored_fingerprints()
     around = {source: surroundings(source.stem) for source in sources}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        jobs = {
-            source: pool.submit(_execute_cached, source, around[source], stored)
-            for source in sources
-        }
-    return {source.stem: job.result() for source, job in jobs.items()}
+    jobs = {
+        source.stem: partial(_execute_cached, source, around[source], stored) for source in sources
+    }
+    return side_by_side(jobs, SIDE_BY_SIDE)
 
 
 def stored_fingerprints() -> dict[str, str]:

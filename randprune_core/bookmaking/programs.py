@@ -1,16 +1,21 @@
 """Programs that the book is made with, papermill and Sphinx: they end when this process does."""
 
-import errno
 import os
 import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TypeVar
 
-_FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)]
+from .. import paths
+
+Key, Value = TypeVar("Key"), TypeVar("Value")
+
+_FULL = [os.strerror(number) for number in paths.FULL_DISK]
 _FULL_FILE = re.compile(rf"\[Errno \d+\] ({'|'.join(_FULL)})(?:: (?:.* -> )?(['\"])(.*)\2)?$")
 
 
@@ -24,16 +29,44 @@ def run_program(
     """
     package = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, (package, variables.get("PYTHONPATH"))))
-    finished = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", f"{_FIRST.format(os.getpid())}; {code}", *arguments],
         env={**variables, "PYTHONPATH": search},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if errors else None,
         encoding="utf-8",
         errors="replace",
-        check=False,
-    )
-    return finished.returncode, finished.stdout
+    ) as program:
+        _RUNNING.add(program)
+        try:
+            written, _ = program.communicate()
+            return program.returncode, written
+        except BaseException:
+            program.kill()
+            raise
+        finally:
+            _RUNNING.discard(program)
+
+
+_RUNNING: set[subprocess.Popen] = set()
+
+
+def side_by_side(jobs: Mapping[Key, Callable[[], Value]], at_once: int) -> dict[Key, Value]:
+    """What jobs return, of which `at_once` run at the same time, each in a thread.
+
+    Raises the first error after all of them have ended. Ctrl-C ends the programs that they run, and
+    the others are not begun.
+    """
+    with ThreadPoolExecutor(at_once) as pool:
+        begun = {key: pool.submit(job) for key, job in jobs.items()}
+        try:
+            wait(begun.values())
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for program in list(_RUNNING):
+                program.terminate()
+            raise
+    return {key: job.result() for key, job in begun.items()}
 
 
 _FIRST = f"from {__name__} import end_with; end_with({{}})"
@@ -42,7 +75,7 @@ _FIRST = f"from {__name__} import end_with; end_with({{}})"
 def end_with(parent: int) -> None:
     """End this process as soon as it is no longer a child of `parent`, which started it.
 
-    Its own kernel and workers watch it in the same way. Asking works on every Unix; a signal of
+    Asking works on every Unix; a signal of
     the system (PR_SET_PDEATHSIG) is known to Linux alone, and comes when a thread of `parent` ends.
     """
 

@@ -4,7 +4,6 @@ The files are pickles, which can call any function. Each must have the MD5 sum t
 lists, and is then read by an unpickler that knows arrays and nothing else that could be called.
 """
 
-import errno
 import http.client
 import pickle
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..paths import FULL_DISK
 from ..scratch import remove_leftovers, scratch_folder
 
 SILENCE = 60.0
@@ -81,7 +81,7 @@ def _named(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL_DISK:
             error.filename = error.filename or str(folder)
         raise
 

@@ -88,7 +88,7 @@ def test_unchanged_staging_folder_is_not_built_again(project, monkeypatch):
     assert index == project / "_build/html/index.html"
     assert "and text" in (index.parent / "book" / "intro.html").read_text()
 
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("Sphinx was started"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("Sphinx was started"))
     assert build.render(staging) == index
     (staging / "book" / "intro.md").write_text("# Other\n")
     with pytest.raises(pytest.fail.Exception, match="Sphinx was started"):
@@ -135,5 +135,5 @@ def test_pages_load_nothing_from_another_host(html):
 
 
 def test_second_build_of_the_book_starts_no_process(html, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
     assert build.build_book() == html / "index.html"

@@ -57,7 +57,7 @@ def test_notebook_without_parameters_cell_is_refused(project):
 
 def test_unknown_parameter_names_the_known_ones_and_runs_nothing(project, monkeypatch):
     source = write(project, "01_a", PARAMETERS)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("was executed"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("was executed"))
     with pytest.raises(ValueError, match=r"'depht' of 01_a: known are profile, seeds"):
         build.run_notebook("01_a", {"depht": 1})
     with pytest.raises(ValueError, match="'depht'"):

@@ -1,5 +1,8 @@
 """CIFAR on disk: what is missing or damaged is named, and a download arrives whole."""
 
+import errno
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +180,17 @@ def test_a_download_that_breaks_off_leaves_nothing_behind(
     message = refusal()
     assert "could not be downloaded" in message and str(root) in message
     assert list(root.iterdir()) == []
+
+
+def test_a_disk_that_is_full_during_a_download_is_named(tmp_path, monkeypatch):
+    from torchvision.datasets import cifar
+
+    def fetch(url, scratch, *, filename, md5):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cifar, "download_and_extract_archive", fetch)
+    monkeypatch.setenv("RANDPRUNE_DATA", str(tmp_path / "cache"))
+    assert re.search("No space left on device: '.*randprune-scratch-", refusal())
 
 
 def test_the_first_of_two_downloads_wins(cifar_folder, tmp_path):

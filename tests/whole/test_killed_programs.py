@@ -5,6 +5,7 @@ papermill, kernel, training workers and Sphinx have to notice by themselves.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ run |= {"epochs": 100_000, "train_images": 200, "batch_size": 50}
 if a == 1:
     sweep([RunConfig(seed_init=seed, **run) for seed in range(2)], device="cpu", workers=2)
 """
-SECONDS = 5
+SECONDS = 10
 """How long anything may go on after the first process has ended."""
 
 
@@ -34,6 +35,7 @@ class Programs:
 
     def __init__(self, place: Path):
         self.folder, self.temporary = place / "project", place / "temporary"
+        self.started: list[subprocess.Popen] = []
         self.temporary.mkdir(parents=True)
         small_copy(self.folder, TRAINING + CHAPTER)
         self.environment = os.environ | {
@@ -43,16 +45,18 @@ class Programs:
         }
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "randprune_core", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *arguments: str) -> int:
-        return self.start(*arguments).wait(timeout=120)
+        return self.start(*arguments).wait(timeout=400)
 
     def running(self) -> Iterator[psutil.Process]:
         """Every process that was started with the temporary folder of these programs."""
@@ -77,22 +81,33 @@ class Programs:
 
 @pytest.fixture
 def programs(tmp_path):
+    """They lose their first process to this one, which adopts orphans as a user's systemd does."""
+    adopt = ctypes.CDLL(None, use_errno=True).prctl
+    adopt(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     made = Programs(tmp_path)
     yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
     for process in made.running():
         with contextlib.suppress(psutil.Error):
             process.kill()
+    adopt(36, 0, 0, 0, 0)
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(process.pid, 0)
 
 
 def kill_alone(programs: Programs, process: subprocess.Popen, moment: str, how: int) -> list[int]:
     """Send one process a signal once its programs are that far; the numbers of the others."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not programs.reached(moment):
         assert process.poll() is None and time.monotonic() < end, f"{moment} was not reached"
         time.sleep(0.02)
     others = [found.pid for found in programs.running() if found.pid != process.pid]
     process.send_signal(how)
-    process.wait()
+    process.wait(timeout=30)
     return others
 
 
@@ -129,6 +144,16 @@ def test_nothing_goes_on_after_a_program_that_is_killed_alone(
 
 
 @pytest.mark.faults
+def test_ctrl_c_of_a_book_alone_ends_all_and_leaves_no_scratch(programs, survived):
+    process = programs.start("book")
+    kill_alone(programs, process, "ipykernel_launcher", signal.SIGINT)
+    assert process.returncode == 130
+    assert_nothing_runs(programs)
+    assert programs.scratch() == []
+    survived()
+
+
+@pytest.mark.faults
 def test_sphinx_ends_with_a_book_that_is_killed_alone_and_the_next_book_is_whole(
     programs, survived
 ):
@@ -160,7 +185,7 @@ def ended_number() -> int:
 def test_a_program_at_work_keeps_its_scratch_when_another_one_starts(programs, survived):
     process = programs.start("notebook", "02_depth")
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not programs.reached("training"):
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.05)
