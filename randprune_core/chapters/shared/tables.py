@@ -12,7 +12,7 @@ from ... import paths
 from ...analysis.cells import CELL
 from ...presentation import foreign
 from ...presentation.theme import LABELS
-from ...presentation.words import listing, model_label, plus_minus
+from ...presentation.words import commit_label, listing, model_label, plus_minus
 
 
 def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame:
@@ -139,7 +139,7 @@ def provenance(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "runs": len(part),
-                "commit": commit[:12] + ("+" if dirty is True else ""),
+                "commit": commit_label(commit, dirty),
                 "device": device,
                 "torch": torch,
                 "data": fingerprint[:12],
