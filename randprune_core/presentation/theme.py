@@ -39,6 +39,8 @@ LOOKS = {
 LABELS = {setting: look.label for setting, look in LOOKS.items()}
 COLOURS = {setting: look.colour for setting, look in LOOKS.items()}
 MARKERS = {setting: look.marker for setting, look in LOOKS.items()}
+EDGE_ONLY = ("1", "2")
+"""Markers without an inside: they have the colour of the line at their edge."""
 
 
 def use_theme() -> None:
