@@ -43,7 +43,7 @@ LATER_FIELDS = ("image_size", "code")
 """Fields of `RunConfig` that the first records do not have; each got a default on its arrival."""
 
 _AT_LEAST_ONE = ("epochs", "train_images", "batch_size")
-_SEEDS = ("seed_init", "seed_mask", "seed_data")
+SEEDS = ("seed_init", "seed_mask", "seed_data")
 
 
 def parse_model_name(name: str) -> tuple[str, int, int]:
@@ -275,7 +275,7 @@ class RunConfig:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is too small: give at least 1")
-        for name in _SEEDS:
+        for name in SEEDS:
             if not 0 <= getattr(self, name) < 2**32:
                 raise ValueError(f"{name} {getattr(self, name)} is not in [0, 2**32)")
         if not (self.lr > 0 and math.isfinite(self.lr)):

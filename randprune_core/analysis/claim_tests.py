@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from ..config import SEEDS
 from ..datasets import DATASETS
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
@@ -34,7 +35,6 @@ METRICS = {
     "pgd.1.accuracy": "accuracy under PGD at 1/255",
 }
 """Metrics of the contrasts in words."""
-_SEEDS = ["seed_init", "seed_mask", "seed_data"]
 _COLUMNS = ["id", "model", "setting", "sparsity", "seed"]
 
 
@@ -48,7 +48,8 @@ def part_of(row: Decision, runs: pd.DataFrame) -> Part:
     if not look:
         first = row.looks[0]
         wanted = f"of the {first * len(row.cells())} runs of the look at {first} seeds"
-        gives = "are recorded with a flat phase" if _needs_flat(row) else "are recorded"
+        flat = row.metric.startswith("gradient.") and row.metric != "gradient.initial"
+        gives = "are recorded with a flat phase" if flat else "are recorded"
         counted = f"only {len(part.runs)} {wanted} {gives}"
         part = replace(part, lacking=counted if len(part.runs) else f"none {wanted} is recorded")
     if row.listed:
@@ -75,9 +76,10 @@ def sample(runs: pd.DataFrame, row: Decision) -> pd.DataFrame:
         value = value.where(runs.setting != "dense", runs.accuracy)
     table = table.assign(value=value)
     same = pd.Series(True, index=runs.index)
-    for name in _SEEDS:
+    for name in SEEDS:
         same &= runs[name] == runs.seed_init if name in runs else True
-    table = table[same & np.isfinite(table.value) & _among(table, (*row.cells(), *_pool(row)))]
+    wanted = row.cells() if row.listed else (*row.cells(), *pool(row.profile))
+    table = table[same & np.isfinite(table.value) & _among(table, wanted)]
     twice = table[table.duplicated(_COLUMNS[1:])]
     if len(twice):
         raise ValueError(f"runs {', '.join(twice.id)} repeat a cell and seed: give one of each")
@@ -199,14 +201,6 @@ def _with_images(part: Part, row: Decision, seen: pd.DataFrame, runs: pd.DataFra
         return part
     means = errors.groupby([mine.model, mine.setting]).mean().unstack()
     return replace(part, images_error=float(np.hypot(*(means[name] for name in means)).mean()))
-
-
-def _needs_flat(row: Decision) -> bool:
-    return row.metric.startswith("gradient.") and row.metric != "gradient.initial"
-
-
-def _pool(row: Decision) -> tuple[Cell, ...]:
-    return () if row.listed else pool(row.profile)
 
 
 def _among(table: pd.DataFrame, wanted: Collection[Cell]) -> pd.Series:

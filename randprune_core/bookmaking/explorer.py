@@ -14,16 +14,15 @@ from dataclasses import fields
 import pandas as pd
 
 from ..analysis.cells import chance_limit, summarise
-from ..config import RunConfig
+from ..config import SEEDS, RunConfig
 from ..datasets import DATASETS
 from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS
 from ..presentation.words import data_label, model_label
 from ..sweeps.profiles import PROFILES, PURPOSE, in_profile
 
-_SEEDS = ["seed_init", "seed_mask", "seed_data"]
 _NETWORK = ["model", "ratio", "sparsity", "mask_source", "granularity", "method", "when"]
-PROTOCOL = [field.name for field in fields(RunConfig) if field.name not in _NETWORK + _SEEDS]
+PROTOCOL = [field.name for field in fields(RunConfig) if field.name not in (*_NETWORK, *SEEDS)]
 """What the runs of one curve have in common: data, schedule and optimiser."""
 
 _METRICS = (

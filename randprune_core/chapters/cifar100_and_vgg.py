@@ -18,8 +18,8 @@ from ..models import meta_model
 from ..presentation.plots import plot_heatmap
 from ..presentation.theme import LABELS
 from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
-from ..pruning.layers import maskable_weights
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
+from .shared.layers import weight_shapes
 from .shared.records import Records, by_setting, collect_records
 from .shared.tables import show_list
 
@@ -126,7 +126,7 @@ def size_table(models: Iterable[str], sparsity: float = 0.9) -> pd.DataFrame:
     for name in models:
         for classes in (10, 100):
             network = meta_model(name, classes)
-            shapes = {layer: tuple(w.shape) for layer, w in maskable_weights(network).items()}
+            shapes = weight_shapes(network)
             sparsities = SHAPE_RATIOS["erk"](shapes, check_sparsity(sparsity))
             kept = kept_counts(shapes, sparsities)
             counted = cost(network, kept, (3, 32, 32))

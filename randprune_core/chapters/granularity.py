@@ -19,7 +19,7 @@ from ..metrics.cost import cost, layer_macs
 from ..models import build_model
 from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
-from ..presentation.words import listing, model_label, plus_minus
+from ..presentation.words import commit_label, listing, model_label, plus_minus
 from ..pruning.compact import compact
 from ..pruning.layers import maskable_weights
 from ..pruning.masks import apply_masks, random_masks
@@ -200,7 +200,7 @@ def machine_text(name: str = "granularity") -> str:
     """Where and when the times were measured, from `results/benchmarks/machines.json`."""
     sentences = []
     for facts in machines(name).values():
-        commit = (facts["commit"] or "unknown")[:12] + ("+" if facts["dirty"] else "")
+        commit = commit_label(facts["commit"], facts["dirty"])
         date, device, torch_version, commit = (
             foreign.text(word) for word in (facts["date"], facts["device"], facts["torch"], commit)
         )

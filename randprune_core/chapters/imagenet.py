@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from ..analysis.gradient_flow import flow_table
-from ..config import RunConfig, check_name, config_to_dict, run_id
+from ..config import SEEDS, RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
 from ..devices import environment
 from ..presentation.theme import LABELS
@@ -154,7 +154,7 @@ def command(config: RunConfig, processes: int = PROCESSES) -> str:
         words.append(f"--sparsity {config.sparsity:g}")
     if config.model != MODEL:
         words.append(f"--model {config.model}")
-    for name in ("seed_init", "seed_mask", "seed_data"):
+    for name in SEEDS:
         if getattr(config, name):
             words.append(f"--{name.replace('_', '-')} {getattr(config, name)}")
     return " ".join([*words, f"--precision {config.precision}"])

@@ -14,11 +14,10 @@ from ..data import loading
 from ..models import build_model, meta_model
 from ..presentation.theme import LABELS
 from ..presentation.words import model_label
-from ..pruning.layers import maskable_weights
 from ..pruning.masks import mask_counts, random_masks
 from ..pruning.ratios import SHAPE_RATIOS, check_ratio, last_linear, refill_empty
 from ..training import protocol
-from .shared.layers import kept_or_none
+from .shared.layers import kept_or_none, weight_shapes
 
 CRITERIA = ("snip", "grasp")
 
@@ -48,8 +47,7 @@ def last_layer_table(
     rows = {}
     for model in models:
         for number in classes:
-            weights = maskable_weights(meta_model(model, number))
-            shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+            shapes = weight_shapes(meta_model(model, number))
             erk = [SHAPE_RATIOS["erk"](shapes, s)[last_linear(shapes)] for s in sparsities]
             possible = [kept_or_none("erk_plus", shapes, s) is not None for s in sparsities]
             row = [round(e, 9) if p else math.nan for e, p in zip(erk, possible, strict=True)]

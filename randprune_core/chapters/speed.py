@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..presentation import foreign
 from ..presentation.theme import WIDTH, use_theme
-from ..presentation.words import listing, model_label
+from ..presentation.words import commit_label, listing, model_label
 from .shared.benchmarks import DEVICES, machines
 
 CASES = {
@@ -135,7 +135,6 @@ def machine_table(*names: str) -> pd.DataFrame:
     rows = []
     for name in names:
         for device, facts in machines(name).items():
-            commit = (facts["commit"] or "unknown")[:12] + ("+" if facts["dirty"] else "")
             rows.append(
                 {
                     "benchmark": name,
@@ -143,7 +142,7 @@ def machine_table(*names: str) -> pd.DataFrame:
                     "cores": facts["cores"],
                     "torch": facts["torch"],
                     "date": facts["date"],
-                    "commit": commit,
+                    "commit": commit_label(facts["commit"], facts["dirty"]),
                 }
             )
     return pd.DataFrame(rows)

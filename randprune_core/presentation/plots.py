@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import panels
-from .theme import COLOURS, LABELS, MARKERS, WIDTH, in_order, place, use_theme
+from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, WIDTH, in_order, place, use_theme
 from .words import model_label
 
 
@@ -247,9 +247,7 @@ def ratio_style(ratio: str, hollow: bool) -> dict:
     if hollow:
         style |= {"markerfacecolor": "white", "markeredgecolor": COLOURS[ratio], "markersize": 4}
         return style | {"linestyle": (0, (3, 2)), "linewidth": 1}
-    edge = (
-        COLOURS[ratio] if MARKERS[ratio] in ("1", "2") else "white"
-    )  # these markers are edge only
+    edge = COLOURS[ratio] if MARKERS[ratio] in EDGE_ONLY else "white"
     return style | {"markeredgecolor": edge, "markersize": 5}
 
 

@@ -67,6 +67,8 @@ class _Looks(dict):
 
 _ARRIVED: dict[str, int] = {}
 LABELS, COLOURS, MARKERS = _Looks("label"), _Looks("colour"), _Looks("marker")
+EDGE_ONLY = ("1", "2")
+"""Markers without an inside: they have the colour of the line at their edge."""
 
 
 def in_order(settings: Iterable[str]) -> list[str]:

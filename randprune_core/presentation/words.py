@@ -33,6 +33,11 @@ def model_label(name: str) -> str:
     return known.get(name) or name.replace("resnet", "ResNet").replace("vgg", "VGG")
 
 
+def commit_label(commit: str | None, dirty: bool | None) -> str:
+    """A commit as tables have it; a plus marks uncommitted changes."""
+    return (commit or "unknown")[:12] + ("+" if dirty is True else "")
+
+
 def listing(words: Iterable[object]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     words = [str(word) for word in words]

@@ -67,14 +67,18 @@ def resolve_profile(profile: str, figure: str = "depth") -> str:
         return "paper" if len(missing(own)) < len(own) else "cpu"
     for candidate in (name for name in ("paper", "mini", "cpu") if name in GRIDS[figure]):
         found: dict[str, set] = {}
-        variant = shown_variant(figure, candidate)
-        for config in grid(figure, candidate, ratios=("dense", "erk"), variant=variant):
-            if find_record(config) is not None:
-                found.setdefault(config.model, set()).add(config.sparsity)
+        for config in _recorded(figure, candidate, ("dense", "erk")):
+            found.setdefault(config.model, set()).add(config.sparsity)
         complete = [model for model, levels in found.items() if 0.0 in levels and len(levels) > 2]
         if len(complete) >= 3:
             return candidate
     return "quick"
+
+
+def _recorded(figure: str, profile: str, ratios: Sequence[str]) -> list[RunConfig]:
+    """The runs of some ratios of a figure that are recorded at a profile."""
+    configs = grid(figure, profile, ratios=ratios, variant=shown_variant(figure, profile))
+    return [config for config in configs if find_record(config) is not None]
 
 
 def _compared(figure: str, profile: str, extra: Sequence[dict]) -> int:
@@ -82,9 +86,8 @@ def _compared(figure: str, profile: str, extra: Sequence[dict]) -> int:
     found: dict[str, set] = {}
     wanted = {"dense", *(chosen["ratio"] for chosen in extra)}
     ratios = [ratio for ratio in RATIOS if ratio in wanted]
-    for config in grid(figure, profile, ratios=ratios, variant=shown_variant(figure, profile)):
-        if find_record(config) is not None:
-            found.setdefault(config.model, set()).add(setting(config))
+    for config in _recorded(figure, profile, ratios):
+        found.setdefault(config.model, set()).add(setting(config))
     return sum("dense" in each and any(":" in name for name in each) for each in found.values())
 
 
@@ -104,8 +107,7 @@ def status(profiles: Sequence[str] = tuple(PROFILES)):
         for figure in figures_at(profile):
             dataset = dataset_of(figure, profile)
             if dataset not in variants:
-                known = PROFILES[profile].get("variant")
-                variants[dataset] = known or recorded_variant(profile, dataset)
+                variants[dataset] = shown_variant(figure, profile)
             variant = variants[dataset]
             configs = grid(figure, profile, variant=variant)
             absent = len(missing(configs))

@@ -7,7 +7,7 @@ show what of its `plan` falls into their grid.
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from ..config import RATIOS, RunConfig, check_name, run_id
+from ..config import RATIOS, SEEDS, RunConfig, check_name, run_id
 from .plan import place
 from .profiles import PROFILES
 
@@ -192,7 +192,7 @@ def runs_of(
         levels = (0.0,) if chosen["ratio"] == "dense" else sparsities
         for sparsity, seed in product(levels, seeds):
             values = common | chosen | {"model": model, "sparsity": sparsity}
-            values |= dict.fromkeys(("seed_init", "seed_mask", "seed_data"), seed)
+            values |= dict.fromkeys(SEEDS, seed)
             config = RunConfig(**values)
             configs[run_id(config)] = config
     return list(configs.values())

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
+from torch import nn
 
 from ...config import IMAGENET_MODELS, check_sparsity
 from ...metrics.cost import layer_macs
@@ -38,7 +39,7 @@ def layer_table(
         network = meta_model(model)
         side = 224 if model in IMAGENET_MODELS else 32
         macs = layer_macs(network, (3, side, side))
-        shapes = {name: tuple(weight.shape) for name, weight in maskable_weights(network).items()}
+        shapes = weight_shapes(network)
         for sparsity in sparsities:
             for ratio in ratios:
                 kept = kept_or_none(ratio, shapes, sparsity)
@@ -48,6 +49,11 @@ def layer_table(
                     rows.append([*row, kept[layer], macs[layer]])
     table = pd.DataFrame(rows, columns=_COLUMNS)
     return table.assign(layer_sparsity=1 - table.kept / table.total)
+
+
+def weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of every maskable weight, in module order."""
+    return {name: tuple(weight.shape) for name, weight in maskable_weights(network).items()}
 
 
 def kept_or_none(ratio: str, shapes: Mapping, sparsity: float) -> dict[str, int] | None:

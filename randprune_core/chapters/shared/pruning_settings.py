@@ -14,11 +14,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, in_order, use_theme
+from ...presentation.plots import ratio_style
+from ...presentation.theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, WIDTH, in_order, use_theme
 from ...presentation.words import listing, model_label, plus_minus
 from .records import Records
-
-_LINES = ("1", "2")  # markers without a face
 
 
 def settings_of(records: Records) -> list[str]:
@@ -146,9 +145,10 @@ def _reference(axis: Axes, dense: pd.DataFrame, value: str, margin: float | None
 def _dots(axis: Axes, cells: pd.DataFrame, value: str, settings: Sequence[str]) -> None:
     for row in cells[cells.ratio.isin(settings)].to_dict("records"):
         name, place = row["ratio"], settings.index(row["ratio"])
-        style = {"color": COLOURS[name], "marker": MARKERS[name], "markersize": 7, "zorder": 3}
-        edge = {"markeredgecolor": COLOURS[name] if MARKERS[name] in _LINES else "white"}
-        edge |= {"markeredgewidth": 1.8, "markersize": 9} if MARKERS[name] in _LINES else {}
-        axis.plot(row[value], place, linestyle="", **style | edge)
+        size = {"markersize": 7}
+        if MARKERS[name] in EDGE_ONLY:
+            size = {"markersize": 9, "markeredgewidth": 1.8}
+        style = ratio_style(name, hollow=False) | size | {"linestyle": ""}
+        axis.plot(row[value], place, **style)
         if np.isfinite(row["low"]):
             axis.plot([row["low"], row["high"]], [place] * 2, color=COLOURS[name], linewidth=1.4)

@@ -12,7 +12,7 @@ from ... import paths
 from ...analysis.cells import CELL
 from ...presentation import foreign
 from ...presentation.theme import LABELS, in_order
-from ...presentation.words import listing, model_label, plus_minus
+from ...presentation.words import commit_label, listing, model_label, plus_minus
 from ...records.files import write_whole
 
 
@@ -143,7 +143,7 @@ def provenance(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "runs": len(part),
-                "commit": commit[:12] + ("+" if dirty is True else ""),
+                "commit": commit_label(commit, dirty),
                 "device": device,
                 "torch": torch,
                 "data": fingerprint[:12],

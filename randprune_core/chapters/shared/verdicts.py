@@ -15,11 +15,12 @@ from ...analysis.contrasts import Cell, Decision
 from ...analysis.decisions import DATE, DECISIONS, pool
 from ...analysis.gradient_flow import CLAIMED, flow_table
 from ...analysis.parts import Part
-from ...config import RunConfig, run_id
+from ...config import RunConfig
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, number
 from ...records.store import find_records
 from ...records.table import records_to_frame
+from ...sweeps.grids import runs_of
 from ...sweeps.profiles import PROFILES
 from .records import Records
 from .tables import show_table
@@ -36,25 +37,13 @@ def configs(profile: str, variant: str, claims: Sequence[int] | None = None) -> 
     for row in rows:
         for cell in (*row.cells(), *pool(profile)):
             most[cell] = max(most.get(cell, 0), max(row.looks))
-    found = {}
-    for cell, seeds in most.items():
-        for seed in range(seeds):
-            config = _config(profile, variant, cell, seed)
-            found[run_id(config)] = config
-    return list(found.values())
-
-
-def _config(profile: str, variant: str, cell: Cell, seed: int) -> RunConfig:
-    model, name, sparsity = cell
-    ratio, _, own = name.partition(":")
-    return RunConfig(
-        **PROFILES[profile] | {"variant": variant},
-        model=model,
-        ratio=ratio,
-        sparsity=sparsity,
-        mask_source=own or "random",
-        **dict.fromkeys(("seed_init", "seed_mask", "seed_data"), seed),
-    )
+    found = []
+    for (model, name, sparsity), seeds in most.items():
+        ratio, _, own = name.partition(":")
+        settings = [{"ratio": ratio, "mask_source": own or "random"}]
+        common = PROFILES[profile] | {"variant": variant}
+        found += runs_of([model], settings, [sparsity], range(seeds), common)
+    return found
 
 
 def recorded_runs(profile: str, variant: str, claims: Sequence[int] | None = None) -> pd.DataFrame:
