@@ -150,7 +150,7 @@ def test_a_script_with_functions_of_its_own_sweeps_in_worker_processes(tmp_path)
         "if __name__ == '__main__':\n"
         "    usual = dict(dataset='shades', model='small', sparsity=0.8, epochs=1, batch_size=50)\n"
         "    configs = [RunConfig(ratio=r, **usual) for r in ('halfway', 'erk')]\n"
-        "    report = sweep(configs, workers=2, device='cpu', progress=False)\n"
+        "    report = sweep(configs, workers=1, device='cpu', progress=False)\n"
         "    print(report.trained, report.failed, sorted(load_runs().ratio))\n"
     )
     done = subprocess.run(
