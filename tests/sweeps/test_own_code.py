@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import pandas as pd
@@ -21,6 +22,7 @@ from randprune_core.presentation import plots, theme, words
 from randprune_core.pruning.ratios import layer_sparsities
 from randprune_core.records.store import find_record
 from randprune_core.records.table import load_runs
+from randprune_core.sweeps import cluster
 from randprune_core.sweeps.grids import grid, plan
 from randprune_core.sweeps.run import load_or_train
 from randprune_core.sweeps.sweep import collect, sweep
@@ -141,6 +143,22 @@ def test_worker_processes_know_the_names_and_give_the_same_records(store, study)
     alone = load_or_train(configs[0], device="cpu", progress=False)
     assert alone["test"] == swept["test"] and alone["history"] == swept["history"]
     assert sweep(configs, progress=False).found == 4
+
+
+def test_a_worker_on_another_node_knows_the_names_that_the_driver_sends(store, study, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(store.parent))
+    registry.load(study)
+    wanted, packed = config(), registry.packed()
+    registry._ENTRIES.clear()
+    study.unlink()
+    more = {"device": "cpu", "at_once": None, "code": {"commit": None, "dirty": None}}
+    monkeypatch.setattr(cluster, "use_code", lambda code: None)
+    monkeypatch.setattr(cluster, "one_thread", lambda: None)
+    monkeypatch.setattr(paths, "use_results", lambda folder: None)
+    outcome, record = cluster._train_in_worker(
+        wanted, None, None, results=str(store), registered=packed, **more
+    )
+    assert outcome == "trained" and record["config"]["code"] == wanted.code
 
 
 def test_a_script_with_functions_of_its_own_sweeps_in_worker_processes(tmp_path):
