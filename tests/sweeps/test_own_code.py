@@ -257,6 +257,35 @@ def test_a_registered_network_is_drawn_from_its_seed_alone():
         models.build_model("nothing")
 
 
+UNFIT = {
+    "as many logits as it likes": (lambda n: flat(8 * 8 * 3, n + 1), r"gives \(1, 4\) for one"),
+    "other images": (lambda n: flat(100, n), r"does not take images of shape \(n, 3, 8, 8\)"),
+    "images of another kind": (lambda n: torch.nn.LSTM(8, 4), "does not take images"),
+    "no tensor": (lambda n: Pair(), "gives a tuple for one image"),
+}
+
+
+class Pair(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(8, 3)
+
+    def forward(self, x):
+        return x, x
+
+
+def flat(inputs, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs, outputs))
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_network_that_does_not_fit_the_data_is_refused_before_training(store, study, case):
+    registry.load(study)
+    models.register("unfit", UNFIT[case][0])
+    with pytest.raises(ValueError, match=f"model 'unfit' ({UNFIT[case][1]})"):
+        load_or_train(config(model="unfit"), device="cpu", progress=False)
+    assert not list((store / "runs").rglob("*.json"))
+
+
 def test_records_of_forgotten_names_do_not_stop_the_table(store, study):
     registry.load(study)
     load_or_train(config(), device="cpu", progress=False)
