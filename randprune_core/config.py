@@ -226,11 +226,10 @@ class RunConfig:
             if name != "model" and value not in known:
                 raise ValueError(f"{name} {value!r} is not known: choose from {', '.join(known)}")
         if recorded and bool(own) != bool(self.code):
-            raise ValueError(
-                f"code {self.code!r} does not fit: {', '.join(own) or 'nothing'} is own"
-            )
+            what = f"registered code ({', '.join(own)})" if own else "no registered code"
+            raise ValueError(f"code {self.code!r} does not fit a run that uses {what}")
         if recorded and "dataset" in own and self.image_size is None:
-            raise ValueError("image_size None is not known: a data set that is own has one")
+            raise ValueError("image_size None does not fit a registered data set, which has one")
         return own
 
     def _fill_from_data(self):

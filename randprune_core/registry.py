@@ -11,6 +11,7 @@ import inspect
 import linecache
 import os
 import re
+import symtable
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 
 KINDS = ("dataset", "model", "ratio")
 """What can be registered, each by the name of its field in `RunConfig`."""
@@ -216,16 +217,23 @@ def _collect(value: Callable, pieces: dict[tuple, str]) -> None:
         for node in found:
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
             pieces[file, first] = "".join(lines[first - 1 : node.end_lineno])
-            todo += sorted(_global_names(compile(ast.Module([node], []), file, "exec")))
+            todo += sorted(_global_names(ast.unparse(node)))
             _collect_imports(node, Path(file), pieces)
         if not found:
             _collect_from(name, space.get(name), value.__module__, pieces)
 
 
-def _global_names(code: CodeType) -> set[str]:
-    """The names that code, and the functions in it, may look up outside: no local variables."""
-    inner = (part for part in code.co_consts if inspect.iscode(part))
-    return set(code.co_names).union(*map(_global_names, inner))
+def _global_names(text: str) -> set[str]:
+    """The names that a statement, and the functions in it, look up outside: no local variables."""
+    whole = symtable.symtable(text, "<statement>", "exec")
+    tables, found = [whole], set()
+    for table in tables:
+        tables += table.get_children()
+        symbols = table.get_symbols()
+        found |= {
+            s.get_name() for s in symbols if s.is_global() or (table is whole and s.is_referenced())
+        }
+    return found
 
 
 def _collect_from(name: str, used: object, module: str, pieces: dict[tuple, str]) -> None:

@@ -40,7 +40,7 @@ LOOKS = {
 }
 
 _OTHER_COLOURS = ("#8C6D31", "#7B3294", "#00A6A6", "#A50F15", "#6BAE3A", "#5C5C8A")
-_OTHER_MARKERS = ("*", "8", "H", ">", "<", "d")
+_OTHER_MARKERS = ("8", "H", ">", "<", "d", "X")
 
 
 class _Looks(dict):

@@ -264,7 +264,7 @@ def _train_in_worker(
     at_once: int | None,
     code: dict,
     results: str,
-    registered: bytes,
+    registered: bytes | None = None,
 ) -> tuple[str, object]:
     """Train one run: its outcome, and its record, its checkpoint or what went wrong.
 
@@ -275,7 +275,8 @@ def _train_in_worker(
     from ..training.train import train
 
     one_thread()
-    registry.unpack(registered)
+    if registered is not None:
+        registry.unpack(registered)
     saved = _checkpoint_here(config, checkpoint, results)
     if deadline is not None and time.time() >= deadline:  # it waited for a node too long
         return "unfinished", ("not started", None)

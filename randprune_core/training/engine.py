@@ -25,7 +25,7 @@ from ..records.schema import EPOCH_COLUMNS
 from . import backward
 from .batches import MemoryBatches
 from .optimizer import SGD
-from .protocol import check_single_images, learning_rate
+from .protocol import check_logits, check_single_images, learning_rate
 
 GRADIENT_SLICES = 10
 FINE_EPOCHS = 5
@@ -73,6 +73,7 @@ class Run:
         config, device = self.config, self.device
         model = models.build_model(config.model, self.dataset.num_classes, config.seed_init)
         side = getattr(self.dataset, "side", config.image_size or DATASETS[config.dataset].side)
+        check_logits(config, model, side, self.dataset.num_classes)
         check_single_images(config, model, self.sizes, side)
         self.drawn = self.batches.draw_masks(model)
         # Masks that keep everything until then: a captured step holds tensors, not their values.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..config import RunConfig
+from ..config import RunConfig, is_built_in
 from ..data import loading
 from ..datasets import DATASETS, padding
 from ..precision import plain_tensors
@@ -89,6 +89,31 @@ def check_single_images(
             f"train_images {config.train_images} and batch_size {config.batch_size} give a batch "
             f"of 1 image, and batch norm {single[0]!r} of {config.model} would get one number a "
             f"channel at {side} pixels: choose numbers that leave no single image"
+        )
+
+
+def check_logits(config: RunConfig, model: nn.Module, side: int, num_classes: int) -> None:
+    """Raise ValueError, before training, unless a registered network gives a logit a class."""
+    if is_built_in("model", config.model):
+        return
+    image = next(model.parameters(), torch.empty(0)).new_zeros(1, 3, side, side)
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            logits = model.eval()(image)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"model {config.model!r} does not take images of shape (n, 3, {side}, {side}): {reason}"
+        ) from error
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if found != (1, num_classes):
+        raise ValueError(
+            f"model {config.model!r} gives {found} for one image, not logits of shape "
+            f"(1, {num_classes})"
         )
 
 

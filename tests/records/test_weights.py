@@ -174,6 +174,17 @@ def test_the_two_lines_of_the_readme_load_it_in_plain_pytorch(kept, tmp_path, mo
     assert same(space["model"].state_dict(), dict(kept[2].model.state_dict()))
 
 
+def test_the_readme_trains_keeps_and_evaluates_a_network(store, tmp_path, monkeypatch):
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S) if "fit(" in b)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    exec(block.replace("epochs=4", "epochs=1"), {"print": said.append})
+    (table,) = said
+    assert set(table.metric) == {"accuracy", "nll", "ece"} and len(table) == 15
+    assert saved_config(tmp_path / "erk.safetensors").ratio == "erk"
+
+
 def test_a_recorded_run_is_trained_once_more_for_its_network(kept, store, trained, capsys):
     path = paths.record_path("digits", trained.record["run_id"])
     path.parent.mkdir(parents=True)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import pandas as pd
@@ -21,6 +22,7 @@ from randprune_core.presentation import plots, theme, words
 from randprune_core.pruning.ratios import layer_sparsities
 from randprune_core.records.store import find_record
 from randprune_core.records.table import load_runs
+from randprune_core.sweeps import cluster
 from randprune_core.sweeps.grids import grid, plan
 from randprune_core.sweeps.run import load_or_train
 from randprune_core.sweeps.sweep import collect, sweep
@@ -143,6 +145,22 @@ def test_worker_processes_know_the_names_and_give_the_same_records(store, study)
     assert sweep(configs, progress=False).found == 4
 
 
+def test_a_worker_on_another_node_knows_the_names_that_the_driver_sends(store, study, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(store.parent))
+    registry.load(study)
+    wanted, packed = config(), registry.packed()
+    registry._ENTRIES.clear()
+    study.unlink()
+    more = {"device": "cpu", "at_once": None, "code": {"commit": None, "dirty": None}}
+    monkeypatch.setattr(cluster, "use_code", lambda code: None)
+    monkeypatch.setattr(cluster, "one_thread", lambda: None)
+    monkeypatch.setattr(paths, "use_results", lambda folder: None)
+    outcome, record = cluster._train_in_worker(
+        wanted, None, None, results=str(store), registered=packed, **more
+    )
+    assert outcome == "trained" and record["config"]["code"] == wanted.code
+
+
 def test_a_script_with_functions_of_its_own_sweeps_in_worker_processes(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -150,7 +168,7 @@ def test_a_script_with_functions_of_its_own_sweeps_in_worker_processes(tmp_path)
         "if __name__ == '__main__':\n"
         "    usual = dict(dataset='shades', model='small', sparsity=0.8, epochs=1, batch_size=50)\n"
         "    configs = [RunConfig(ratio=r, **usual) for r in ('halfway', 'erk')]\n"
-        "    report = sweep(configs, workers=2, device='cpu', progress=False)\n"
+        "    report = sweep(configs, workers=1, device='cpu', progress=False)\n"
         "    print(report.trained, report.failed, sorted(load_runs().ratio))\n"
     )
     done = subprocess.run(
@@ -237,6 +255,35 @@ def test_a_registered_network_is_drawn_from_its_seed_alone():
     models.register("nothing", lambda classes: classes)
     with pytest.raises(ValueError, match="model 'nothing' gives a int, not an nn.Module"):
         models.build_model("nothing")
+
+
+UNFIT = {
+    "as many logits as it likes": (lambda n: flat(8 * 8 * 3, n + 1), r"gives \(1, 4\) for one"),
+    "other images": (lambda n: flat(100, n), r"does not take images of shape \(n, 3, 8, 8\)"),
+    "images of another kind": (lambda n: torch.nn.LSTM(8, 4), "does not take images"),
+    "no tensor": (lambda n: Pair(), "gives a tuple for one image"),
+}
+
+
+class Pair(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(8, 3)
+
+    def forward(self, x):
+        return x, x
+
+
+def flat(inputs, outputs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs, outputs))
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_network_that_does_not_fit_the_data_is_refused_before_training(store, study, case):
+    registry.load(study)
+    models.register("unfit", UNFIT[case][0])
+    with pytest.raises(ValueError, match=f"model 'unfit' ({UNFIT[case][1]})"):
+        load_or_train(config(model="unfit"), device="cpu", progress=False)
+    assert not list((store / "runs").rglob("*.json"))
 
 
 def test_records_of_forgotten_names_do_not_stop_the_table(store, study):
