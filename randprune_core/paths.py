@@ -9,7 +9,6 @@ where it is shipped: the paper's numbers are part of the package, the committed 
 repository.
 """
 
-import errno
 import fcntl
 import os
 import stat
@@ -58,10 +57,6 @@ BENCHMARKS = RESULTS / "benchmarks"  # what was measured here
 COMMITTED_BENCHMARKS = ROOT / "results" / "benchmarks"  # read for what was not
 LOCAL = RESULTS / "local"
 CHECKPOINTS = RESULTS / "checkpoints"
-
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Numbers of the errors of a disk that is full, for this user or this file, or read-only."""
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -1,10 +1,14 @@
 """What a person at the terminal reads: single lines, on streams that may be closed or in ASCII."""
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Numbers of the errors of a disk that is full, for this user or this file, or read-only."""
 
 
 def printable(text: str) -> str:
@@ -19,8 +23,6 @@ def one_line(text: object) -> str:
 
 def in_words(error: Exception) -> str:
     """What is wrong with which file; a write to a stream names none."""
-    from .paths import FULL_DISK
-
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     if error.filename is None and error.errno in FULL_DISK:

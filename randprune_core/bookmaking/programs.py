@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
-from .. import paths
+from ..terminal import FULL_DISK
 
 Key, Value = TypeVar("Key"), TypeVar("Value")
 
-_FULL = [os.strerror(number) for number in paths.FULL_DISK]
+_FULL = [os.strerror(number) for number in FULL_DISK]
 _FULL_FILE = re.compile(rf"\[Errno \d+\] ({'|'.join(_FULL)})(?:: (?:.* -> )?(['\"])(.*)\2)?$")
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..paths import FULL_DISK
 from ..scratch import remove_leftovers, scratch_folder
+from ..terminal import FULL_DISK
 
 SILENCE = 60.0
 """Seconds without a byte after which a download is given up."""

@@ -23,7 +23,8 @@ from randprune_core.pruning.ratios import layer_sparsities
 from randprune_core.records.store import find_record
 from randprune_core.records.table import load_runs
 from randprune_core.sweeps import cluster
-from randprune_core.sweeps.grids import grid, plan
+from randprune_core.sweeps.grids import grid
+from randprune_core.sweeps.plan import in_order
 from randprune_core.sweeps.run import load_or_train
 from randprune_core.sweeps.sweep import collect, sweep
 
@@ -182,7 +183,7 @@ def test_a_figure_takes_the_names_in_its_lists(store, study):
     registry.load(study)
     runs = grid("depth", "quick", models=["small"], ratios=["dense", "erk", "halfway"])
     assert {c.ratio for c in runs} == {"dense", "erk", "halfway"} and {c.code for c in runs} != {""}
-    assert {run_id(c) for c in plan(runs)} == {run_id(c) for c in runs}
+    assert {run_id(c) for c in in_order(runs)} == {run_id(c) for c in runs}
     with pytest.raises(ValueError, match="'halfwy' is not known: choose from .*halfway"):
         grid("depth", "quick", ratios=["halfwy"])
 

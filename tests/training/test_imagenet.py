@@ -35,7 +35,7 @@ def chosen(*options: str) -> RunConfig:
     """The config of these options of `train --dataset imagenet`."""
     words = ["train", "--dataset", "imagenet", "--precision", "float32", *options]
     parsed = vars(__main__._parser().parse_args(words))
-    values = {name: parsed[name] for name in RunConfig.__dataclass_fields__}
+    values = {name: parsed[name] for name in parsed if name in RunConfig.__dataclass_fields__}
     return __main__._config(values, "cpu")
 
 
