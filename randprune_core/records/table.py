@@ -43,11 +43,15 @@ def load_runs(**filters):
     known = [field.name for field in fields(RunConfig)]
     if unknown := sorted(set(filters) - set(known)):
         raise ValueError(f"unknown filter {unknown[0]!r}: filter by {', '.join(known)}")
+    runs = found = all_runs()
+    recorded = {name: set(runs[name]) for name in filters}  # of registered names, too
     wanted = {
-        name: {_wanted(name, each) for each in ([value] if _is_one(value) else value)}
+        name: {
+            each if each in recorded[name] else _wanted(name, each)
+            for each in ([value] if _is_one(value) else value)
+        }
         for name, value in filters.items()
     }
-    runs = found = all_runs()
     for name, values in wanted.items():
         if name == "image_size" and None in values:
             values = values | {facts.side for facts in DATASETS.values()}
@@ -62,6 +66,8 @@ def _is_one(value: object) -> bool:
 
 def _wanted(name: str, value: object) -> object:
     """A value of a filter as records have it; ValueError for one that no run can have."""
+    if name == "code":
+        return value
     if name != "image_size":  # any run with that value
         dense = value == {"ratio": "dense", "sparsity": 0}.get(name)
         others = {} if dense else {"ratio": "snip", "sparsity": 0.5}
