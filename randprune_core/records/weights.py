@@ -57,7 +57,9 @@ def save_network(model: nn.Module, path: str | Path, config: RunConfig | None = 
     out. The file is replaced as a whole. Raises `ValueError` for a state that is not made of
     tensors, and `OSError` where the file cannot be written.
     """
-    _save("network", _unwrapped(model).state_dict(), Path(path), config)
+    from ..pruning.layers import unwrapped
+
+    _save("network", unwrapped(model).state_dict(), Path(path), config)
 
 
 def load_network(path: str | Path, model: nn.Module | None = None) -> nn.Module:
@@ -67,12 +69,14 @@ def load_network(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     images as in training: `with_normalization` makes it take pixels in [0, 1]. Raises `ValueError`,
     in one line, for another file, one that was damaged or changed, and a network that does not fit.
     """
+    from ..pruning.layers import unwrapped
+
     tensors, config = _load("network", Path(path))
     if model is None:
         if config is None:
             raise ValueError(f"{path}: no config is inside: give the network as model=")
         model = _built(config, tensors, Path(path))
-    plain = _unwrapped(model)
+    plain = unwrapped(model)
     _check_fit(plain.state_dict(), tensors, Path(path))
     plain.load_state_dict(tensors)
     return model.eval()
@@ -94,18 +98,6 @@ def check_path(path: str | Path) -> None:
         raise PermissionError(f"cannot write into {folder}: give a file in another folder")
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    from torch import nn
-
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif "_orig_mod" in model._modules:  # of torch.compile
-            model = model._orig_mod
-        else:
-            return model
-
-
 def _save(kind: str, tensors: Mapping[str, object], path: Path, config: RunConfig | None) -> None:
     import torch
     from safetensors import SafetensorError
@@ -117,6 +109,7 @@ def _save(kind: str, tensors: Mapping[str, object], path: Path, config: RunConfi
     # Copies: tied weights share memory, which the format does not.
     copies = {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}
     about = {"form": _FORM, "kind": kind, "config": config and config_to_dict(config)}
+    about["names"] = list(copies)  # the format sorts them by size
     about["sha256"] = _digest(about, copies)
     try:  # under one key: the library writes several in any order
         content = save(copies, {_KEY: json.dumps(about, sort_keys=True)})
@@ -139,10 +132,13 @@ def _load(kind: str | None, path: Path) -> tuple[dict[str, Tensor], RunConfig | 
             f"{path}: it was not written by save_network or save_masks; read it with "
             "safetensors.torch.load_file"
         )
-    if about.get("sha256") != _digest(about, tensors):
+    names = about.get("names")
+    listed = isinstance(names, list) and sorted(map(str, names)) == sorted(tensors)
+    if not listed or about.get("sha256") != _digest(about, tensors):
         raise ValueError(f"{path}: it is damaged or was changed: its content has another hash")
     if kind is not None and about["kind"] != kind:
         raise ValueError(f"{path}: it holds {_KINDS[about['kind']]}, not {_KINDS[kind]}")
+    tensors = {name: tensors[name] for name in names}
     if about.get("config") is None:
         return tensors, None
     try:

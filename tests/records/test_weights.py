@@ -5,18 +5,20 @@ import os
 import re
 import struct
 
+import networks
 import pytest
 import torch
 from conftest import tiny
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from randprune_core import paths, registry
+from randprune_core import paths, prune, registry
 from randprune_core.config import RunConfig
 from randprune_core.metrics.predict import predict_logits
 from randprune_core.models import build_model, register, with_normalization
 from randprune_core.pruning.masks import apply_masks, random_masks
 from randprune_core.pruning.ratios import layer_sparsities
+from randprune_core.records import weights
 from randprune_core.records.weights import (
     load_masks,
     load_network,
@@ -105,7 +107,7 @@ def test_masks_come_back_with_their_config(tmp_path, sparsity):
     config = tiny(sparsity=0.5)
     save_masks(masks, tmp_path / "masks", config)
     again = load_masks(tmp_path / "masks")
-    assert same(dict(sorted(again.items())), dict(sorted(masks.items())))
+    assert same(again, masks)
     assert saved_config(tmp_path / "masks") == config
     save_masks(masks, tmp_path / "plain")
     assert saved_config(tmp_path / "plain") is None
@@ -269,6 +271,15 @@ def test_foreign_and_hostile_files_are_refused(tmp_path):
     assert "no regular file" in refused(tmp_path / "fifo")
 
 
+@pytest.mark.parametrize("names", [None, [], ["weight", "more"], "weight", [["weight"]], {}])
+def test_a_list_of_names_that_does_not_fit_is_refused_though_its_hash_is_right(tmp_path, names):
+    tensors = {"weight": torch.zeros(2)}
+    about = {"form": weights._FORM, "kind": "network", "config": None, "names": names}
+    about["sha256"] = weights._digest(about, tensors)
+    save_file(tensors, tmp_path / "net", {weights._KEY: json.dumps(about)})
+    assert "it is damaged or was changed" in refused(tmp_path / "net")
+
+
 def test_a_network_is_no_masks_and_masks_are_no_network(file, tmp_path):
     save_masks(pruned()[1], tmp_path / "masks")
     assert "holds a network, not masks" in refused(file, load_masks)
@@ -301,3 +312,17 @@ def test_what_is_no_mask_or_tensor_is_not_written(tmp_path):
     with pytest.raises(ValueError):
         save_masks({"a": torch.ones(3, dtype=torch.bool).to_sparse()}, tmp_path / "masks")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*of the weights stay dense:RuntimeWarning")
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_masks_and_weights_of_any_network_come_back(name, tmp_path):
+    model = networks.network(name)
+    handle = prune(model, "erk", 0.8)
+    save_masks(handle.masks, tmp_path / "masks.safetensors")
+    save_network(model, tmp_path / "network.safetensors")
+    assert same(load_masks(tmp_path / "masks.safetensors"), handle.masks)
+    other = load_network(tmp_path / "network.safetensors", networks.network(name, seed=1))
+    inputs, _ = networks.batch(name)
+    assert torch.equal(other(inputs), model.eval()(inputs))
+    assert prune(other, "erk", 0.8).masks.keys() == handle.masks.keys()
