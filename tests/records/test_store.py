@@ -9,7 +9,7 @@ from conftest import files_under, made_up_record, store_record, tiny
 
 from randprune_core import paths
 from randprune_core.bookmaking.checks import check_records
-from randprune_core.config import config_to_dict, run_id
+from randprune_core.config import config_from_dict, config_to_dict, run_id
 from randprune_core.records.files import BadRecord
 from randprune_core.records.store import find_record, read_record, write_record
 from randprune_core.records.table import load_runs
@@ -137,3 +137,10 @@ def test_a_made_up_record_has_the_form_of_a_real_one(trained):
     for section in ("history", "test", "cost"):
         assert set(made[section]) <= set(trained.record[section])
     assert set(made["test"]["bins"][0]) == set(trained.record["test"]["bins"][0])
+
+
+def test_every_record_of_the_project_keeps_its_id():
+    committed = list((paths.ROOT / "results" / "runs").glob("cifar*/*.json"))
+    assert committed
+    for path in committed:
+        assert run_id(config_from_dict(json.loads(path.read_text())["config"])) == path.stem

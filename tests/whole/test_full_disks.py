@@ -55,9 +55,19 @@ def project(tmp_path):
 
 # Where the file system lies, its size, the command, and what the line names.
 CASES = [
-    ("project/results/local", "4k", "notebook 02_depth", "results/local/02_depth.ipynb"),
+    (
+        "project/results/local",
+        "4k",
+        "notebook 02_depth",
+        "results/local/02_depth/default/02_depth.ipynb",
+    ),
     ("project/results/figures", "4k", "notebook 02_depth", "results/figures/depth.csv"),
-    ("project/results/local", "4k", "notebook 02_depth -p a 2", "results/local/depth.csv"),
+    (
+        "project/results/local",
+        "4k",
+        "notebook 02_depth -p a 2",
+        "results/local/02_depth/a=2/depth.csv",
+    ),
     ("temporary", "4k", "notebook 02_depth", "temporary/randprune-scratch-"),
     ("project/_build", "4k", "book", "_build/executed/02_depth.ipynb"),
     ("project/_build", "40k", "book", "_build/staging/"),

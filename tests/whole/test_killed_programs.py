@@ -119,13 +119,12 @@ def assert_nothing_runs(programs: Programs) -> None:
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGKILL)
-CASES = [
-    (command, moment, how)
-    for command in ("notebook", "book")
-    for moment in ("run_papermill", "ipykernel_launcher")
-    for how in SIGNALS
+MOMENTS = ("run_papermill", "ipykernel_launcher", "training")
+CASES = [  # each program at each moment, the signals in turns
+    (command, moment, SIGNALS[(row + column) % 2])
+    for row, command in enumerate(("notebook", "book"))
+    for column, moment in enumerate(MOMENTS)
 ]
-CASES += [("notebook", "training", signal.SIGTERM), ("book", "training", signal.SIGKILL)]
 
 
 @pytest.mark.faults
