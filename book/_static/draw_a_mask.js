@@ -217,7 +217,8 @@
     form(labelled("Network", networkList), labelled("Ratio", ratioList),
       element("div", {}, sliderLabel, level, slider)),
     totals);
-  const drawn = element("div", {}, form(labelled("Layer", layerList), labelled("Seed", seedField), redraw),
+  const layerRow = fill(labelled("Layer", layerList), { class: "mask-row" }, []);
+  const drawn = element("div", {}, form(layerRow, labelled("Seed", seedField), redraw),
     canvas, about, element("p", {}, "The same mask in Python:"), element("pre", { tabindex: 0 }, code));
   const none = () => element("p", {}, "There is no such mask: the reason stands under the choice of sparsity.");
 
@@ -265,7 +266,7 @@
     const total = (number, text) => element("p", {}, element("strong", {}, number), text);
     totals.replaceChildren(
       total(whole(allKept), `of ${whole(weights(layers))} weights kept`),
-      total(whole(sum(layers.map(macs))), `of ${whole(allMacs)} MACs for one image of ${side} × ${side}`),
+      total(whole(sum(layers.map(macs))), `of ${whole(allMacs)} MACs for one image of ${side}\u00a0×\u00a0${side}`),
       total(`${percent(sum(layers.map(macs)), allMacs)} %`, "of the dense MACs"));
     layerRoot.replaceChildren(bars(layers), table(
       `Kept weights of each layer: ${label}, ${ratio().label}, sparsity ${sparsity}`,
@@ -298,7 +299,8 @@
       ["Feature map", "Layers", ...columns.map(([head]) => head)],
       groups.map((group) => {
         const side = Math.sqrt(group[0].positions);
-        return [`${side} × ${side}`, String(group.length), ...columns.map(([, value]) => share(group, value))];
+        const linear = group.every((layer) => layer.shape.length === 2);
+        return [linear ? "none (linear)" : `${side} × ${side}`, String(group.length), ...columns.map(([, value]) => share(group, value))];
       })));
   }
 
