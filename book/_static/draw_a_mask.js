@@ -220,7 +220,7 @@
   const layerRow = fill(labelled("Layer", layerList), { class: "mask-row" }, []);
   const drawn = element("div", {}, form(layerRow, labelled("Seed", seedField), redraw),
     canvas, about, element("p", {}, "The same mask in Python:"), element("pre", { tabindex: 0 }, code));
-  const none = () => element("p", {}, "There is no such mask: the reason stands under the choice of sparsity.");
+  const none = () => element("p", {}, "There is no such mask: the reason stands below the choice of sparsity.");
 
   networkList.value = data.networks.some(({ name }) => name === "resnet-20") ? "resnet-20" : data.networks[0].name;
   ratioList.value = "erk";
@@ -266,8 +266,8 @@
     const total = (number, text) => element("p", {}, element("strong", {}, number), text);
     totals.replaceChildren(
       total(whole(allKept), `of ${whole(weights(layers))} weights kept`),
-      total(whole(sum(layers.map(macs))), `of ${whole(allMacs)} MACs for one image of ${side}\u00a0×\u00a0${side}`),
-      total(`${percent(sum(layers.map(macs)), allMacs)} %`, "of the dense MACs"));
+      total(whole(sum(layers.map(macs))), `of ${whole(allMacs)} MACs kept`),
+      total(`${percent(sum(layers.map(macs)), allMacs)} %`, `of the MACs, for one image of ${side}\u00a0×\u00a0${side}`));
     layerRoot.replaceChildren(bars(layers), table(
       `Kept weights of each layer: ${label}, ${ratio().label}, sparsity ${sparsity}`,
       ["Layer", "Shape", "Weights", "Kept", "Density (%)", "Share of kept (%)", "MACs"],
@@ -296,11 +296,12 @@
     };
     budgetRoot.replaceChildren(table(
       `Shares by feature map (%): ${network().label}, ${ratio().label}, sparsity ${Number(slider.value)}`,
-      ["Feature map", "Layers", ...columns.map(([head]) => head)],
+      ["Feature map", ...columns.map(([head]) => head)],
       groups.map((group) => {
         const side = Math.sqrt(group[0].positions);
         const linear = group.every((layer) => layer.shape.length === 2);
-        return [linear ? "none (linear)" : `${side} × ${side}`, String(group.length), ...columns.map(([, value]) => share(group, value))];
+        const count = `${group.length} ${group.length === 1 ? "layer" : "layers"}`;
+        return [`${linear ? "linear" : `${side} × ${side}`}, ${count}`, ...columns.map(([, value]) => share(group, value))];
       })));
   }
 

@@ -93,7 +93,7 @@ def test_counts_of_every_network_and_ratio_are_those_of_the_core(tab):
         for name in ("network", "ratio")
     )
     networks, ratios = map(list, offered)
-    assert (len(networks), set(ratios)) == (15, set(SHAPE_RATIOS) - {"dense"})
+    assert (set(networks), set(ratios)) == (set(draw_a_mask.NETWORKS), set(draw_a_mask.RATIOS))
     sparsities = [0, 0.1, 0.5, 0.9, 0.98]
     found = tab.evaluate(ALL, [networks, ratios, sparsities])
     refused = 0
@@ -120,10 +120,11 @@ def test_counts_of_every_network_and_ratio_are_those_of_the_core(tab):
                 dense = sum(macs.values())
                 assert shown["totals"] == [
                     f"{sum(expected.values()):,}of {sum(sizes.values()):,} weights kept",
-                    f"{spent:,}of {dense:,} MACs for one image of {side}\u00a0×\u00a0{side}",
-                    f"{100 * spent / dense:.1f} %of the dense MACs",
+                    f"{spent:,}of {dense:,} MACs kept",
+                    f"{100 * spent / dense:.1f} %of the MACs, for one image of "
+                    f"{side}\u00a0×\u00a0{side}",
                 ]
-    assert 0 < refused < 40
+    assert refused
 
 
 PICTURE = """() => {
@@ -247,8 +248,9 @@ def test_shares_add_up_to_the_whole_budget(tab):
     pick(tab, "vgg-16", "erk", 0.9)
     rows = tab.locator("#mask-budget tbody tr").all()
     shown = [[float(text) for text in row.locator("td").all_inner_texts()] for row in rows]
-    assert sum(row[0] for row in shown) == 14
-    for column in range(1, 5):
+    groups = [row.locator("th").inner_text() for row in rows]
+    assert groups[0] == "32 × 32, 2 layers" and groups[-1] == "linear, 1 layer"
+    for column in range(4):
         assert sum(row[column] for row in shown) == pytest.approx(100, abs=0.3)
 
 
@@ -271,15 +273,3 @@ def test_page_fits_and_can_be_touched_and_axe_finds_nothing(tab, size, mode):
     tab.evaluate(AXE)
     found = tab.evaluate("() => axe.run(document, { preload: false })")["violations"]
     assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
-
-
-def test_ten_lines_of_erk_are_erk():
-    lines = re.search("```python\n(def erk.*?)```", PAGE, re.DOTALL)[1]
-    assert len(lines.splitlines()) == 10
-    names = {"math": math}
-    exec(lines, names)
-    for network in draw_a_mask.NETWORKS:
-        weights = maskable_weights(meta_model(network))
-        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-        for sparsity in (0.1, 0.5, 0.9, 0.98):
-            assert names["erk"](shapes, sparsity) == SHAPE_RATIOS["erk"](shapes, sparsity)
