@@ -148,7 +148,7 @@
   function drawMask(layer, kept, seed) {
     const [high, low] = sha256(`${seed}\0${layer.name}`);
     const random = twister(((high << 31) | (low >>> 1)) >>> 0); // PyTorch takes the last 32 bits of the seed
-    const order = Uint32Array.from({ length: layer.size }, (_, place) => place);
+    const order = new Uint32Array(layer.size).map((_, place) => place);
     const mask = new Uint8Array(layer.size);
     for (let k = 0; k < kept; k += 1) {
       const other = k + (k < layer.size - 1 ? random() % (layer.size - k) : 0);
@@ -372,13 +372,18 @@
     const brush = canvas.getContext("2d");
     brush.fillStyle = "white";
     brush.fillRect(0, 0, canvas.width, canvas.height);
-    for (let filter = 0; filter < across; filter += 1) {
-      for (let place = 0; place < down * high * wide; place += 1) {
-        const [input, y, x] = [Math.floor(place / (high * wide)), Math.floor(place / wide) % high, place % wide];
-        brush.fillStyle = mask[filter * inputs * high * wide + place] ? ratio().colour : "#e2e2e2";
-        brush.fillRect(filter * (wide * square + gap) + x * square, input * (high * square + gap) + y * square, square - 1, square - 1);
+    const inside = high * wide; // of a kernel
+    [[0, "#e2e2e2"], [1, ratio().colour]].forEach(([value, colour]) => {
+      brush.fillStyle = colour;
+      for (let filter = 0; filter < across; filter += 1) {
+        for (let place = 0; place < down * inside; place += 1) {
+          if (mask[filter * inputs * inside + place] !== value) continue;
+          const x = filter * (wide * square + gap) + (place % wide) * square;
+          const y = Math.floor(place / inside) * (high * square + gap) + (Math.floor(place / wide) % high) * square;
+          brush.fillRect(x, y, square - 1, square - 1);
+        }
       }
-    }
+    });
     const empty = Array.from({ length: filters }, (_, filter) =>
       mask.subarray((filter * layer.size) / filters, ((filter + 1) * layer.size) / filters)).filter((part) => !part.includes(1)).length;
     const text = `${layer.name}, seed ${seed()}: ${whole(kept.get(layer))} of ${whole(layer.size)} weights kept. ` +
