@@ -300,7 +300,7 @@
       groups.map((group) => {
         const side = Math.sqrt(group[0].positions);
         const linear = group.every((layer) => layer.shape.length === 2);
-        const count = `${group.length} ${group.length === 1 ? "layer" : "layers"}`;
+        const count = `${group.length}\u00a0${group.length === 1 ? "layer" : "layers"}`;
         return [`${linear ? "linear" : `${side} × ${side}`}, ${count}`, ...columns.map(([, value]) => share(group, value))];
       })));
   }
@@ -362,7 +362,7 @@
     const mask = drawMask(layer, kept.get(layer), seed());
     const [filters, inputs, high = 1, wide = 1] = layer.shape;
     const gap = high * wide > 1 ? 2 : 0; // between kernels
-    const room = { width: Math.max(pictureRoot.clientWidth, 260) - 12, height: 420 };
+    const room = { width: Math.max(pictureRoot.clientWidth, 260) - 12, height: 480 };
     const fits = (square) => filters * (wide * square + gap) <= room.width && inputs * (high * square + gap) <= room.height;
     const square = [12, 11, 10, 9, 8, 7, 6, 5, 4].find(fits) || 3;
     const across = Math.min(filters, Math.floor(room.width / (wide * square + gap)));

@@ -249,7 +249,7 @@ def test_shares_add_up_to_the_whole_budget(tab):
     rows = tab.locator("#mask-budget tbody tr").all()
     shown = [[float(text) for text in row.locator("td").all_inner_texts()] for row in rows]
     groups = [row.locator("th").inner_text() for row in rows]
-    assert groups[0] == "32 × 32, 2 layers" and groups[-1] == "linear, 1 layer"
+    assert groups[0] == "32 × 32, 2\u00a0layers" and groups[-1] == "linear, 1\u00a0layer"
     for column in range(4):
         assert sum(row[column] for row in shown) == pytest.approx(100, abs=0.3)
 
