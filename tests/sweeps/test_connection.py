@@ -169,7 +169,7 @@ def refused(guarded, store, capfd, monkeypatch):
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    "kind", ["no token", "earlier file", "earlier file in use", "earlier variable", "no mode"]
+    "kind", ["no token", "earlier file", "earlier file in use", "earlier variable"]
 )
 def test_a_cluster_that_asks_for_another_token_is_named_with_authentication(
     refused, guarded, own_home, kind
@@ -182,8 +182,6 @@ def test_a_cluster_that_asks_for_another_token_is_named_with_authentication(
         variables = {}
     elif kind == "earlier variable":
         variables["RAY_AUTH_TOKEN"] = EARLIER
-    elif kind == "no mode":
-        variables = {"RAY_AUTH_TOKEN": TOKEN}
     said = refused(**variables)
     assert f"authentication failed at the Ray cluster at '{guarded.address}'" in said
     assert all(name in said for name in NAMES[:3]) and "ray get-auth-token" in said

@@ -68,14 +68,13 @@ STUDY = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["script", "guarded", "module", "stdin", "command", "notebook"])
+@pytest.mark.parametrize("form", ["script", "guarded", "stdin", "notebook"])
 def test_a_sweep_works_wherever_python_takes_its_code_from(store, tmp_path, form):
     lines = "".join(f"    {line}\n" for line in STUDY.splitlines())
     guarded = f"if __name__ == '__main__':\n{lines}"
     (tmp_path / "study.py").write_text(guarded if form == "guarded" else STUDY)
     cell = f"from IPython import start_ipython; start_ipython(['-c', {STUDY!r}, '--quiet'])"
-    command = {"stdin": ["-"], "command": ["-c", STUDY], "module": ["-m", "study"]}
-    command |= {"notebook": ["-c", cell]}
+    command = {"stdin": ["-"], "notebook": ["-c", cell]}
     done = subprocess.run(
         [sys.executable, *command.get(form, ["study.py"])],
         input=STUDY if form == "stdin" else "",
