@@ -8,7 +8,7 @@
 function perceptron() {
   const SIDE = 8 * 8;
   const CLASSES = 10;
-  const SCHEDULE = { epochs: 30, batch: 64, rate: 0.05, momentum: 0.9 };
+  const SCHEDULE = { epochs: 30, batch: 64, rate: 0.3, momentum: 0.9 };
   const ROLES = { weights: 1, mask: 2, order: 3 };
 
   // Numbers in [0, 1) from a seed (mulberry32); each role has a sequence of its own.

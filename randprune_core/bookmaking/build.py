@@ -114,15 +114,15 @@ def _defused(file: Path) -> bytes:
 def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """Write into a staging folder what its pages take from the code, the records and the chapters.
 
-    The reference pages, the boxes of the chapters, the data of the explorer, and the picture of the
-    first page, which is that of chapter 02. Runs on digits do not count: no copy of the book has
-    the same. Where the book is published (`repository.url`), the copies that Colab opens are
-    written to `_build/launch/`.
+    The reference pages, the boxes of the chapters, the data of the explorer and of the page that
+    trains, and the picture of the first page, which is that of chapter 02. Runs on digits do not
+    count: no copy of the book has the same. Where the book is published (`repository.url`), the
+    copies that Colab opens are written to `_build/launch/`.
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
     from ..records.table import load_runs
-    from . import explorer, repository
+    from . import explorer, repository, train_it
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
@@ -137,6 +137,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
         paths.write_whole(citation, text.encode())
     static = staging / "book" / "_static"
     paths.write_whole(static / "explorer-data.js", explorer.script(runs).encode())
+    paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
 
