@@ -78,7 +78,7 @@
   controls.append(element("div", { class: "train-it-buttons" },
     element("button", { type: "submit" }, "Train"), stop));
   const status = element("p", { role: "status", class: "explorer-status" },
-    "Nothing is trained yet. Choose a width and press Train.");
+    "Nothing is trained yet. Choose a width, then press Train.");
   const progress = element("progress", { max: SCHEDULE.epochs, value: 0, "aria-label": "Epochs of this pair" });
   const live = element("p", { class: "train-it-live" });
   const charts = element("div", { class: "explorer-charts" });
@@ -124,14 +124,17 @@
     current = waiting.shift();
     silent = 0;
     try {
-      worker = new Worker(address);
-      worker.onmessage = (message) => note(message.data);
-      worker.onerror = (event) => {
-        event.preventDefault();
-        give(`The training of ${called(current)} failed: ${event.message || "the browser gives no reason"}.`);
+      const made = new Worker(address);
+      worker = made;
+      made.onmessage = (message) => { // not one that arrives late, after Stop
+        if (made === worker) note(message.data);
       };
-      const { width: units, sparsity: share, ratio: name, seed: number } = current;
-      worker.postMessage({ data, pair: { width: units, sparsity: share, ratio: name, seed: number } });
+      made.onerror = (event) => {
+        event.preventDefault();
+        const reason = event.message || "the browser gives no reason";
+        if (made === worker) give(`The training of ${called(current)} failed: ${reason}.`);
+      };
+      made.postMessage({ data, pair: current });
       say(happened);
     } catch (error) {
       give(`This browser starts no training: ${error.message}.`);
@@ -295,7 +298,8 @@
           svg.append(marker(pair.ratio, at(pair.ratio, pair.width), y(pair.gap),
             `${sentence(called(pair))}: ${points(pair.gap)} points`));
         }
-        if (found.length) legend(svg, RATIOS, end.x - 80, MARGIN.top + 46, RATIOS.map((name) => look(name).label));
+        const drawn = RATIOS.filter((name) => found.some(([other]) => other === name));
+        legend(svg, drawn, end.x - 80, MARGIN.top + 10 + 18 * drawn.length, drawn.map((name) => look(name).label));
       });
   }
 
@@ -306,7 +310,7 @@
     if (!found.length) return `No pair of sparsity ${sparsity.value} is finished yet.`;
     return RATIOS.filter((name) => found.some(([other]) => other === name)).map((name) => {
       const parts = found.filter(([other]) => other === name)
-        .map(([, units, gap, n]) => `width ${units} ${points(gap)} (${n === 1 ? "one seed" : `${n} seeds`})`);
+        .map(([, units, gap, n]) => `${points(gap)} at width ${units} (${n === 1 ? "one seed" : `${n} seeds`})`);
       return `Mean gap in points, ${look(name).label}: ${parts.join(", ")}.`;
     }).join(" ");
   }
@@ -314,11 +318,11 @@
   function drawRows() {
     const order = (a, b) => a.sparsity - b.sparsity || RATIOS.indexOf(a.ratio) - RATIOS.indexOf(b.ratio) ||
       a.width - b.width || a.seed - b.seed;
-    const head = ["Width", "Sparsity", "Ratio", "Seed", "Dense (%)", "Pruned (%)", "Gap"];
+    const head = ["Width", "Ratio", "Seed", "Dense (%)", "Pruned (%)", "Gap", "Sparsity"];
     const body = [...finished].sort(order).map((pair) => element("tr", {},
       element("th", { scope: "row" }, String(pair.width)),
-      ...[pair.sparsity, look(pair.ratio).label, pair.seed, percent(last(pair).dense), percent(last(pair).pruned),
-        points(pair.gap)].map((cell) => element("td", {}, String(cell)))));
+      ...[look(pair.ratio).label, pair.seed, percent(last(pair).dense), percent(last(pair).pruned),
+        points(pair.gap), pair.sparsity].map((cell) => element("td", {}, String(cell)))));
     const box = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": "Finished pairs" };
     rows.replaceChildren(element("div", box, element("table", { class: "table" },
       element("caption", {}, "Finished pairs: test accuracy of both twins, and the gap in points"),
