@@ -87,7 +87,7 @@ def test_layers_keep_as_many_weights_as_in_the_library(network, ratio, sparsity)
     for width in (1, 7, *WIDTHS):
         shapes = {"hidden.weight": (width, 64), "output.weight": (10, width)}
         expected = kept_counts(shapes, SHAPE_RATIOS[ratio](shapes, sparsity))
-        call = "([width, sparsity, ratio]) => network.keptCounts(network.shapes(width), sparsity, ratio)"
+        call = "([width, ...rest]) => network.keptCounts(network.shapes(width), ...rest)"
         assert network.evaluate(call, [width, sparsity, ratio]) == [*expected.values()]
 
 
