@@ -44,7 +44,8 @@
   }
 
   const look = (ratio) => source.styles[ratio];
-  const percent = (fraction) => (100 * fraction).toFixed(1);
+  const figure = (fraction) => (100 * fraction).toFixed(1);
+  const percent = (fraction) => `${figure(fraction)}\u00a0%`;
   const points = (gap) => gap.toFixed(1).replace("-", "−");
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const last = (pair) => pair.epochs[pair.epochs.length - 1];
@@ -150,8 +151,8 @@
       current.gap = 100 * (epoch.dense - epoch.pruned);
       finished.push(current);
       drawRows();
-      next(`${sentence(called(current))}: dense ${percent(epoch.dense)} %, pruned ` +
-        `${percent(epoch.pruned)} %, gap ${points(current.gap)} points.`);
+      next(`${sentence(called(current))}: dense ${percent(epoch.dense)}, pruned ` +
+        `${percent(epoch.pruned)}, gap ${points(current.gap)} points.`);
     }
     draw();
   }
@@ -254,8 +255,8 @@
     const { epochs, ratio: name } = current || { epochs: [], ratio: "erk" };
     const values = epochs.flatMap(({ dense, pruned }) => [100 * dense, 100 * pruned]);
     const about = epochs.length
-      ? `${sentence(called(current))}. After epoch ${epochs.length}: dense ${percent(last(current).dense)} %, ` +
-        `pruned ${percent(last(current).pruned)} %.`
+      ? `${sentence(called(current))}. After epoch ${epochs.length}: dense ${percent(last(current).dense)}, ` +
+        `pruned ${percent(last(current).pruned)}.`
       : "Nothing is trained yet.";
     const across = [1, 10, 20, 30].map((epoch) => [epoch, String(epoch)]);
     return picture("curves", "Test accuracy (%)", about, [0, SCHEDULE.epochs + 1],
@@ -318,11 +319,11 @@
   function drawRows() {
     const order = (a, b) => a.sparsity - b.sparsity || RATIOS.indexOf(a.ratio) - RATIOS.indexOf(b.ratio) ||
       a.width - b.width || a.seed - b.seed;
-    const head = ["Width", "Ratio", "Seed", "Dense (%)", "Pruned (%)", "Gap", "Sparsity"];
+    const head = ["Width", "Ratio", "Seed", "Gap", "Dense (%)", "Pruned (%)", "Sparsity"];
     const body = [...finished].sort(order).map((pair) => element("tr", {},
       element("th", { scope: "row" }, String(pair.width)),
-      ...[look(pair.ratio).label, pair.seed, percent(last(pair).dense), percent(last(pair).pruned),
-        points(pair.gap), pair.sparsity].map((cell) => element("td", {}, String(cell)))));
+      ...[look(pair.ratio).label, pair.seed, points(pair.gap), figure(last(pair).dense),
+        figure(last(pair).pruned), pair.sparsity].map((cell) => element("td", {}, String(cell)))));
     const box = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": "Finished pairs" };
     rows.replaceChildren(element("div", box, element("table", { class: "table" },
       element("caption", {}, "Finished pairs: test accuracy of both twins, and the gap in points"),
@@ -338,8 +339,8 @@
     const done = current ? current.epochs.length : 0;
     progress.value = done;
     live.textContent = done
-      ? `Epoch ${done} of ${SCHEDULE.epochs}: dense ${percent(last(current).dense)} %, ` +
-        `pruned ${percent(last(current).pruned)} %`
+      ? `Epoch ${done} of ${SCHEDULE.epochs}: dense ${percent(last(current).dense)}, ` +
+        `pruned ${percent(last(current).pruned)}`
       : "No epoch is finished yet.";
     charts.replaceChildren(
       panel(current ? sentence(called(current)) : "Learning curves", curves(), ""),
