@@ -114,15 +114,15 @@ def _defused(file: Path) -> bytes:
 def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """Write into a staging folder what its pages take from the code, the records and the chapters.
 
-    The reference pages, the boxes of the chapters, the data of the explorer and of *Draw a mask*,
-    and the picture of the first page, which is that of chapter 02. Runs on digits do not count: no
-    copy of the book has the same. Where the book is published (`repository.url`), the copies that
-    Colab opens are written to `_build/launch/`.
+    The reference pages, the boxes of the chapters, the data of the explorer and of the two pages to
+    play with, and the picture of the first page, which is that of chapter 02. Runs on digits do not
+    count: no copy of the book has the same. Where the book is published (`repository.url`), the
+    copies that Colab opens are written to `_build/launch/`.
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
     from ..records.table import load_runs
-    from . import draw_a_mask, explorer, repository
+    from . import draw_a_mask, explorer, repository, train_it
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
@@ -138,6 +138,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     static = staging / "book" / "_static"
     paths.write_whole(static / "explorer-data.js", explorer.script(runs).encode())
     paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.script().encode())
+    paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
 

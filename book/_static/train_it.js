@@ -1,0 +1,357 @@
+// The page on which a reader trains. It starts one worker (train_it_worker.js) at a time, draws what
+// that answers and keeps the finished pairs; its images and colours are in window.TRAIN_IT.
+"use strict";
+
+(() => {
+  const root = document.getElementById("train-it-root");
+  const source = window.TRAIN_IT;
+  if (!root) return;
+  if (!source) {
+    root.textContent = "The data of this page is made by make book and is missing here.";
+    return;
+  }
+
+  const WIDTHS = [16, 32, 64, 128, 256, 512];
+  const SPARSITIES = [0.5, 0.8, 0.9, 0.95];
+  const RATIOS = ["uniform", "erk"];
+  const PATIENCE = 20; // seconds without an answer after which a worker is given up
+  const { SCHEDULE } = perceptron();
+  const data = {
+    images: Uint8Array.from(atob(source.images), (letter) => letter.charCodeAt(0)),
+    labels: Uint8Array.from(source.labels, Number),
+    test: source.test,
+  };
+  const finished = []; // pairs with `epochs`, one entry an epoch, and `gap`, in points
+  const waiting = [];
+  let current = null; // the pair in training, then the last one
+  let worker = null; // null: nothing is in training
+  let silent = 0;
+
+  // ------------------------------------------------------------ small helpers
+
+  function element(name, attributes = {}, ...children) {
+    return fill(document.createElement(name), attributes, children);
+  }
+
+  function shape(name, attributes = {}, ...children) {
+    return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+  }
+
+  function fill(node, attributes, children) {
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  }
+
+  const look = (ratio) => source.styles[ratio];
+  const figure = (fraction) => (100 * fraction).toFixed(1);
+  const percent = (fraction) => `${figure(fraction)}\u00a0%`;
+  const points = (gap) => gap.toFixed(1).replace("-", "−");
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const last = (pair) => pair.epochs[pair.epochs.length - 1];
+  const same = (a, b) => ["width", "sparsity", "ratio", "seed"].every((key) => a[key] === b[key]);
+  const called = ({ width, sparsity, ratio, seed }) =>
+    `width ${width}, sparsity ${sparsity}, ${look(ratio).label}, seed ${seed}`;
+  const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
+
+  // ------------------------------------------------------------ controls
+
+  function choice(name, label, options, value) {
+    const made = options.map(([option, text]) => element("option", { value: option }, text));
+    const list = element("select", { id: `train-it-${name}` }, ...made);
+    list.value = String(value);
+    controls.append(element("div", {}, element("label", { for: list.id }, label), list));
+    return list;
+  }
+
+  const plain = (values) => values.map((value) => [value, String(value)]);
+  const controls = element("form", { class: "explorer-controls train-it-controls" });
+  const width = choice("width", "Width (hidden units)",
+    [...plain(WIDTHS), ["all", "all of them, one after the other"]], 16);
+  const sparsity = choice("sparsity", "Sparsity", plain(SPARSITIES), 0.9);
+  const ratio = choice("ratio", "Ratio", RATIOS.map((name) => [name, look(name).label]), "erk");
+  const seed = element("input",
+    { id: "train-it-seed", type: "number", min: 0, max: 9999, step: 1, value: 0, required: "" });
+  controls.append(element("div", {}, element("label", { for: seed.id }, "Seed"), seed));
+  const seeds = choice("seeds", "Seeds to train",
+    [[1, "this one"], [3, "this one and the next two"], [5, "this one and the next four"]], 1);
+  const stop = element("button", { type: "button", class: "train-it-stop" }, "Stop");
+  controls.append(element("div", { class: "train-it-buttons" },
+    element("button", { type: "submit" }, "Train"), stop));
+  const status = element("p", { role: "status", class: "explorer-status" },
+    "Nothing is trained yet. Choose a width, then press Train.");
+  const progress = element("progress", { max: SCHEDULE.epochs, value: 0, "aria-label": "Epochs of this pair" });
+  const live = element("p", { class: "train-it-live" });
+  const charts = element("div", { class: "explorer-charts" });
+  const rows = element("div");
+  root.replaceChildren(controls, status, progress, live, charts, rows);
+
+  controls.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const widths = width.value === "all" ? WIDTHS : [Number(width.value)];
+    const wanted = widths.flatMap((units) => Array.from({ length: Number(seeds.value) }, (_, place) => (
+      { width: units, sparsity: Number(sparsity.value), ratio: ratio.value,
+        seed: Number(seed.value) + place, epochs: [] })));
+    const known = [...finished, ...waiting, ...(worker ? [current] : [])];
+    const added = wanted.filter((pair) => !known.some((other) => same(pair, other)));
+    waiting.push(...added);
+    if (!worker) next(added.length ? "" : `${sentence(called(wanted[0]))} is trained already: see the table.`);
+    else say(added.length ? "" : "That is in training, waiting or trained already.");
+  });
+  stop.addEventListener("click", () => {
+    if (worker) give(`Stopped: ${called(current)} is not finished.`);
+    else say("Nothing is in training.");
+  });
+  sparsity.addEventListener("change", draw);
+
+  // What happened, then what is in training and how many pairs wait.
+  function say(happened) {
+    const rest = waiting.length === 1 ? "; one pair waits" : `; ${waiting.length} pairs wait`;
+    const now = worker ? `In training: ${called(current)}${waiting.length ? rest : ""}.` : "";
+    status.textContent = `${happened} ${now}`.trim();
+  }
+
+  // ------------------------------------------------------------ the worker
+
+  // Made from text: browsers refuse a worker that lies beside a page that was opened from a file.
+  const text = `"use strict";\n${perceptron}\n(${answerWithTraining})(perceptron());`;
+  const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+
+  function next(happened) {
+    if (!waiting.length) {
+      say(happened);
+      return;
+    }
+    current = waiting.shift();
+    silent = 0;
+    try {
+      const made = new Worker(address);
+      worker = made;
+      made.onmessage = (message) => { // not one that arrives late, after Stop
+        if (made === worker) note(message.data);
+      };
+      made.onerror = (event) => {
+        event.preventDefault();
+        const reason = event.message || "the browser gives no reason";
+        if (made === worker) give(`The training of ${called(current)} failed: ${reason}.`);
+      };
+      made.postMessage({ data, pair: current });
+      say(happened);
+    } catch (error) {
+      give(`This browser starts no training: ${error.message}.`);
+    }
+    draw();
+  }
+
+  function note(epoch) {
+    silent = 0;
+    current.epochs.push(epoch);
+    if (epoch.epoch === SCHEDULE.epochs) {
+      end();
+      current.gap = 100 * (epoch.dense - epoch.pruned);
+      finished.push(current);
+      drawRows();
+      next(`${sentence(called(current))}: dense ${percent(epoch.dense)}, pruned ` +
+        `${percent(epoch.pruned)}, gap ${points(current.gap)} points.`);
+    }
+    draw();
+  }
+
+  function end() {
+    if (worker) worker.terminate();
+    worker = null;
+  }
+
+  // Gives up what is in training and what waits; finished pairs stay.
+  function give(reason) {
+    end();
+    waiting.length = 0;
+    say(`${reason} The finished pairs are kept. Press Train to train again.`);
+    draw();
+  }
+
+  // A worker that the browser ends says nothing, so its answers are waited for.
+  setInterval(() => {
+    silent += 1;
+    if (worker && silent >= PATIENCE) {
+      give(`The training of ${called(current)} has not answered for ${PATIENCE} seconds and is given up.`);
+    }
+  }, 1000);
+
+  // ------------------------------------------------------------ pictures
+
+  const HEIGHT = 300;
+  const MARGIN = { left: 46, right: 14, top: 30, bottom: 46 };
+
+  function ticks(low, high) {
+    const raw = (high - low) / 5;
+    const power = 10 ** Math.floor(Math.log10(raw));
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999);
+    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const found = [];
+    for (let k = Math.ceil(low / step); k * step <= high; k += 1) {
+      found.push([k * step, (k * step).toFixed(digits).replace("-", "−")]);
+    }
+    return found;
+  }
+
+  // One picture: axes, then whatever `paint` draws with the two scales.
+  function picture(name, label, about, [left, right], values, across, caption, paint) {
+    const side = charts.clientWidth;
+    const wide = Math.max(side > 760 ? side / 2 - 12 : side, 260);
+    const room = (Math.max(...values) - Math.min(...values) || 1) * 0.08;
+    const [low, high] = [Math.min(...values) - room, Math.max(...values) + room];
+    const end = { x: wide - MARGIN.right, y: HEIGHT - MARGIN.bottom };
+    const x = (value) => MARGIN.left + ((end.x - MARGIN.left) * (value - left)) / (right - left);
+    const y = (value) => MARGIN.top + ((end.y - MARGIN.top) * (high - value)) / (high - low);
+    const ids = [`train-it-${name}-title`, `train-it-${name}-about`];
+    const svg = shape("svg", {
+      width: wide, height: HEIGHT, viewBox: `0 0 ${wide} ${HEIGHT}`, role: "img", "aria-labelledby": ids.join(" "),
+    }, shape("title", { id: ids[0] }, `${label} against ${caption.toLowerCase()}`),
+    shape("desc", { id: ids[1] }, about), shape("rect", { width: wide, height: HEIGHT, fill: "white" }));
+    for (const [value, words] of ticks(low, high)) {
+      svg.append(
+        shape("line", { x1: MARGIN.left, x2: end.x, y1: y(value), y2: y(value), class: "grid" }),
+        shape("text", { x: MARGIN.left - 6, y: y(value) + 4, "text-anchor": "end" }, words));
+    }
+    for (const [value, words] of across) {
+      svg.append(
+        shape("line", { x1: x(value), x2: x(value), y1: MARGIN.top, y2: end.y, class: "grid" }),
+        shape("text", { x: x(value), y: end.y + 17, "text-anchor": "middle" }, words));
+    }
+    const frame = { width: end.x - MARGIN.left, height: end.y - MARGIN.top, class: "frame" };
+    svg.append(
+      shape("rect", { x: MARGIN.left, y: MARGIN.top, ...frame }),
+      shape("text", { x: 4, y: 18, class: "label" }, label),
+      shape("text", { x: (MARGIN.left + end.x) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, caption));
+    paint(svg, x, y, end);
+    return svg;
+  }
+
+  const path = (places) => places.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
+
+  function line(places, colour, thickness) {
+    return shape("path", { d: path(places), stroke: colour, "stroke-width": thickness, fill: "none" });
+  }
+
+  function marker(name, x, y, words) {
+    const { marker: d, colour } = look(name);
+    return shape("path", {
+      d, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(9)`, fill: colour, stroke: "white",
+      "vector-effect": "non-scaling-stroke", class: "point",
+    }, shape("title", {}, words));
+  }
+
+  function legend(svg, names, x, y, labels) {
+    names.forEach((name, place) => {
+      const at = y - 14 - 18 * (names.length - 1 - place);
+      svg.append(name === "dense" ? line([[x - 9, at], [x + 9, at]], look(name).colour, 2) : marker(name, x, at, ""));
+      svg.append(shape("text", { x: x + 14, y: at + 4 }, labels[place]));
+    });
+  }
+
+  // Test accuracy of both twins after each epoch.
+  function curves() {
+    const { epochs, ratio: name } = current || { epochs: [], ratio: "erk" };
+    const values = epochs.flatMap(({ dense, pruned }) => [100 * dense, 100 * pruned]);
+    const about = epochs.length
+      ? `${sentence(called(current))}. After epoch ${epochs.length}: dense ${percent(last(current).dense)}, ` +
+        `pruned ${percent(last(current).pruned)}.`
+      : "Nothing is trained yet.";
+    const across = [1, 10, 20, 30].map((epoch) => [epoch, String(epoch)]);
+    return picture("curves", "Test accuracy (%)", about, [0, SCHEDULE.epochs + 1],
+      values.length ? values : [0, 100], across, "Epoch", (svg, x, y, end) => {
+        for (const [twin, style] of [["dense", "dense"], ["pruned", name]]) {
+          const places = epochs.map((entry) => [x(entry.epoch), y(100 * entry[twin])]);
+          if (!places.length) continue;
+          svg.append(line(places, look(style).colour, 2));
+          if (twin === "pruned") svg.append(marker(style, ...places[places.length - 1], about));
+        }
+        legend(svg, ["dense", name], end.x - 130, end.y, ["dense", `pruned, ${look(name).label}`]);
+      });
+  }
+
+  const shown = () => finished.filter((pair) => pair.sparsity === Number(sparsity.value));
+
+  // Mean gaps of the shown pairs, in the order of the widths: [ratio, width, gap, seeds].
+  function means() {
+    return RATIOS.flatMap((name) => WIDTHS.flatMap((units) => {
+      const gaps = shown().filter((pair) => pair.ratio === name && pair.width === units).map((pair) => pair.gap);
+      return gaps.length ? [[name, units, mean(gaps), gaps.length]] : [];
+    }));
+  }
+
+  // Every finished pair of the chosen sparsity, and a line through the means over seeds.
+  function gaps() {
+    const found = means();
+    const values = [0, ...shown().map((pair) => pair.gap), ...(found.length ? [] : [10])];
+    const across = WIDTHS.map((units, place) => [place, String(units)]);
+    const aside = (name) => (RATIOS.indexOf(name) - (RATIOS.length - 1) / 2) * 0.16;
+    return picture("gaps", "Dense minus pruned (points)", summary(), [-0.5, WIDTHS.length - 0.5], values,
+      across, "Width", (svg, x, y, end) => {
+        svg.append(shape("line", { x1: MARGIN.left, x2: end.x, y1: y(0), y2: y(0), class: "picked" }));
+        const at = (name, units) => x(WIDTHS.indexOf(units) + aside(name));
+        for (const name of RATIOS) {
+          const places = found.filter(([other]) => other === name).map(([, units, gap]) => [at(name, units), y(gap)]);
+          if (places.length) svg.append(line(places, look(name).colour, 1.4));
+        }
+        for (const pair of shown()) {
+          svg.append(marker(pair.ratio, at(pair.ratio, pair.width), y(pair.gap),
+            `${sentence(called(pair))}: ${points(pair.gap)} points`));
+        }
+        const drawn = RATIOS.filter((name) => found.some(([other]) => other === name));
+        legend(svg, drawn, end.x - 80, MARGIN.top + 10 + 18 * drawn.length, drawn.map((name) => look(name).label));
+      });
+  }
+
+  // ------------------------------------------------------------ text and table
+
+  function summary() {
+    const found = means();
+    if (!found.length) return `No pair of sparsity ${sparsity.value} is finished yet.`;
+    return RATIOS.filter((name) => found.some(([other]) => other === name)).map((name) => {
+      const parts = found.filter(([other]) => other === name)
+        .map(([, units, gap, n]) => `${points(gap)} at width ${units} (${n === 1 ? "one seed" : `${n} seeds`})`);
+      return `Mean gap in points, ${look(name).label}: ${parts.join(", ")}.`;
+    }).join(" ");
+  }
+
+  function drawRows() {
+    const order = (a, b) => a.sparsity - b.sparsity || RATIOS.indexOf(a.ratio) - RATIOS.indexOf(b.ratio) ||
+      a.width - b.width || a.seed - b.seed;
+    const head = ["Width", "Ratio", "Seed", "Gap", "Dense (%)", "Pruned (%)", "Sparsity"];
+    const body = [...finished].sort(order).map((pair) => element("tr", {},
+      element("th", { scope: "row" }, String(pair.width)),
+      ...[look(pair.ratio).label, pair.seed, points(pair.gap), figure(last(pair).dense),
+        figure(last(pair).pruned), pair.sparsity].map((cell) => element("td", {}, String(cell)))));
+    const box = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": "Finished pairs" };
+    rows.replaceChildren(element("div", box, element("table", { class: "table" },
+      element("caption", {}, "Finished pairs: test accuracy of both twins, and the gap in points"),
+      element("thead", {}, element("tr", {}, ...head.map((cell) => element("th", { scope: "col" }, cell)))),
+      element("tbody", {}, ...body))));
+  }
+
+  function panel(heading, svg, words) {
+    return element("section", {}, element("p", { class: "explorer-heading" }, heading), svg, element("p", {}, words));
+  }
+
+  function draw() {
+    const done = current ? current.epochs.length : 0;
+    progress.value = done;
+    live.textContent = done
+      ? `Epoch ${done} of ${SCHEDULE.epochs}: dense ${percent(last(current).dense)}, ` +
+        `pruned ${percent(last(current).pruned)}`
+      : "No epoch is finished yet.";
+    charts.replaceChildren(
+      panel(current ? sentence(called(current)) : "Learning curves", curves(), ""),
+      panel(`All finished pairs of sparsity ${sparsity.value}`, gaps(), summary()));
+  }
+
+  draw();
+  let size = charts.clientWidth;
+  new ResizeObserver(() => {
+    if (charts.clientWidth === size) return;
+    size = charts.clientWidth;
+    draw();
+  }).observe(charts);
+})();
