@@ -364,6 +364,7 @@ def test_page_with_results_fits_and_is_accessible(tab):
             tab.wait_for_function(
                 "document.querySelector('#train-it-root svg').clientWidth < innerWidth"
             )
+            tab.evaluate("document.getAnimations().forEach((each) => each.finish())")
             assert [*overflow(tab), *inaccessible(tab)] == []
         assert tab.evaluate(small) == 0
 
