@@ -65,7 +65,7 @@
   }
 
   const plain = (values) => values.map((value) => [value, String(value)]);
-  const controls = element("form", { class: "explorer-controls train-it-controls" });
+  const controls = element("form", { class: "explorer-controls" });
   const width = choice("width", "Width (hidden units)",
     [...plain(WIDTHS), ["all", "all of them, one after the other"]], 16);
   const sparsity = choice("sparsity", "Sparsity", plain(SPARSITIES), 0.9);
