@@ -139,9 +139,9 @@ def broken_maths(tab) -> Iterator[str]:
 
 
 def open_code(tab) -> Iterator[str]:
-    """Code cells that are not folded; that of the parameters and examples in text stay open."""
+    """Code cells that are not folded; examples in the text stay open."""
     yield from tab.evaluate(
-        """() => [...document.querySelectorAll("article .cell:not(.tag_parameters) .cell_input")]
+        """() => [...document.querySelectorAll("article .cell .cell_input")]
           .filter((cell) => !cell.closest("details"))
           .map((cell) => `open code: ${cell.textContent.slice(0, 40)}`)"""
     )
@@ -338,14 +338,25 @@ def test_pages_lead_to_the_previous_and_the_next(site, tab):
     tab.wait_for_url(f"**/{pages()[1]}.html")
 
 
-def test_boxes_of_a_chapter_open_with_the_keyboard_and_hold_what_can_be_copied(site, tab):
+def test_the_footer_of_a_chapter_opens_with_the_keyboard_and_holds_what_can_be_copied(site, tab):
     visit(tab, f"{site}/notebooks/02_depth.html")
-    for title, text in (("Run this page again", "make notebook"), ("Cite this page", "@in")):
-        box = tab.locator("details", has_text=title).first
-        box.locator("summary").focus()
-        tab.keyboard.press("Enter")
-        assert box.get_by_text(text).first.is_visible()
-    assert box.locator("button.copybtn").count() == 1
+    footer = tab.locator("details.footer")
+    footer.locator("summary").focus()
+    tab.keyboard.press("Enter")
+    for text in ("make notebook", "Behind this page", "profile = ", "@in"):
+        assert footer.get_by_text(text).first.is_visible()
+    assert footer.locator("button.copybtn").count() == 2  # parameters and citation
+
+
+def test_no_digest_no_open_code_and_one_fold_a_figure(site, tab):
+    for page in pages():
+        if not page.startswith("notebooks/"):
+            continue
+        visit(tab, f"{site}/{page}.html")
+        words = tab.locator("article").inner_text()
+        assert not re.search(r"digest [0-9a-f]{12}|\d+ rows,", words), page
+        folds = tab.locator("article .cell details.hide").count()
+        assert folds <= tab.locator("article .cell img, article .cell svg[role=img]").count(), page
 
 
 def test_explorer_shows_what_is_picked_with_mouse_and_keyboard(site, tab):
