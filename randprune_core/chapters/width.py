@@ -72,19 +72,6 @@ def gap_figure(records: Records, gaps: pd.DataFrame) -> Figure:
     return figure
 
 
-def direction_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """`gap_to_dense.direction_table` of the records, with both networks by their full names."""
-    table = gap_to_dense.direction_table({"records": changes}).drop(
-        columns="source", errors="ignore"
-    )
-    if table.empty:
-        return table
-    ordered = changes.sort_values("sparsity", kind="stable")
-    table.insert(0, "from", [model_label(model) for model in ordered["first"]])
-    table.insert(1, "to", [model_label(model) for model in ordered["last"]])
-    return table
-
-
 def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
     """Each sparse cell beside the narrowest dense network that has at least as many weights.
 
@@ -129,27 +116,6 @@ def equal_weights_table(pairs: pd.DataFrame) -> pd.DataFrame:
         for row in pairs.itertuples()
     ]
     return pd.DataFrame(rows)
-
-
-def equal_weights_finding(records: Records, pairs: pd.DataFrame) -> str:
-    """One sentence on `equal_weights`: in how many pairs the sparse network is ahead."""
-    if pairs.empty:
-        return (
-            "The records hold no sparse network beside a narrower dense one that has at least as "
-            "many weights."
-        )
-    ahead = int((pairs.difference > 0).sum())
-    text = (
-        "Beside the narrowest dense network with at least as many weights, the wide sparse one is "
-        f"more accurate in {ahead} of {len(pairs)} pairs"
-    )
-    if (pairs.n == 1).all():
-        return f"{text}; with one seed that decides nothing (profile {records.profile})."
-    above, below = int((pairs.low > 0).sum()), int((pairs.high < 0).sum())
-    return (
-        f"{text}; the 95 % interval of the difference lies above zero in {above} and below zero in "
-        f"{below} (profile {records.profile})."
-    )
 
 
 def figure_table(records: Records, points: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
