@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-PARAMETERS, FOOTER = "parameters", "footer"
-"""Tags: of the cell that papermill sets, and of cells whose words and tables go to the footer."""
+PARAMETERS, FOOTER, EXAMPLE = "parameters", "footer", "example"
+"""Tags: of the cell that papermill sets; of cells whose words and tables go to the footer; of cells
+that are there to be read, code and printed lines and all."""
 _TITLE = "How this page was made, and how to make it again"
 _NO_CODE, _FOLDED, _NOTHING = "remove-input", "hide-input", "remove-cell"
 
@@ -55,8 +56,11 @@ def _tags(cell: dict) -> set[str]:
 
 
 def _on_page(cell: dict) -> dict:
-    """A cell without what it printed; its code is folded where it draws, else left out."""
-    if cell["cell_type"] != "code" or _NOTHING in _tags(cell):
+    """A cell without what it printed; its code is folded where it draws, else left out.
+
+    Examples stay as they are.
+    """
+    if cell["cell_type"] != "code" or {_NOTHING, EXAMPLE} & _tags(cell):
         return cell
     shown = [output for output in cell.get("outputs", ()) if output["output_type"] != "stream"]
     kind = _NOTHING

@@ -22,6 +22,7 @@ NOTEBOOK = {
         cell("answer", "say()", TABLE, tags=["answer"]),
         cell("figure", "draw()", PRINTED, PICTURE),
         cell("count", "print(1)", PRINTED),
+        cell("live", "print(2)", PRINTED, tags=["example"]),
         cell("glue", "glue()", TABLE, tags=["remove-cell"]),
         cell("data", "## Data\n\nAll numbers.", tags=["footer"], kind="markdown"),
     ]
@@ -34,7 +35,7 @@ def page(first="", last=("**Cite.** So.",)) -> list[dict]:
 
 def test_the_page_has_the_cells_of_a_reader_in_their_order():
     found = [each["id"] for each in page()]
-    assert found == ["title", "imports", "answer", "figure", "count", "glue", "boxes-end"]
+    assert found == ["title", "imports", "answer", "figure", "count", "live", "glue", "boxes-end"]
 
 
 def test_code_is_folded_at_figures_and_is_not_in_the_page_elsewhere():
@@ -48,6 +49,11 @@ def test_what_a_cell_prints_is_not_in_the_page():
     found = {each["id"]: each.get("outputs") for each in page()}
     assert found["figure"] == [PICTURE] and found["count"] == []
     assert found["answer"] == [TABLE] and found["glue"] == [TABLE]
+
+
+def test_an_example_keeps_its_code_and_what_it_prints():
+    (found,) = (each for each in page() if each["id"] == "live")
+    assert found["outputs"] == [PRINTED] and found["metadata"]["tags"] == ["example"]
 
 
 def test_one_closed_footer_has_records_data_citation_and_parameters_without_comments():

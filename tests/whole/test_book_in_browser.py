@@ -139,9 +139,9 @@ def broken_maths(tab) -> Iterator[str]:
 
 
 def open_code(tab) -> Iterator[str]:
-    """Code cells that are not folded; examples in the text stay open."""
+    """Code cells that are not folded; examples stay open."""
     yield from tab.evaluate(
-        """() => [...document.querySelectorAll("article .cell .cell_input")]
+        """() => [...document.querySelectorAll("article .cell:not(.tag_example) .cell_input")]
           .filter((cell) => !cell.closest("details"))
           .map((cell) => `open code: ${cell.textContent.slice(0, 40)}`)"""
     )
