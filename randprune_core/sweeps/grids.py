@@ -137,7 +137,7 @@ CHAPTERS = {
 ANY_RUN = ("07_gradient_flow", "11_imagenet", "14_scorecard")
 """Chapters that read runs of other grids too: every run of a protocol, or of every claim."""
 
-BESIDE = {"02_depth": ("control",)}
+BESIDE = {"02_depth": ("control", "methods")}
 """Grids whose recorded runs a chapter holds its own against; it trains none of them."""
 
 JUDGED = ("depth", "width")

@@ -28,8 +28,8 @@ PURPOSE = {
     "mini": "the paper's experiment scaled down: its schedule, and about as many weights for each "
     "training image, on smaller images",
     "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
-    "control of mini": "profile mini on twice and half its images for as many image-steps: they say "
-    "whether the gap to dense follows the weights for each training image",
+    "control of mini": "profile mini on twice and half its images, for as many image-steps: does "
+    "the gap to dense follow the weights for each training image?",
     "paper": "the paper's own schedule",
 }
 """What the runs of a profile, or of the control of one, are good for, as the end of a sentence."""
