@@ -14,8 +14,7 @@ from randprune_core.analysis.decisions import DATE, DECISIONS
 from randprune_core.analysis.intervals import Estimate
 from randprune_core.analysis.parts import Part
 from randprune_core.bookmaking import intro, notebooks
-from randprune_core.chapters import scorecard
-from randprune_core.chapters import gradient_flow
+from randprune_core.chapters import gradient_flow, scorecard
 from randprune_core.chapters.shared import verdicts
 from randprune_core.chapters.shared.records import Records
 from randprune_core.chapters.shared.tables import save_figure_data
