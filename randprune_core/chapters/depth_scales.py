@@ -53,6 +53,13 @@ def collect() -> dict[str, pd.DataFrame]:
     return frames | {"control": _frame(control())}
 
 
+def together(runs: pd.DataFrame, scales: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The runs of a chapter and of all scales in one frame, each once."""
+    frames = [frame for frame in (runs, *scales.values()) if len(frame)]
+    whole = pd.concat(frames, ignore_index=True) if frames else runs
+    return whole.drop_duplicates("run_id", ignore_index=True)
+
+
 def control() -> list[RunConfig]:
     """The runs of the control, on the copy of the data that `mini` is recorded on."""
     return _grid("control", "mini")
@@ -315,4 +322,6 @@ def figure_table(points: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
     """Every number of the section that belongs to a cell, one row each, by `quantity`."""
     parts = {"gap": points, "minus_erk": ratios}
     table = pd.concat([part.assign(quantity=name) for name, part in parts.items()])
-    return table.rename(columns={"images": "train_images", "weights": "weights_per_image"})
+    names = {"scale": "source", "images": "train_images", "weights": "weights_per_image"}
+    columns = ["source", "quantity", *CELL, "train_images", "weights_per_image", "n", "value"]
+    return table.rename(columns=names)[[*columns, "low", "high"]]

@@ -144,13 +144,23 @@ def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
     plt.close("all")
 
 
+def test_the_runs_of_chapter_and_scales_count_once(store):
+    runs = depth_scales.collect()
+    assert depth_scales.together(runs["mini"], runs).empty
+    record("depth", "mini", seeds=[0])
+    record("control", "mini", seeds=[0])
+    runs = depth_scales.collect()
+    whole = depth_scales.together(runs["mini"], runs)
+    assert len(whole) == len(runs["mini"]) + 8 and whole.run_id.is_unique
+
+
 def test_the_csv_has_every_gap_and_difference_once(store):
     record("depth", "mini", seeds=[0])
     runs = depth_scales.collect()
     points, ratios = depth_scales.gaps(runs), depth_scales.ratio_differences(runs)
     table = depth_scales.figure_table(points, ratios)
     assert len(table) == len(points) + len(ratios)
-    keys = ["quantity", "scale", "train_images", "model", "ratio", "sparsity"]
+    keys = ["source", "quantity", "model", "ratio", "sparsity", "train_images"]
     assert not table.duplicated(keys).any() and table.weights_per_image.notna().all()
 
 
