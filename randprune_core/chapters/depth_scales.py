@@ -315,7 +315,7 @@ def _span(values: pd.Series, digits: int = 1) -> str:
     """The values of the first and of the last network that has one."""
     known = values.dropna()
     ends = [plus_minus(value, digits=digits) for value in (*known[:1], *known[1:][-1:])]
-    return " to ".join(ends) or "–"
+    return "\u00a0to\u00a0".join(ends) or "–"
 
 
 def figure_table(points: pd.DataFrame, ratios: pd.DataFrame) -> pd.DataFrame:
