@@ -38,7 +38,8 @@ def test_without_records_the_paper_stands_alone(store):
     assert depth_scales.missing_control() == 24
     assert all(map(math.isnan, depth_scales.gap_of(points, "mini", "resnet-8")))
     rows = depth_scales.scale_rows(runs).set_index("scale")
-    assert (rows.loc["mini"] == "–").all() and rows.loc["paper", "gap at 0.9"] == "4.6\u00a0to\u00a01.4"
+    assert (rows.loc["mini"] == "–").all()
+    assert rows.loc["paper", "gap at 0.9"] == "4.6\u00a0to\u00a01.4"
     assert len(depth_scales_figures.plot(points).get_axes()) == 2
 
 
