@@ -26,7 +26,7 @@ class Look(NamedTuple):
 
 
 LOOKS = {
-    "mini": Look("mini: 5,000 images of 16 pixels, 160 epochs", COLOURS["erk"], "o", "above"),
+    "mini": Look("mini: 5,000 images of 16 pixels, 160 epochs", COLOURS["erk"], "o", "above right"),
     "control": Look("its control: 10,000 or 2,500 images", COLOURS["grasp"], "D", "right"),
     "cpu": Look("cpu: 10,000 images of 32 pixels, 16 epochs", "#777777", "X", "right"),
     "paper": Look("the paper: 45,000 images, 160 epochs", COLOURS["erk"], "o", "below left", False),
@@ -98,7 +98,6 @@ def _draw(axis: Axes, points: pd.DataFrame, look: Look, sides: Mapping | None = 
 
 
 _SIDES = {
-    "above": ((0, 6), "center", "bottom"),
     "below left": ((-5, -5), "right", "top"),
     "above right": ((5, 5), "left", "bottom"),
     "right": ((7, 0), "left", "center"),
