@@ -280,14 +280,15 @@ def run_quick(names: Iterable[str] | None = None) -> list[Path]:
     chapter gets those of the two parameters that it has. Raises the first error after all chapters
     have ended.
     """
-    from ..sweeps.grids import GRIDS, grid
+    from ..sweeps.grids import figures_at, grid
     from ..sweeps.sweep import sweep
 
     names = list(chapters() if names is None else names)
     wanted = {"profile": "quick", "train_missing": True}
     given = {name: default_parameters(chapter(name)).keys() & wanted for name in names}
     if any(given.values()):
-        sweep({run_id(config): config for f in GRIDS for config in grid(f, "quick")}.values())
+        figures = figures_at("quick")
+        sweep({run_id(config): config for f in figures for config in grid(f, "quick")}.values())
     parameters = {name: {key: wanted[key] for key in given[name]} for name in names}
     jobs = {name: partial(run_notebook, name, parameters[name]) for name in names}
     return [*side_by_side(jobs, SIDE_BY_SIDE).values()]

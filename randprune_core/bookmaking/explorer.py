@@ -19,7 +19,7 @@ from ..datasets import DATASETS
 from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS
 from ..presentation.words import data_label, model_label
-from ..sweeps.profiles import PROFILES, PURPOSE, in_profile
+from ..sweeps.profiles import PROFILES, PURPOSE, in_control, in_profile
 
 _NETWORK = ["model", "ratio", "sparsity", "mask_source", "granularity", "method", "when"]
 PROTOCOL = [field.name for field in fields(RunConfig) if field.name not in (*_NETWORK, *SEEDS)]
@@ -92,11 +92,13 @@ def protocols(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _profile(config: RunConfig) -> str:
-    """The profile of a config, "" where its schedule or optimiser is that of none."""
+    """The profile of a config, or that it is a control of one; "" for another schedule."""
     default = RunConfig()
     optimiser = ("lr", "momentum", "nesterov", "weight_decay")
     if any(getattr(config, name) != getattr(default, name) for name in optimiser):
         return ""
+    if in_control(config):
+        return "control of mini"
     return next((name for name in PROFILES if in_profile(config, name)), "")
 
 

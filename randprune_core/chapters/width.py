@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 
 from ..analysis.cells import CELL, differences, recorded, summarise, turned
 from ..config import RunConfig, parse_model_name
-from ..models import meta_model
 from ..presentation.plots import plot_gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
-from ..pruning.layers import maskable_weights
 from .shared import gap_to_dense
+from .shared.layers import weight_counts
 from .shared.records import Records
 from .shared.tables import accuracy_table
 
@@ -31,14 +30,6 @@ def widths(models: Iterable[str]) -> list[str]:
     if len({(family, depth) for family, depth, _ in parsed}) == 1:
         return [str(width) for *_, width in parsed]
     return [model.removeprefix("resnet-") for model in models]
-
-
-def weight_counts(models: Iterable[str]) -> dict[str, int]:
-    """Maskable weights of each network with 10 classes, from its shapes alone."""
-    return {
-        model: sum(weight.numel() for weight in maskable_weights(meta_model(model)).values())
-        for model in models
-    }
 
 
 def network_table(configs: Iterable[RunConfig]) -> pd.DataFrame:

@@ -76,16 +76,24 @@ def test_a_plan_has_a_line_a_run_and_the_time_of_all_that_can_be_estimated():
     runs = records_to_frame([cpu_record(100)])
     todo = [cpu_config(), cpu_config(model="vgg-11", ratio="erk", sparsity=0.5, seed_init=3)]
     header, first, second, count, total = expected_time.plan_lines(todo, 4, "cpu", runs)
-    assert header.split() == ["run", "network", "setting", "sparsity", "seed", "expected"]
+    assert header.split() == [
+        *["run", "network", "setting", "sparsity", "seed", "images", "expected"]
+    ]
     assert first.split() == [
         run_id(todo[0]),
         "resnet-8",
         "dense",
-        "0",
-        "0",
+        *["0", "0", "10,000"],
         *["about", "1.7", "minutes"],
     ]
-    assert second.split() == [run_id(todo[1]), "vgg-11", "erk", "0.5", "3", "not", "known"]
+    assert second.split() == [
+        run_id(todo[1]),
+        "vgg-11",
+        "erk",
+        "0.5",
+        "3",
+        *["10,000", "not", "known"],
+    ]
     assert count == "2 runs to train, 4 are recorded"
     assert total == "the 1 of a known time: about 1.7 minutes of one core of a CPU"
     assert expected_time.plan_lines(todo[:1], 0, "cpu", runs)[-1].startswith("all of them: about")

@@ -13,6 +13,7 @@ from randprune_core.bookmaking import build, explorer
 from randprune_core.config import RunConfig
 from randprune_core.presentation.theme import COLOURS, LABELS, MARKERS
 from randprune_core.records.table import load_runs, records_to_frame
+from randprune_core.sweeps.grids import grid
 from randprune_core.sweeps.profiles import PROFILES
 
 
@@ -178,3 +179,12 @@ def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
     assert (staging / "book/_static/figure-depth.png").read_bytes() == b"hello"
     assert "| `pruning.masks` |" in (staging / "book/api.md").read_text()
     assert "1 run is recorded" in (staging / "book/provenance.md").read_text()
+
+
+def test_the_control_of_mini_is_a_set_for_each_number_of_images_and_none_of_mini(store):
+    configs = grid("control", "mini", seeds=[0]) + grid("depth", "mini", seeds=[0])[:1]
+    found = data(*map(made_up_record, configs))
+    labels = [entry["label"].partition(":")[0] for entry in found["sets"]]
+    assert labels == ["control of mini", "control of mini", "mini"]
+    assert "10,000 images, 80 epochs" in found["sets"][0]["label"]
+    assert "weights for each" in found["sets"][0]["purpose"]

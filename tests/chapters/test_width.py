@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from randprune_core.analysis import cells
 from randprune_core.chapters import width
+from randprune_core.chapters.shared.layers import weight_counts
 from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import records_to_frame
@@ -61,7 +62,7 @@ def test_widths_are_filters_only_where_the_depth_is_the_same():
 def test_weight_counts_are_those_of_the_paper():
     """Maskable weights of ResNet-20 with 8, 16, 24 and 32 filters."""
     models = [NARROW, USUAL, "resnet-20-24", "resnet-20-32"]
-    assert list(width.weight_counts(models).values()) == [67_992, 270_896, 608_712, 1_081_440]
+    assert list(weight_counts(models).values()) == [67_992, 270_896, 608_712, 1_081_440]
 
 
 def test_network_table_has_a_row_a_network_and_the_fewest_weights_kept():
