@@ -20,7 +20,7 @@ from ..analysis.cells import CELL, STATIC, chance_limit, gap_to_dense, summarise
 from ..config import SEEDS, RunConfig
 from ..datasets import DATASETS
 from ..presentation import foreign
-from ..presentation.theme import COLOURS, LABELS, MARKERS
+from ..presentation.theme import COLOURS, LABELS, MARKERS, in_order
 from ..presentation.words import data_label, model_label
 from ..sweeps.profiles import PROFILES, PURPOSE, in_profile
 
@@ -113,7 +113,7 @@ def explorer_data(runs: pd.DataFrame) -> dict:
         {"erk"} if sets else set()
     )
     metrics = [_metric(key) for key in metric_keys(runs)] if sets else []
-    styles = {name: style(name) for name in _ordered(shown)}
+    styles = {name: style(name) for name in in_order(shown)}
     return {"styles": styles, "metrics": metrics, "paper": _paper(), "sets": sets}
 
 
@@ -161,7 +161,7 @@ def _set(label: str, runs: pd.DataFrame) -> dict:
     runs = runs.assign(ratio=runs.setting)
     size = "cost.dense_weights"
     order = runs.sort_values(size, kind="stable") if size in runs else runs
-    models, settings = list(order.model.unique()), _ordered(set(runs.setting))
+    models, settings = list(order.model.unique()), in_order(set(runs.setting))
     config = runs.iloc[0]
     return {
         "key": _key(label, config),
@@ -277,14 +277,6 @@ def _note(key: str, runs: pd.DataFrame) -> str:
     return (
         "Intervals are over seeds. The finite number of images adds a standard error of about "
         f"{runs[error].mean():.3f} to each value (DeLong)."
-    )
-
-
-def _ordered(settings: set[str]) -> list[str]:
-    """Settings in the order of the theme; those it does not know come last."""
-    known = list(LABELS)
-    return sorted(
-        settings, key=lambda name: (name not in LABELS, name in LABELS and known.index(name), name)
     )
 
 
