@@ -209,6 +209,7 @@ window.charts = (() => {
     });
     svg.addEventListener("pointerdown", () => { before = open; });
     svg.addEventListener("click", (event) => {
+      if (!svg.isConnected) return; // the click has put another picture in its place
       const found = near(event);
       show(event.pointerType === "touch" && found === before ? null : found);
     });

@@ -34,13 +34,16 @@
       { paper: true, model, setting, sparsity, mean, error, seeds: [] }));
   }
 
+  // The accuracies of a smaller profile are far below the paper's, so that only their gaps stand beside it unasked.
+  const showsPaper = () => (picked.paper ? picked.paper === "yes" : isGap() || picked.data.startsWith("paper-"));
+
   // What may be shown, in the order of the tables: what the book measured, and the paper's points.
   function cells(show = picked.show) {
     const { models, settings } = set();
     const found = (measured() || { value: [], gap: [] })[show];
     const ours = found.map(([model, setting, sparsity, n, mean, [low, high], each]) => (
       { model: models[model], setting: settings[setting], sparsity, n, mean, low, high, seeds: each }));
-    return [...ours, ...(picked.paper ? published(show) : [])]
+    return [...ours, ...(showsPaper() ? published(show) : [])]
       .filter(({ model, setting }) =>
         models.includes(model) && settings.includes(setting) && !picked.hidden.has(setting))
       .sort((a, b) =>
@@ -58,7 +61,7 @@
     picked.data = known("data", data.sets.map(({ key }) => key)) ?? data.sets[0].key;
     picked.metric = known("metric", data.metrics.map(({ key }) => key)) ?? data.metrics[0].key;
     picked.show = known("show", SHOWN.map(([name]) => name)) ?? "value";
-    picked.paper = asked.get("paper") !== "no";
+    picked.paper = known("paper", ["yes", "no"]) ?? "";
     picked.hidden = new Set(asked.getAll("hide").filter((setting) => set().settings.includes(setting)));
     picked.network = known("network", set().models) ?? fullest("model") ?? set().models[0];
     picked.sparsity = known("sparsity", set().sparsities) ?? fullest("sparsity") ?? 0;
@@ -67,9 +70,8 @@
   function pick(changes) {
     Object.assign(picked, changes);
     const { hidden, paper, ...one } = picked;
-    const address = new URLSearchParams(one);
+    const address = new URLSearchParams(paper ? { ...one, paper } : one);
     for (const setting of hidden) address.append("hide", setting);
-    if (!paper) address.append("paper", "no");
     history.pushState(null, "", `#${address}`);
     read();
     draw();
@@ -129,7 +131,8 @@
       pick({});
     }, swatch(setting), style(setting).label));
     if (set().paper) {
-      boxes.push(box("paper", picked.paper, (paper) => pick({ paper }), swatch("erk", true), "the paper's Figure 1"));
+      boxes.push(box("paper", showsPaper(), (checked) => pick({ paper: checked ? "yes" : "no" }),
+        swatch("erk", true), "the paper's Figure 1"));
     }
     const download = element("button", { type: "button" }, "Download as CSV");
     download.addEventListener("click", save);
@@ -310,12 +313,9 @@
     }
     if (note) sentences.push(note);
     status.textContent = sentences.join(" ");
-    const disable = (name, off) => {
-      const input = document.getElementById(`explorer-${name}`);
-      if (input) input.disabled = off;
-    };
-    disable("dense", isGap());
-    disable("paper", !published(picked.show).length);
+    const update = (name, values) => Object.assign(document.getElementById(`explorer-${name}`) || {}, values);
+    update("dense", { disabled: isGap() });
+    update("paper", { disabled: !published(picked.show).length, checked: showsPaper() });
     const shows = isGap() ? ", dense minus sparse" : "";
     const dense = isGap() ? "" : "dense, and ";
     redraw(charts,
@@ -346,7 +346,7 @@
     const rows = shown.map((cell) => [
       cell.paper ? "the paper, Figure 1, read off" : set().label, metric().label, isGap() ? "dense minus sparse" : "value",
       cell.model, style(cell.setting).label, cell.sparsity, cell.n ?? "", cell.mean, cell.low ?? "", cell.high ?? "",
-      ...numbers.map((number_) => (cell.seeds.find(([seed]) => seed === number_) || ["", ""])[1])]);
+      ...numbers.map((seed) => (cell.seeds.find(([other]) => other === seed) || [])[1] ?? "")]);
     const head = ["source", "metric", "shown", "network", "ratio", "sparsity", "seeds", "mean", "low", "high",
       ...numbers.map((seed) => `seed ${seed}`)];
     return [head, ...rows].map((row) => `${row.map(csvCell).join(",")}\n`).join("");

@@ -105,7 +105,6 @@ def test_dense_minus_sparse_is_what_the_core_computes(tab):
 
 
 def test_every_seed_is_a_dot_beside_its_mean(tab):
-    tab.get_by_role("checkbox", name="the paper's Figure 1").click()
     for show, cells in (("value", 4), ("gap", 3)):
         pick(tab, network="ResNet-8", show=show)
         curve = tab.locator(".chart").first
@@ -116,19 +115,32 @@ def test_every_seed_is_a_dot_beside_its_mean(tab):
         assert all("95 % interval" in text and "3 seeds" in text for text in texts)
 
 
-def test_points_of_the_paper_are_hollow_and_can_be_switched_off(tab):
+def of_the_paper(tab) -> list[list[str]]:
+    return [row for row in rows(tab, 0) if "(paper)" in row[1]]
+
+
+def test_points_of_the_paper_are_hollow_and_can_be_switched_on_and_off(tab):
+    box = tab.get_by_role("checkbox", name="the paper's Figure 1")
     pick(tab, network="ResNet-20")
-    paper = [row for row in rows(tab, 0) if "paper" in row[1]]
+    assert of_the_paper(tab) == [] and not box.is_checked()
+    box.click()
+    paper = of_the_paper(tab)
     assert paper[0][:3] == ["0", "dense (paper)", "92.37"]
     assert [row[0] for row in paper if row[1] == "ERK (paper)"] == [f"0.{n}" for n in range(1, 10)]
     hollow = tab.locator(".chart").first.locator("[aria-label^='The paper'] > [fill=white]")
     assert hollow.count() == len(paper) - 1  # dense is a line
     pick(tab, metric="ece")
-    assert not any("paper" in row[1] for row in rows(tab, 0) + rows(tab, 1))
-    assert tab.get_by_role("checkbox", name="the paper's Figure 1").is_disabled()
-    pick(tab, metric="accuracy")
-    tab.get_by_role("checkbox", name="the paper's Figure 1").click()
-    assert not any("paper" in row[1] for row in rows(tab, 0) + rows(tab, 1))
+    assert of_the_paper(tab) == [] and box.is_disabled()
+    pick(tab, metric="accuracy", show="gap")
+    assert of_the_paper(tab)[8] == ["0.9", "Uniform (paper)", "6.09", "–", "–"]
+    box.click()
+    assert of_the_paper(tab) == []
+
+
+def test_points_of_the_paper_stand_beside_gaps_unasked(tab):
+    pick(tab, network="ResNet-20", show="gap")
+    assert len(of_the_paper(tab)) == 18  # two ratios of the set at nine sparsities
+    assert tab.get_by_role("checkbox", name="the paper's Figure 1").is_checked()
 
 
 def test_gradient_norm_and_cost_are_metrics(tab):
