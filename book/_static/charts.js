@@ -175,9 +175,11 @@ window.charts = (() => {
     let before = null; // what was open when a touch began
 
     function show(point) {
+      if (open) open.node.classList.remove("open");
       open = point;
       tip.hidden = !point;
       if (!point) return;
+      point.node.classList.add("open");
       if (last.frame !== frame) last.show(null);
       last = { frame, show };
       tip.textContent = point.text;

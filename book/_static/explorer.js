@@ -25,7 +25,6 @@
   const style = (setting) => data.styles[setting];
   const value = (amount) => number(amount, metric().digits);
   const label = () => (isGap() ? metric().label.replace("%)", "points)") : metric().label);
-  const seeds = (n) => (n === 1 ? "one seed" : `${n} seeds`);
   const named = (settings) => settings.map((setting) => style(setting).label).join(", ");
 
   function published(show) {
@@ -161,8 +160,8 @@
     const start = `${style(setting).label}, ${model}, sparsity ${sparsity}${isGap() ? ", dense minus sparse" : ""}: `;
     if (paper) return `The paper, ${start}${value(mean)}, read off its Figure 1 to ±${value(error)}`;
     if (n === 1) return `${start}${value(mean)}, one seed`;
-    const values = each.map(([seed, amount]) => `seed ${seed} ${value(amount)}`).join(", ");
-    return `${start}${value(mean)}, 95 % interval ${value(low)} to ${value(high)}, ${seeds(n)}: ${values}`;
+    const values = each.map(([seed, amount]) => `seed ${seed}: ${value(amount)}`).join(", ");
+    return `${start}${value(mean)}, 95 % interval ${value(low)} to ${value(high)}, ${n} seeds (${values})`;
   }
 
   // The mean with its interval and, left of it, its seeds; the point that says it.
@@ -171,7 +170,7 @@
     const node = shape("g", { class: "point" });
     if (cell.n > 1) {
       for (const [, amount] of cell.seeds) {
-        node.append(shape("circle", { cx: x - 6, cy: y(amount), r: 1.8, fill: colour, class: "seed" }));
+        node.append(shape("circle", { cx: x - 6, cy: y(amount), r: 2.2, fill: colour, class: "seed" }));
       }
       const ends = `M${x - 3} ${y(cell.low)}h6M${x - 3} ${y(cell.high)}h6M${x} ${y(cell.low)}V${y(cell.high)}`;
       node.append(shape("path", { d: ends, stroke: colour, "stroke-width": 1.4, fill: "none" }));
@@ -190,7 +189,7 @@
       node.append(shape("rect", { x: inner.x, width: inner.w, y: y(cell.high),
         height: y(cell.low) - y(cell.high), fill: colour, opacity: 0.15 }));
       for (const [, amount] of cell.seeds) {
-        node.append(shape("circle", { cx: inner.x + 5, cy: y(amount), r: 1.8, fill: colour, class: "seed" }));
+        node.append(shape("circle", { cx: inner.x + 5, cy: y(amount), r: 2.2, fill: colour, class: "seed" }));
       }
     }
     const look = cell.paper ? { "stroke-dasharray": "4 3" } : {};

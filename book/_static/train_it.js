@@ -176,8 +176,8 @@
 
   // A marker, or a dot, that says something.
   function point(svg, name, x, y, words, dot = false) {
-    const [node] = dot ? [shape("circle", { cx: x, cy: y, r: 2.5, fill: look(name).colour })] : marker(look(name), x, y);
-    node.classList.add("point");
+    const node = shape("g", { class: "point" },
+      ...(dot ? [shape("circle", { cx: x, cy: y, r: 2.5, fill: look(name).colour })] : marker(look(name), x, y)));
     svg.append(node);
     return { node, x, y, text: words };
   }

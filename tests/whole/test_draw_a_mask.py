@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from pages import NARROW, WIDE, tab_of, write_page
+from pages import NARROW, WIDE, centre, tab_of, words, write_page
 
 from randprune_core import paths
 from randprune_core.bookmaking import draw_a_mask
@@ -189,6 +189,28 @@ def test_redraw_and_a_bar_change_the_picture_with_mouse_and_keyboard(tab):
         assert f"seed {taken}:" in about.inner_text()
     tab.locator("#mask-layers .column").nth(5).click()
     assert "stage1.2.conv1.weight" in about.inner_text()
+
+
+def test_bars_say_their_layer_under_the_mouse_and_with_the_keyboard(tab):
+    bars = tab.locator("#mask-layers .column")
+    rows = tab.locator("#mask-layers tbody tr")
+
+    def row(place: int) -> str:
+        cells = rows.nth(place).locator("th, td").all_inner_texts()
+        return f"{cells[0]}: {cells[3]} of {cells[2]} weights, density {cells[4]} %"
+
+    tab.mouse.move(*centre(bars.nth(3)))
+    assert words(tab) == [row(3)]
+    tab.mouse.move(1, 1)
+    assert words(tab) == []
+    bars.first.focus()
+    assert words(tab) == [row(0)]
+    tab.keyboard.press("ArrowRight")
+    assert words(tab) == [row(1)]
+    tab.keyboard.press("End")
+    assert words(tab) == [row(rows.count() - 1)]
+    tab.keyboard.press("Escape")
+    assert words(tab) == []
 
 
 def test_controls_answer_the_keyboard_and_a_ratio_says_what_it_cannot_do(tab):

@@ -111,7 +111,7 @@ def test_every_seed_is_a_dot_beside_its_mean(tab):
         assert curve.locator(".seed").count() == 3 * cells
         texts = curve.locator("[role=img]").evaluate_all("(all) => all.map((n) => n.ariaLabel)")
         assert len(texts) == cells
-        assert all(f"seed {seed} " in text for seed in range(3) for text in texts)
+        assert all(f"seed {seed}: " in text for seed in range(3) for text in texts)
         assert all("95 % interval" in text and "3 seeds" in text for text in texts)
 
 
