@@ -54,8 +54,8 @@ _METRICS = (
     (r"noise\.([\d.]+)\.accuracy", "Attacks and noise", "Accuracy, noise, σ = {} (%)")
     + (100, 1, "higher"),
     (r"gradient\.initial", "Gradient norm", "Gradient norm before training", 1, 3, ""),
-    (r"gradient\.first_epoch", "Gradient norm", "Gradient norm, first epoch", 1, 3, ""),
-    (r"gradient\.last_epoch", "Gradient norm", "Gradient norm, last epoch", 1, 3, ""),
+    (r"gradient\.first_epoch", "Gradient norm", "Gradient norm, mean of the first epoch", 1, 3, ""),
+    (r"gradient\.last_epoch", "Gradient norm", "Gradient norm, mean of the last epoch", 1, 3, ""),
     (r"cost\.mac_ratio", "Cost", "MACs, share of the dense network's (%)", 100, 1, "lower"),
     (r"cost\.kept_weights", "Cost", "Kept weights", 1, 0, "lower"),
     (r"provenance\.seconds", "Cost", "Training time (s)", 1, 0, "lower"),

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
 import yaml
+from pages import tab_of
 
 from randprune_core import paths
 from randprune_core.bookmaking import build
@@ -390,9 +391,10 @@ def test_explorer_shows_what_is_picked_with_mouse_and_keyboard(site, tab):
     assert [*overflow(tab), *complaints(tab)] == []
 
 
-def test_explorer_works_from_a_file(site, browser):
-    page = browser.new_page()
-    page.goto((paths.BUILD / "html/book/explorer.html").as_uri())
-    page.locator("#explorer-root svg[role=group]").nth(1).wait_for()
-    assert page.locator(".explorer-table tbody tr").count() > 2
-    page.close()
+def test_explorer_works_from_a_file_at_a_shared_address(html, browser):
+    address = (html / "book/explorer.html").as_uri()
+    with tab_of(browser, f"{address}#metric=ece&show=gap") as page:
+        page.locator("#explorer-root svg[role=group]").nth(1).wait_for()
+        assert page.get_by_label("Metric").input_value() == "ece"
+        assert page.locator(".chart .zero").count() == 2
+        assert page.locator(".explorer-table tbody tr").count() > 2
