@@ -278,7 +278,8 @@
     if (!wanted.length) return "Every ratio and mask is switched off.";
     if (!ours.length) return `${label()} is not recorded ${where}.`;
     const settings = wanted.filter((name) => ours.every(({ setting }) => setting !== name));
-    const networks = models.filter((model) => ours.every((cell) => cell.model !== model || !cell.sparsity));
+    const sparse = wanted.some((name) => name !== "dense");
+    const networks = models.filter((model) => sparse && ours.every((cell) => cell.model !== model || !cell.sparsity));
     const parts = [settings.length ? named(settings) : "", networks.join(", ")].filter(Boolean);
     return parts.length ? `Not recorded ${where}: ${parts.join("; ")}.` : "";
   }

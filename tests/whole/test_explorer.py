@@ -169,6 +169,9 @@ def test_what_is_not_recorded_is_named(tab):
     for box in tab.get_by_role("checkbox").all()[:3]:
         box.click()
     assert lacks(tab) == ["Every ratio and mask is switched off."] * 2
+    pick(tab, metric="accuracy")
+    tab.get_by_role("checkbox", name="dense").click()
+    assert lacks(tab) == [] and len(rows(tab, 1)) == 3
 
 
 # ---------------------------------------------------------------- the address
