@@ -121,6 +121,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
+    from ..records.store import read_record
     from ..records.table import load_runs
     from . import draw_a_mask, explorer, repository, train_it
 
@@ -136,8 +137,10 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
         text = f"{citation.read_text(encoding='utf-8')}repository-code: {home.url}\n"
         paths.write_whole(citation, text.encode())
     static = staging / "book" / "_static"
-    paths.write_whole(static / "explorer-data.js", explorer.script(runs).encode())
-    paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.script().encode())
+    files = map(paths.record_path, runs.dataset, runs.run_id)
+    explored = explorer.script(runs, map(read_record, files))
+    paths.write_whole(static / "explorer-data.js", explored.encode())
+    paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.kept_script().encode())
     paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
