@@ -91,7 +91,7 @@ notebook: $(STAMP) ## re-run one chapter: make notebook NAME=02_depth ARGS="-p p
 lab: $(LAB_STAMP) ## open the notebooks in JupyterLab (ARGS: its own options)
 	@$(PY) -m jupyterlab notebooks $(ARGS)
 
-serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000)
+serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000 HOST=127.0.0.1)
 	@port=$(call quoted,PORT)
 	echo "http://127.0.0.1:$$port"
 	$(PY) -m http.server "$$port" --bind $(call quoted,HOST) --directory _build/html
