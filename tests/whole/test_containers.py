@@ -45,8 +45,9 @@ def given(instruction: str) -> list[str]:
 
 
 def test_all_take_the_python_of_the_tests():
-    workflow = yaml.safe_load((paths.ROOT / ".github" / "workflows" / "book.yml").read_text())
-    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    files = (paths.ROOT / ".github" / "workflows").glob("*.yml")
+    jobs = [job for file in files for job in yaml.safe_load(file.read_text())["jobs"].values()]
+    steps = [step for job in jobs for step in job["steps"]]
     tested = {step["with"]["python-version"] for step in steps if "setup-python" in str(step)}
     assert len(tested) == 1
     assert (BINDER / "runtime.txt").read_text() == f"python-{tested.pop()}\n"
