@@ -148,11 +148,15 @@ def clone(tmp_path) -> Path:
     return tmp_path / "clone"
 
 
+CACHE = {name: os.environ[name] for name in ("XDG_CACHE_HOME",) if name in os.environ}
+"""Where uv has what it once fetched: other tests are given a cache of their own."""
+
+
 def surroundings(**more) -> dict[str, str]:
     """The environment of somebody who has set nothing, and of whom Jupyter knows nothing."""
-    left_out = ("PYTHONPATH", "VIRTUAL_ENV", "RANDPRUNE_", "JUPYTER", "MPL")
+    left_out = ("PYTHONPATH", "VIRTUAL_ENV", "RANDPRUNE_", "JUPYTER", "MPL", "XDG_")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(left_out)}
-    return kept | {name: str(value) for name, value in more.items()}
+    return kept | CACHE | {name: str(value) for name, value in more.items()}
 
 
 # The user's own uv, but for the compiling, which takes longer than all the rest. Where it cannot
