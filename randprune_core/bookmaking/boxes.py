@@ -33,7 +33,8 @@ def add_boxes(
     """A chapter with boxes after its title cell and at its end.
 
     `runs` are all records as `load_runs` gives them, `home` the repository if it is published.
-    The runs of the page are written to `folder` as CSV.
+    The runs of the page are written to `folder` as CSV. The description of the page, which stands
+    in the metadata of the title cell, goes where Sphinx looks for it.
     """
     records = chapter_records(name)
     top = [badges(home, f"notebooks/{name}.ipynb"), commands(notebook, name, records, runs)]
@@ -45,7 +46,8 @@ def add_boxes(
     chapter = head["title"] if head else name
     cells = [title, _markdown("boxes-top", "\n\n".join(filter(None, top))), *rest]
     cells.append(_markdown("boxes-end", cite.chapter_box(name, chapter, home)))
-    return notebook | {"cells": cells}
+    described = {k: v for k, v in title["metadata"].items() if k == "description"}
+    return notebook | {"cells": cells, "metadata": notebook["metadata"] | described}
 
 
 def _folded(cell: dict) -> dict:

@@ -217,6 +217,7 @@ def render(staging: Path) -> Path:
         print(log, file=sys.stderr)
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     _mend_roles(index.parent)
+    _give_head(index)
     paths.write_whole(key_file, key.encode())
     say(f"book: built in {time.monotonic() - started:.0f} s")
     return index
@@ -229,6 +230,24 @@ def _mend_roles(html: Path) -> None:
         if (role := '<div role="list" class="citation-list">') in text:
             mended = text.replace(role, '<div class="citation-list">')
             paths.write_whole(page, mended.encode())
+
+
+_HEAD = re.compile(
+    r'<title>.*?</title>|<link rel="canonical"[^>]*>'
+    r'|<meta (?:name="(?:description|twitter:\w+)"|property="og:[\w:]+")[^>]*>',
+    re.DOTALL,
+)
+
+
+def _give_head(index: Path) -> None:
+    """Give `index.html`, which only leads to the first page, what a shared link shows of that."""
+    redirect = index.read_text(encoding="utf-8").strip()
+    first = index.parent / re.search(r'url=([^"]+)"', redirect)[1]
+    up = os.path.relpath(index.parent, first.parent) + "/"
+    shown = _HEAD.findall(first.read_text(encoding="utf-8"))
+    lines = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8" />', redirect]
+    lines += [tag.replace(f'content="{up}', 'content="') for tag in shown]
+    paths.write_whole(index, "\n".join([*lines, "</head>", "</html>", ""]).encode())
 
 
 def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> Path:
