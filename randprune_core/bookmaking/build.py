@@ -115,27 +115,35 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """Write into a staging folder what its pages take from the code, the records and the chapters.
 
     The reference pages, the boxes of the chapters, the data of the explorer and of the two pages to
-    play with, and the picture of the first page, which is that of chapter 02. Runs on digits do not
-    count: no copy of the book has the same. Where the book is published (`repository.url`), the
-    copies that Colab opens are written to `_build/launch/`.
+    play with, the summary on one page, the archive of all data, and the pictures of a shared link
+    and of the first page, which is that of chapter 02. Runs on digits do not count: no copy of the
+    book has the same. Where the book is published (`repository.url`), the copies that Colab opens
+    are written to `_build/launch/`.
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
     from ..records.table import load_runs
-    from . import draw_a_mask, explorer, repository, train_it
+    from . import archive, draw_a_mask, explorer, repository, summary, train_it
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
     runs = load_runs(dataset=set(DATASETS) - {"digits"})
-    for page, made in _generated(runs, failures, home).items():
-        fill_page(staging / "book" / f"{page}.md", made)
-    _make_chapters(staging, executed, runs, home)
     if home:
         repository.show_repository(staging / "_config.yml", home)
         citation = staging / "CITATION.cff"
         text = f"{citation.read_text(encoding='utf-8')}repository-code: {home.url}\n"
         paths.write_whole(citation, text.encode())
+    packed, numbers = archive.pack(runs, staging), summary.collect()
+    paths.write_whole(staging / "results" / archive.NAME, packed)
+    paths.write_whole(staging / "results" / summary.PDF, summary.pdf(numbers, home))
+    made = _generated(runs, failures, home)
+    made["provenance"]["archive"] = archive.link(packed, f"results/{archive.NAME}")
+    made["intro"]["summary"] = f"{{download}}`The book on one page </results/{summary.PDF}>` (PDF)"
+    for page, parts in made.items():
+        fill_page(staging / "book" / f"{page}.md", parts)
+    _make_chapters(staging, executed, runs, home)
     static = staging / "book" / "_static"
+    paths.write_whole(static / summary.CARD, summary.card(numbers))
     paths.write_whole(static / "explorer-data.js", explorer.script(runs).encode())
     paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.script().encode())
     paths.write_whole(static / "train_it-data.js", train_it.script().encode())
