@@ -47,7 +47,7 @@ def add_boxes(
     cells = [title, _markdown("boxes-top", "\n\n".join(filter(None, top))), *rest]
     cells.append(_markdown("boxes-end", cite.chapter_box(name, chapter, home)))
     described = {k: v for k, v in title["metadata"].items() if k == "description"}
-    return notebook | {"cells": cells, "metadata": notebook["metadata"] | described}
+    return notebook | {"cells": cells, "metadata": notebook.get("metadata", {}) | described}
 
 
 def _folded(cell: dict) -> dict:

@@ -138,7 +138,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     paths.write_whole(staging / "results" / summary.PDF, summary.pdf(numbers, home))
     made = _generated(runs, failures, home)
     made["provenance"]["archive"] = archive.link(packed, f"results/{archive.NAME}")
-    made["intro"]["summary"] = f"{{download}}`The book on one page </results/{summary.PDF}>` (PDF)"
+    made["intro"]["summary"] = f"[The book on one page](/results/{summary.PDF}) (PDF)"
     for page, parts in made.items():
         fill_page(staging / "book" / f"{page}.md", parts)
     _make_chapters(staging, executed, runs, home)

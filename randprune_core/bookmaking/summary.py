@@ -50,6 +50,7 @@ _COMMANDS = (
 _LEVELS = {0.5: ("s", (0, (3, 2))), 0.9: ("o", "-")}  # sparsity: marker, line
 _SIZE = (8.27, 11.69)  # inches of an A4 page
 _MARGIN = 0.55  # inches
+_HEIGHTS = (2.3, 1.9, 1.5)  # of the panels, inches
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,20 @@ def pdf(numbers: Numbers, home: Repository | None) -> bytes:
 def page(numbers: Numbers, home: Repository | None) -> Figure:
     """The page: the claim, the gap against size, the verdicts, how to re-run it, how to cite it.
 
-    Raises ValueError where it does not fit on one page.
+    The figure is as high as the rest leaves room for. Raises ValueError where it does not fit on
+    one page with the lowest one.
     """
     use_theme()
+    for height in _HEIGHTS:
+        figure, end = _page(numbers, home, height)
+        if end >= _MARGIN:
+            return figure
+        plt.close(figure)
+    raise ValueError(f"the summary is {_MARGIN - end:.2f} inches longer than its page")
+
+
+def _page(numbers: Numbers, home: Repository | None, height: float) -> tuple[Figure, float]:
+    """The page with panels of some height, and where its text ends; inches from the bottom."""
     figure = plt.figure(figsize=_SIZE)
     y = _SIZE[1] - _MARGIN
     y = _text(figure, y, TITLE, 20, weight="bold")
@@ -146,7 +158,6 @@ def page(numbers: Numbers, home: Repository | None) -> Figure:
     y = _text(figure, y - 0.12, _CLAIM, 9)
     y = _text(figure, y - 0.08, gap_finding(numbers.depth), 9, weight="bold")
 
-    height = 2.3
     y -= 0.42  # the key, and room above the axes
     _key(figure, 7.5, loc="center", bbox_to_anchor=(0.5, (y + 0.2) / _SIZE[1]))
     spans = ((_MARGIN + 0.5, 2.9), (_MARGIN + 3.95, 2.9))
@@ -171,9 +182,7 @@ def page(numbers: Numbers, home: Repository | None) -> Figure:
     y = _text(figure, y - 0.1, "Cite", 10, weight="bold")
     y = _text(figure, y, f"The paper: {_CITED}", 8, url=_PAPER)
     y = _text(figure, y, f"This companion: {TITLE}{', ' + home.url if home else ''}.", 8)
-    if y < _MARGIN:
-        raise ValueError(f"the summary is {_MARGIN - y:.2f} inches longer than its page")
-    return figure
+    return figure, y
 
 
 _CITED = (
