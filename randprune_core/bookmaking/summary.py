@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -237,17 +238,14 @@ def _text(
 
     `left` is counted from the margin. A line is never broken inside of a word.
     """
-    family, weight = look.get("family", "DejaVu Sans"), look.get("weight", "normal")
-    font = FontProperties(family=family, weight=weight, size=size)
-    lines = [""]
+    font = (look.get("family", "DejaVu Sans"), look.get("weight", "normal"), size)
+    lines, used = [""], 0.0
     for word in words.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and text_to_path.get_text_width_height_descent(longer, font, False)[0] > (
-            72 * width
-        ):
-            lines.append(word)
-        else:
-            lines[-1] = longer
+        room = _width(f" {word}", *font)
+        if lines[-1] and used + room > width:
+            lines, used = [*lines, ""], 0.0
+        lines[-1] = f"{lines[-1]} {word}".strip()
+        used += room
     step = 1.28 * size / 72
     for line in lines:
         x, top = (_MARGIN + left) / _SIZE[0], y / _SIZE[1]
@@ -255,6 +253,13 @@ def _text(
         figure.add_artist(Text(x, top, line, transform=figure.transFigure, **style))
         y -= step
     return y
+
+
+@lru_cache(maxsize=1024)
+def _width(words: str, family: str, weight: str, size: float) -> float:
+    """How wide a text is, in inches."""
+    font = FontProperties(family=family, weight=weight, size=size)
+    return text_to_path.get_text_width_height_descent(words, font, False)[0] / 72
 
 
 # ---------------------------------------------------------------- the picture
