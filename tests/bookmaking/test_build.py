@@ -195,20 +195,19 @@ def test_every_page_describes_itself_in_words_of_its_own(html):
     assert all(50 <= len(text) <= 170 for text in descriptions)
     assert len(set(descriptions)) == len(pages) - 1  # index.html leads to the first page
     assert heads[pages[-1]].meta["description"] == descriptions[0]
-    others = [html / "search.html", html / "genindex.html"]
-    for page, head in (heads | {page: Head(page) for page in others}).items():
+    assert all(head.heading in ("", head.meta["og:title"]) for head in heads.values())
+    others = {html / name: Head(html / name) for name in ("search.html", "genindex.html")}
+    for page, head in (heads | others).items():
         meta = head.meta
         assert meta["og:title"] == meta["twitter:title"] != ""
-        assert page.name == "index.html" or head.heading in ("", meta["og:title"]), page
         assert meta["og:description"] == meta["twitter:description"] == meta["description"]
         assert meta["twitter:card"] == "summary_large_image"
-        picture = page.parent / meta["og:image"]
-        assert picture.resolve() == html / "_static" / summary.CARD
         assert meta["twitter:image"] == meta["og:image"]
         assert "og:url" not in meta and head.canonical is None  # no home is known
-        width, height = meta["og:image:width"], meta["og:image:height"]
+        picture = page.parent / meta["og:image"]
+        assert picture.resolve() == html / "_static" / summary.CARD
         with Image.open(picture) as found:
-            assert found.size == (int(width), int(height))
+            assert [*map(str, found.size)] == [meta["og:image:width"], meta["og:image:height"]]
 
 
 def downloads(page: Path) -> dict[str, Path]:
