@@ -22,23 +22,25 @@ def pack(runs: pd.DataFrame, staging: Path) -> bytes:
 
     Files are in the order of their names and have no time, so that equal data give equal bytes.
     """
-    files = {name: staging / name for name in _ABOUT if (staging / name).is_file()}
-    for part in _PARTS:
-        found = (file for file in (staging / part).rglob("*") if file.is_file())
-        files |= {file.relative_to(staging).as_posix(): file for file in found}
+    found = [staging / name for name in _ABOUT]
+    found += [file for part in _PARTS for file in (staging / part).rglob("*")]
+    files = {
+        file.relative_to(staging).as_posix(): file.read_bytes() for file in found if file.is_file()
+    }
     readme = paths.ROOT / "results" / "README.md"
     if readme.is_file():
-        files["results/README.md"] = readme
+        files["results/README.md"] = readme.read_bytes()
     for dataset, run in zip(runs.dataset, runs.run_id, strict=True):
-        files[f"results/runs/{dataset}/{run}.json"] = paths.record_path(dataset, run)
+        record = paths.record_path(dataset, run)
+        files[f"results/runs/{dataset}/{run}.json"] = paths.read_regular(record, LARGEST)
 
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, file in sorted(files.items()):
+        for name, data in sorted(files.items()):
             entry = zipfile.ZipInfo(f"{NAME.removesuffix('.zip')}/{name}")  # of the year 1980
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, paths.read_regular(file, LARGEST))
+            archive.writestr(entry, data)
     return content.getvalue()
 
 
