@@ -13,6 +13,7 @@
     return;
   }
 
+  const { element, fill, number, labelled, select, table, redraw, follow, sheet, pointed, shape, write, rule } = window.charts;
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   for (const network of data.networks) {
     network.layers = network.layers.map(([name, shape, macs]) => {
@@ -160,49 +161,20 @@
 
   // ------------------------------------------------------------ small helpers
 
-  function fill(node, attributes, children) {
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  }
-
-  const element = (name, attributes = {}, ...children) =>
-    fill(document.createElement(name), attributes, children);
-  const shape = (name, attributes = {}, ...children) =>
-    fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
-  const { format: whole } = new Intl.NumberFormat("en-US");
+  const whole = (count) => number(count);
   const percent = (part, total) => ((100 * part) / total).toFixed(1);
   const lengths = (layer) => layer.shape.join(" × ");
 
-  function labelled(label, control) {
-    return element("div", {}, element("label", { for: control.id }, label), control);
-  }
-
-  function select(name, options) {
-    return element("select", { id: `mask-${name}` },
-      ...options.map(([value, text]) => element("option", { value }, text)));
-  }
-
-  function table(caption, heads, rows) {
-    const scroll = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": caption };
-    return element("div", scroll, element("table", { class: "table" },
-      element("caption", {}, caption),
-      element("thead", {}, element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)))),
-      element("tbody", {}, ...rows.map(([first, ...cells]) => element("tr", {},
-        element("th", { scope: "row" }, first),
-        ...cells.map((cell) => (cell.nodeType ? cell : element("td", {}, cell))))))));
-  }
-
   // ------------------------------------------------------------ controls
 
-  const networkList = select("network", data.networks.map(({ name, label }) => [name, label]));
-  const ratioList = select("ratio", data.ratios.map(({ name, label }) => [name, label]));
+  const networkList = select("mask-network", data.networks.map(({ name, label }) => [name, label]));
+  const ratioList = select("mask-ratio", data.ratios.map(({ name, label }) => [name, label]));
   const slider = element("input", { id: "mask-sparsity", type: "range", min: 0, max: 0.99, step: 0.01, value: 0.9 });
   const level = element("output", { for: slider.id });
   const totals = element("div", { role: "status", class: "mask-totals" });
-  const layerList = select("layer", []);
+  const layerList = select("mask-layer", []);
   const seedField = element("input", { id: "mask-seed", type: "number", min: 0, max: 999999, step: 1, value: 0 });
-  const redraw = element("button", { type: "button" }, "Redraw");
+  const again = element("button", { type: "button" }, "Redraw");
   const canvas = element("canvas", { role: "img" });
   const about = element("p", { role: "status" });
   const code = element("code");
@@ -218,7 +190,7 @@
       element("div", {}, sliderLabel, level, slider)),
     totals);
   const layerRow = fill(labelled("Layer", layerList), { class: "mask-row" }, []);
-  const drawn = element("div", {}, form(layerRow, labelled("Seed", seedField), redraw),
+  const drawn = element("div", {}, form(layerRow, labelled("Seed", seedField), again),
     canvas, about, element("p", {}, "The same mask in Python:"), element("pre", { tabindex: 0 }, code));
   const none = () => element("p", {}, "There is no such mask: the reason stands below the choice of sparsity.");
 
@@ -229,7 +201,7 @@
   slider.addEventListener("input", draw);
   layerList.addEventListener("change", draw);
   seedField.addEventListener("change", () => { seedField.value = seed(); drawPicture(); });
-  redraw.addEventListener("click", () => { seedField.value = (seed() + 1) % (Number(seedField.max) + 1); drawPicture(); });
+  again.addEventListener("click", () => { seedField.value = (seed() + 1) % (Number(seedField.max) + 1); drawPicture(); });
 
   const network = () => data.networks.find(({ name }) => name === networkList.value);
   const ratio = () => data.ratios.find(({ name }) => name === ratioList.value);
@@ -268,7 +240,7 @@
       total(whole(allKept), `of ${whole(weights(layers))} weights kept`),
       total(whole(sum(layers.map(macs))), `of ${whole(allMacs)} MACs kept`),
       total(`${percent(sum(layers.map(macs)), allMacs)} %`, `of the MACs, for one image of ${side}\u00a0×\u00a0${side}`));
-    layerRoot.replaceChildren(bars(layers), table(
+    redraw(layerRoot, bars(layers), table(
       `Kept weights of each layer: ${label}, ${ratio().label}, sparsity ${sparsity}`,
       ["Layer", "Shape", "Weights", "Kept", "Density (%)", "Share of kept (%)", "MACs"],
       layers.map((layer, place) => [
@@ -314,23 +286,21 @@
     const bottom = 2 * (HEIGHT + 36);
     const step = (width - MARGIN.left - MARGIN.right) / layers.length;
     const most = Math.max(...kept.values());
-    const text = `Bars of the kept weights and of the density of ${layers.length} layers. The table that follows holds them.`;
-    const svg = shape("svg", {
-      width, height: bottom + 42, viewBox: `0 0 ${width} ${bottom + 42}`, role: "img",
-      "aria-label": `${network().label}, ${ratio().label}, sparsity ${Number(slider.value)}. ${text}`,
-    }, shape("rect", { width, height: bottom + 42, fill: "white" }));
+    const about = `Bars of the kept weights and of the density of ${layers.length} layers. The table that follows holds them.`;
+    const title = `${network().label}, ${ratio().label}, sparsity ${Number(slider.value)}`;
+    const svg = sheet("mask-bars", width, bottom + 42, title, about);
     const rows = [
       ["Kept weights", (layer) => kept.get(layer) / most, [0, most / 2, most].map((value) => whole(Math.round(value)))],
       ["Density (%)", (layer) => kept.get(layer) / layer.size, ["0", "50", "100"]],
     ];
     rows.forEach(([label, value, ticks], row) => {
       const foot = (row + 1) * (HEIGHT + 36);
-      svg.append(shape("text", { x: 4, y: foot - HEIGHT - 14, class: "label" }, label));
+      svg.append(write(4, foot - HEIGHT - 14, label, { class: "label" }));
       ticks.forEach((tick, place) => {
         const y = foot - (HEIGHT * place) / 2;
         svg.append(
-          shape("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y, class: "grid" }),
-          shape("text", { x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, tick));
+          rule(MARGIN.left, y, width - MARGIN.right, y, { class: "grid" }),
+          write(MARGIN.left - 6, y + 4, tick, { "text-anchor": "end" }));
       });
       layers.forEach((layer, place) => svg.append(shape("rect", {
         x: MARGIN.left + step * (place + 0.1), width: step * 0.8,
@@ -338,21 +308,25 @@
       })));
     });
     const every = [1, 2, 5, 10, 20].find((count) => count * step >= 24);
-    layers.forEach((layer, place) => {
+    const points = layers.map((layer, place) => {
       const x = MARGIN.left + step * place;
       if (place === 0 || (place + 1) % every === 0) {
-        svg.append(shape("text", { x: x + step / 2, y: bottom + 16, "text-anchor": "middle" }, String(place + 1)));
+        svg.append(write(x + step / 2, bottom + 16, String(place + 1), { "text-anchor": "middle" }));
       }
-      const column = shape("rect", {
+      const node = shape("rect", {
         x, width: step, y: 28, height: bottom - 28, class: layer === chosen() ? "column chosen" : "column",
-      }, shape("title", {}, `${place + 1}. ${layer.name}: ${whole(kept.get(layer))} of ${whole(layer.size)} weights, ` +
-        `density ${percent(kept.get(layer), layer.size)} %`));
-      column.addEventListener("click", () => { layerList.value = place; draw(); });
-      svg.append(column);
+      });
+      node.addEventListener("click", () => {
+        if (layer === chosen()) return;
+        layerList.value = place;
+        draw();
+      });
+      svg.append(node);
+      return { node, x: x + step / 2, text: `${place + 1}. ${layer.name}: ${whole(kept.get(layer))} of ` +
+        `${whole(layer.size)} weights, density ${percent(kept.get(layer), layer.size)} %` };
     });
-    svg.append(shape("text", { x: (MARGIN.left + width) / 2, y: bottom + 36, "text-anchor": "middle" },
-      "Layer, from the input to the output"));
-    return element("div", { class: "explorer-charts" }, svg);
+    svg.append(write((MARGIN.left + width) / 2, bottom + 36, "Layer, from the input to the output", { "text-anchor": "middle" }));
+    return element("div", { class: "explorer-charts" }, pointed(svg, points));
   }
 
   // ------------------------------------------------------------ the picture of a mask
@@ -402,11 +376,5 @@
   }
 
   listLayers();
-  draw();
-  let width = layerRoot.clientWidth;
-  new ResizeObserver(() => {
-    if (layerRoot.clientWidth === width) return;
-    width = layerRoot.clientWidth;
-    draw();
-  }).observe(layerRoot);
+  follow(layerRoot, draw);
 })();

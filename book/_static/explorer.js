@@ -1,5 +1,6 @@
-// The results explorer: draws what randprune_core/explorer.py put into window.RANDPRUNE.
-// Means, intervals, labels, colours and markers come from there; no statistics are made here.
+// The results explorer: draws what randprune_core/bookmaking/explorer.py put into window.RANDPRUNE.
+// Means, intervals, differences, labels, colours and markers come from there; no statistics are made here.
+// What is picked stands in the address, so that a link leads to the same view.
 "use strict";
 
 (() => {
@@ -13,43 +14,84 @@
     return;
   }
 
-  const picked = { set: 0, metric: "accuracy", model: "", sparsity: 0, hidden: new Set() };
+  const { element, shape, number, labelled, select, redraw, follow, plot, rule, line, marker } = window.charts;
+  const SHOWN = [["value", "values"], ["gap", "dense minus sparse"]];
+  const picked = {}; // data, metric, show, network, sparsity, paper, hidden
 
-  // ------------------------------------------------------------ small helpers
+  const set = () => data.sets.find(({ key }) => key === picked.data);
+  const metric = () => data.metrics.find(({ key }) => key === picked.metric);
+  const measured = () => (Object.hasOwn(set().measured, picked.metric) ? set().measured[picked.metric] : null);
+  const isGap = () => picked.show === "gap";
+  const style = (setting) => data.styles[setting];
+  const value = (amount) => number(amount, metric().digits);
+  const label = () => (isGap() ? metric().label.replace("%)", "points)") : metric().label);
+  const named = (settings) => settings.map((setting) => style(setting).label).join(", ");
 
-  function element(name, attributes = {}, ...children) {
-    return fill(document.createElement(name), attributes, children);
+  function published(show) {
+    const paper = set().paper && Object.hasOwn(data.paper, picked.metric) ? data.paper[picked.metric][show] : [];
+    return paper.map(([model, setting, sparsity, mean, error]) => (
+      { paper: true, model, setting, sparsity, mean, error, seeds: [] }));
   }
 
-  function shape(name, attributes = {}, ...children) {
-    return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
-  }
+  // The accuracies of a smaller profile are far below the paper's, so that only their gaps stand beside it unasked.
+  const showsPaper = () => (picked.paper ? picked.paper === "yes" : isGap() || picked.data.startsWith("paper-"));
 
-  function fill(node, attributes, children) {
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  }
-
-  const set = () => data.sets[picked.set];
-  const metric = () => set().metrics.find((entry) => entry.key === picked.metric);
-  const minus = (text) => text.replace("-", "−");
-  const number = (value) => minus(value.toFixed(metric().digits));
-  const seeds = (n) => (n === 1 ? "one seed" : `${n} seeds`);
-  const interval = (cell) => `${number(cell.low)} to ${number(cell.high)}`;
-  const reach = (cell) => (cell.low === undefined ? "–" : number((cell.high - cell.low) / 2));
-
-  function cells() {
-    return metric().cells
-      .map(([model, setting, sparsity, n, mean, low, high]) => (
-        { model: set().models[model], setting: set().settings[setting], sparsity, n, mean, low, high }
-      ))
-      .filter((cell) => !picked.hidden.has(cell.setting))
+  // What may be shown, in the order of the tables: what the book measured, and the paper's points.
+  function cells(show = picked.show) {
+    const { models, settings } = set();
+    const found = (measured() || { value: [], gap: [] })[show];
+    const ours = found.map(([model, setting, sparsity, n, mean, [low, high], each]) => (
+      { model: models[model], setting: settings[setting], sparsity, n, mean, low, high, seeds: each }));
+    return [...ours, ...(showsPaper() ? published(show) : [])]
+      .filter(({ model, setting }) =>
+        models.includes(model) && settings.includes(setting) && !picked.hidden.has(setting))
       .sort((a, b) =>
-        set().models.indexOf(a.model) - set().models.indexOf(b.model) ||
-        set().settings.indexOf(a.setting) - set().settings.indexOf(b.setting) ||
+        models.indexOf(a.model) - models.indexOf(b.model) ||
+        settings.indexOf(a.setting) - settings.indexOf(b.setting) ||
         a.sparsity - b.sparsity);
   }
+
+  // ------------------------------------------------------------ the address
+
+  // Whatever is not known stays out, and a default takes its place.
+  function read() {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    const known = (name, values) => values.find((entry) => String(entry) === asked.get(name));
+    picked.data = known("data", data.sets.map(({ key }) => key)) ?? data.sets[0].key;
+    picked.metric = known("metric", data.metrics.map(({ key }) => key)) ?? data.metrics[0].key;
+    picked.show = known("show", SHOWN.map(([name]) => name)) ?? "value";
+    picked.paper = known("paper", ["yes", "no"]) ?? "";
+    picked.hidden = new Set(asked.getAll("hide").filter((setting) => set().settings.includes(setting)));
+    picked.network = known("network", set().models) ?? fullest("model") ?? set().models[0];
+    picked.sparsity = known("sparsity", set().sparsities) ?? fullest("sparsity") ?? 0;
+  }
+
+  function pick(changes) {
+    Object.assign(picked, changes);
+    const { hidden, paper, ...one } = picked;
+    const address = new URLSearchParams(paper ? { ...one, paper } : one);
+    for (const setting of hidden) address.append("hide", setting);
+    history.pushState(null, "", `#${address}`);
+    read();
+    draw();
+  }
+
+  // The network or sparsity with most recorded cells: what is shown first is not empty.
+  function fullest(name) {
+    const counts = new Map();
+    for (const cell of cells()) {
+      if (cell.sparsity && !cell.paper) counts.set(cell[name], (counts.get(cell[name]) || 0) + 1);
+    }
+    const most = Math.max(...counts.values());
+    return [...counts.keys()].filter((key) => counts.get(key) === most).pop();
+  }
+
+  window.addEventListener("popstate", () => {
+    if (location.hash && !location.hash.includes("=")) return; // a heading of this page
+    read();
+    drawControls();
+    draw();
+  });
 
   // ------------------------------------------------------------ controls
 
@@ -59,168 +101,112 @@
   controls.addEventListener("submit", (event) => event.preventDefault());
   root.replaceChildren(controls, status, charts);
 
-  function choice(name, label, groups, current, change) {
-    const list = element("select", { id: `explorer-${name}` });
-    for (const [title, options] of groups) {
-      const made = options.map(([value, text]) => element("option", { value }, text));
-      list.append(...(title ? [element("optgroup", { label: title }, ...made)] : made));
-    }
-    list.value = String(current);
-    list.addEventListener("change", () => change(list.value));
-    return element("div", {}, element("label", { for: list.id }, label), list);
+  function choice(name, title, entries) {
+    const list = select(`explorer-${name}`, entries, picked[name]);
+    list.addEventListener("change", () => {
+      pick({ [name]: name === "sparsity" ? Number(list.value) : list.value });
+      if (name !== "data") return;
+      drawControls();
+      document.getElementById(list.id).focus();
+    });
+    return labelled(title, list);
+  }
+
+  function box(name, checked, change, ...words) {
+    const input = element("input", { type: "checkbox", id: `explorer-${name}` });
+    input.checked = checked;
+    input.addEventListener("change", () => change(input.checked));
+    return element("label", { for: input.id }, input, ...words);
   }
 
   function drawControls() {
-    const { models, sparsities, settings, metrics } = set();
-    if (!metric()) picked.metric = metrics[0].key;
-    if (!models.includes(picked.model)) picked.model = fullest("model") || models[0];
-    if (!sparsities.includes(picked.sparsity)) picked.sparsity = fullest("sparsity") || 0;
     const groups = new Map();
-    for (const { group, key, label } of metrics) {
-      groups.set(group, [...(groups.get(group) || []), [key, label]]);
+    for (const { group, key, label: words } of data.metrics) {
+      groups.set(group, [...(groups.get(group) || []), [key, words]]);
     }
-    const plain = (values, text = String) => [["", values.map((value) => [value, text(value)])]];
-    const sets = [["", data.sets.map((entry, place) => [place, entry.label])]];
-    const boxes = settings.map((setting) => {
-      const box = element("input", { type: "checkbox", id: `explorer-${setting}` });
-      box.checked = !picked.hidden.has(setting);
-      box.addEventListener("change", () => {
-        picked.hidden[box.checked ? "delete" : "add"](setting);
-        draw();
-      });
-      const label = data.styles[setting].label;
-      return element("label", { for: box.id }, box, swatch(setting), label);
-    });
+    const plain = (values) => values.map((entry) => [entry, String(entry)]);
+    const boxes = set().settings.map((setting) => box(setting, !picked.hidden.has(setting), (checked) => {
+      picked.hidden[checked ? "delete" : "add"](setting);
+      pick({});
+    }, swatch(setting), style(setting).label));
+    if (set().paper) {
+      boxes.push(box("paper", showsPaper(), (checked) => pick({ paper: checked ? "yes" : "no" }),
+        swatch("erk", true), "the paper's Figure 1"));
+    }
+    const download = element("button", { type: "button" }, "Download as CSV");
+    download.addEventListener("click", save);
     controls.replaceChildren(
-      choice("set", "Profile and data", sets, picked.set, (value) => {
-        picked.set = Number(value);
-        drawControls();
-        document.getElementById("explorer-set").focus();
-        draw();
-      }),
-      choice("metric", "Metric", groups, picked.metric, (value) => { picked.metric = value; draw(); }),
-      choice("model", "Network", plain(models), picked.model, (value) => {
-        picked.model = value;
-        draw();
-      }),
-      choice("sparsity", "Sparsity", plain(sparsities), picked.sparsity, (value) => {
-        picked.sparsity = Number(value);
-        draw();
-      }),
-      element("fieldset", {}, element("legend", {}, "Ratios and masks"), ...boxes),
-    );
+      choice("data", "Profile and data", data.sets.map((entry) => [entry.key, entry.label])),
+      choice("metric", "Metric", [...groups]),
+      choice("show", "Show", SHOWN),
+      choice("network", "Network", plain(set().models)),
+      choice("sparsity", "Sparsity", plain(set().sparsities)),
+      download,
+      element("fieldset", {}, element("legend", {}, "Ratios and masks"), ...boxes));
   }
 
-  // The network or sparsity with most recorded cells: what is shown first is not empty.
-  function fullest(name) {
-    const counts = new Map();
-    for (const cell of cells()) {
-      if (cell.sparsity) counts.set(cell[name], (counts.get(cell[name]) || 0) + 1);
-    }
-    const most = Math.max(...counts.values());
-    return [...counts.keys()].filter((key) => counts.get(key) === most).pop();
-  }
-
-  function swatch(setting) {
-    const line = { x1: 2, x2: 26, y1: 8, y2: 8, stroke: data.styles[setting].colour };
-    const box = { width: 28, height: 16, viewBox: "0 0 28 16", "aria-hidden": "true" };
-    return shape("svg", { ...box, class: "explorer-swatch" },
-      shape("line", { ...line, "stroke-width": 2 }), ...marker(setting, 14, 8));
-  }
-
-  function marker(setting, x, y) {
-    const style = data.styles[setting];
-    if (!style.marker) return [];
-    return [shape("path", {
-      d: style.marker,
-      transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(9)`,
-      fill: style.filled ? style.colour : "none",
-      stroke: style.filled ? "white" : style.colour,
-      "stroke-width": style.filled ? 1 : 2,
-      "vector-effect": "non-scaling-stroke",
-    })];
+  function swatch(setting, hollow = false) {
+    const look = hollow ? { ...style(setting), colour: "#555555" } : style(setting);
+    const size = { width: 28, height: 16, viewBox: "0 0 28 16", "aria-hidden": "true" };
+    const dashes = hollow ? { "stroke-dasharray": "4 3" } : {};
+    return shape("svg", { ...size, class: "explorer-swatch" },
+      line([[2, 8], [26, 8]], look.colour, 2, dashes), ...marker(look, 14, 8, hollow));
   }
 
   // ------------------------------------------------------------ pictures
 
-  const HEIGHT = 300;
-  const MARGIN = { left: 58, right: 14, top: 34 };
-
-  function ticks(low, high) {
-    const raw = (high - low) / 5;
-    const power = 10 ** Math.floor(Math.log10(raw));
-    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999);
-    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    const found = [];
-    for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k += 1) {
-      found.push([k * step, minus((k * step).toFixed(digits))]);
-    }
-    return found;
+  // A cell in one sentence.
+  function words({ setting, model, sparsity, mean, low, high, n, error, paper, seeds: each }) {
+    const start = `${style(setting).label}, ${model}, sparsity ${sparsity}${isGap() ? ", dense minus sparse" : ""}: `;
+    if (paper) return `The paper, ${start}${value(mean)}, read off its Figure 1 to ±${value(error)}`;
+    if (n === 1) return `${start}${value(mean)}, one seed`;
+    const values = each.map(([seed, amount]) => `seed ${seed}: ${value(amount)}`).join(", ");
+    return `${start}${value(mean)}, 95 % interval ${value(low)} to ${value(high)}, ${n} seeds (${values})`;
   }
 
-  function range(values) {
-    const low = Math.min(...values);
-    const high = Math.max(...values);
-    const room = (high - low || Math.abs(high) || 1) * 0.08;
-    return [low - room, high + room];
-  }
-
-  // One picture: axes, then whatever `paint` draws with the two scales.
-  function picture(name, title, about, shown, [left, right], across, caption, paint) {
-    const width = Math.max(charts.clientWidth > 760 ? charts.clientWidth / 2 - 12 : charts.clientWidth, 260);
-    const limits = range(shown.flatMap((cell) => [cell.mean, cell.low ?? cell.mean, cell.high ?? cell.mean]));
-    const inner = { x: MARGIN.left, y: MARGIN.top, w: width - MARGIN.left - MARGIN.right };
-    const narrow = across.some(([, text]) => text.length * 7.5 > inner.w / across.length);
-    const skip = narrow && across.every(([, text]) => text.length < 5);
-    const tilted = narrow && !skip;
-    const foot = HEIGHT - (tilted ? 52 : 30);
-    inner.h = foot - 16 - MARGIN.top;
-    const x = (value) => inner.x + inner.w * (value - left) / (right - left);
-    const y = (value) => inner.y + inner.h * (limits[1] - value) / (limits[1] - limits[0]);
-    const ids = { title: `explorer-${name}-title`, about: `explorer-${name}-about` };
-    const svg = shape("svg", {
-      width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
-      "aria-labelledby": `${ids.title} ${ids.about}`,
-    }, shape("title", { id: ids.title }, title), shape("desc", { id: ids.about }, about));
-    svg.append(shape("rect", { width, height: HEIGHT, fill: "white" }));
-    for (const [value, text] of ticks(...limits)) {
-      svg.append(
-        shape("line", { x1: inner.x, x2: inner.x + inner.w, y1: y(value), y2: y(value), class: "grid" }),
-        shape("text", { x: inner.x - 6, y: y(value) + 4, "text-anchor": "end" }, text));
-    }
-    across.forEach(([value, text], place) => {
-      if (skip && place % Math.ceil((40 * across.length) / inner.w)) return;
-      const tilt = tilted ? { transform: `rotate(-30 ${x(value)} ${foot})` } : {};
-      svg.append(
-        shape("line", { x1: x(value), x2: x(value), y1: inner.y, y2: inner.y + inner.h, class: "grid" }),
-        shape("text", { x: x(value) + (tilted ? 10 : 0), y: foot,
-          "text-anchor": tilted ? "end" : "middle", ...tilt }, text));
-    });
-    svg.append(
-      shape("rect", { x: inner.x, y: inner.y, width: inner.w, height: inner.h, class: "frame" }),
-      shape("text", { x: 4, y: 18, class: "label" }, metric().label));
-    if (caption) {
-      svg.append(shape("text", { x: inner.x + inner.w / 2, y: HEIGHT - 8, "text-anchor": "middle" }, caption));
-    }
-    paint(svg, x, y, inner);
-    return svg;
-  }
-
-  function drawPoint(svg, cell, x, y, bar) {
-    const style = data.styles[cell.setting];
-    const text = `${style.label}, ${cell.model}, sparsity ${cell.sparsity}: ${number(cell.mean)}, ` +
-      (cell.low === undefined ? "one seed" : `${interval(cell)}, ${seeds(cell.n)}`);
-    const group = shape("g", {}, shape("title", {}, text));
-    if (cell.low !== undefined) {
+  // The mean with its interval and, left of it, its seeds; the point that says it.
+  function drawPoint(svg, cell, x, y) {
+    const { colour, marker: path } = style(cell.setting);
+    const node = shape("g", { class: "point" });
+    if (cell.n > 1) {
+      for (const [, amount] of cell.seeds) {
+        node.append(shape("circle", { cx: x - 6, cy: y(amount), r: 2.2, fill: colour, class: "seed" }));
+      }
       const ends = `M${x - 3} ${y(cell.low)}h6M${x - 3} ${y(cell.high)}h6M${x} ${y(cell.low)}V${y(cell.high)}`;
-      group.append(shape("path", { d: ends, stroke: style.colour, "stroke-width": 1.4, fill: "none" }));
+      node.append(shape("path", { d: ends, stroke: colour, "stroke-width": 1.4, fill: "none" }));
     }
-    if (bar) {
-      const line = { x1: x - 6, x2: x + 6, y1: y(cell.mean), y2: y(cell.mean) };
-      group.append(shape("line", { ...line, stroke: style.colour, "stroke-width": 3 }));
+    if (!path) node.append(rule(x - 6, y(cell.mean), x + 6, y(cell.mean), { stroke: colour, "stroke-width": 3 }));
+    node.append(...marker(style(cell.setting), x, y(cell.mean), cell.paper));
+    svg.append(node);
+    return { node, x, y: y(cell.mean), text: words(cell) };
+  }
+
+  // A dense network is a line across all sparsities.
+  function drawDense(svg, cell, y, inner) {
+    const { colour } = style(cell.setting);
+    const node = shape("g", { class: "point" });
+    if (cell.n > 1) {
+      node.append(shape("rect", { x: inner.x, width: inner.w, y: y(cell.high),
+        height: y(cell.low) - y(cell.high), fill: colour, opacity: 0.15 }));
+      for (const [, amount] of cell.seeds) {
+        node.append(shape("circle", { cx: inner.x + 5, cy: y(amount), r: 2.2, fill: colour, class: "seed" }));
+      }
     }
-    group.append(...marker(cell.setting, x, y(cell.mean)));
-    svg.append(group);
+    const look = cell.paper ? { "stroke-dasharray": "4 3" } : {};
+    node.append(line([[inner.x, y(cell.mean)], [inner.x + inner.w, y(cell.mean)]], colour, cell.paper ? 1 : 2, look));
+    svg.append(node);
+    return { node, y: y(cell.mean), text: words(cell) };
+  }
+
+  // What has to fit into the picture of some cells.
+  function heights(shown) {
+    const all = shown.flatMap(({ mean, low, high, seeds: each }) =>
+      [mean, low ?? mean, high ?? mean, ...each.map(([, amount]) => amount)]);
+    return isGap() ? [0, ...all] : all;
+  }
+
+  function drawZero(svg, y, inner) {
+    if (isGap()) svg.append(rule(inner.x, y(0), inner.x + inner.w, y(0), { class: "zero" }));
   }
 
   // Settings stand beside each other, so that their intervals do not cover each other.
@@ -229,110 +215,151 @@
     return step * (names.indexOf(setting) - (names.length - 1) / 2);
   }
 
-  function bySparsity(shown) {
-    const levels = set().sparsities;
-    const reach = levels.length < 2 ? 0.1 : (levels[levels.length - 1] - levels[0]) * 0.1;
-    const limits = [levels[0] - reach, levels[levels.length - 1] + reach];
-    const sparse = shown.filter((cell) => cell.sparsity);
-    const across = levels.map((level) => [level, String(level)]);
-    const title = `${metric().label} of ${picked.model} against sparsity`;
-    return picture("curve", title, describe(shown), shown, limits, across, "Sparsity", (svg, x, y, inner) => {
+  function bySparsity(shown, title) {
+    const levels = [...new Set(shown.map(({ sparsity }) => sparsity).filter(Boolean))].sort((a, b) => a - b);
+    const [first = 0, end = 1] = [levels[0], levels[levels.length - 1]];
+    const reach = (end - first) * 0.1 || 0.1;
+    const axes = { name: "explorer-curve", title, about: describe(shown), label: label(), caption: "Sparsity",
+      values: heights(shown), span: [first - reach, end + reach], across: levels.map((level) => [level, String(level)]) };
+    return plot(charts, axes, (svg, x, y, inner) => {
       if (levels.includes(picked.sparsity)) {
-        const at = { x1: x(picked.sparsity), x2: x(picked.sparsity), y1: inner.y, y2: inner.y + inner.h };
-        svg.append(shape("line", { ...at, class: "picked" }));
+        svg.append(rule(x(picked.sparsity), inner.y, x(picked.sparsity), inner.y + inner.h, { class: "picked" }));
       }
-      for (const cell of shown.filter((entry) => !entry.sparsity)) {
-        const line = { x1: inner.x, x2: inner.x + inner.w, y1: y(cell.mean), y2: y(cell.mean) };
-        const colour = data.styles[cell.setting].colour;
-        if (cell.low !== undefined) {
-          svg.append(shape("rect", { x: inner.x, width: inner.w, y: y(cell.high),
-            height: y(cell.low) - y(cell.high), fill: colour, opacity: 0.15 }));
+      drawZero(svg, y, inner);
+      const points = shown.filter((cell) => !cell.sparsity).map((cell) => drawDense(svg, cell, y, inner));
+      const sparse = shown.filter((cell) => cell.sparsity);
+      const at = (cell) => x(cell.sparsity) + (cell.paper ? 0 : aside(cell.setting, sparse, 3));
+      for (const paper of [true, undefined]) {
+        for (const setting of set().settings) {
+          const curve = sparse.filter((cell) => cell.setting === setting && cell.paper === paper);
+          const look = paper ? { "stroke-dasharray": "4 3" } : {};
+          svg.append(line(curve.map((cell) => [at(cell), y(cell.mean)]), style(setting).colour, paper ? 1 : 2, look));
+          points.push(...curve.map((cell) => drawPoint(svg, cell, at(cell), y)));
         }
-        svg.append(shape("line", { ...line, stroke: colour, "stroke-width": 2 }));
       }
-      for (const setting of set().settings) {
-        const line = sparse.filter((cell) => cell.setting === setting);
-        const place = (cell) => x(cell.sparsity) + aside(setting, sparse, 3);
-        const d = line.map((cell, k) => `${k ? "L" : "M"}${place(cell)} ${y(cell.mean)}`).join("");
-        const colour = data.styles[setting].colour;
-        if (d) svg.append(shape("path", { d, stroke: colour, "stroke-width": 2, fill: "none" }));
-        for (const cell of line) drawPoint(svg, cell, place(cell), y, false);
-      }
+      return points;
     });
   }
 
-  function byNetwork(shown) {
-    const models = set().models;
-    const across = models.map((model, place) => [place, model]);
-    const title = `${metric().label} of every network at sparsity ${picked.sparsity}`;
-    const limits = [-0.5, models.length - 0.5];
-    return picture("networks", title, describe(shown), shown, limits, across, "", (svg, x, y, inner) => {
-      const step = Math.min(12, (0.7 * inner.w) / models.length / set().settings.length);
-      for (const cell of shown) {
-        const place = x(models.indexOf(cell.model)) + aside(cell.setting, shown, step);
-        drawPoint(svg, cell, place, y, !data.styles[cell.setting].marker);
-      }
+  function byNetwork(shown, title) {
+    const { models, settings } = set();
+    const axes = { name: "explorer-networks", title, about: describe(shown), label: label(), caption: "",
+      values: heights(shown), span: [-0.5, models.length - 0.5], across: models.map((model, place) => [place, model]) };
+    return plot(charts, axes, (svg, x, y, inner) => {
+      drawZero(svg, y, inner);
+      const step = Math.min(14, (0.7 * inner.w) / models.length / settings.length);
+      const at = (cell) => x(models.indexOf(cell.model)) + aside(cell.setting, shown, step) + (cell.paper ? step / 2 : 0);
+      return shown.map((cell) => drawPoint(svg, cell, at(cell), y));
     });
   }
 
   function describe(shown) {
-    const values = shown.map((cell) => cell.mean);
-    if (!values.length) return "Nothing is recorded for this choice.";
-    return `${shown.length} values from ${number(Math.min(...values))} to ` +
-      `${number(Math.max(...values))}. The table that follows holds each of them.`;
+    const values = shown.map(({ mean }) => mean);
+    return `${shown.length} values from ${value(Math.min(...values))} to ${value(Math.max(...values))}. ` +
+      "The table that follows holds each of them.";
   }
 
   // ------------------------------------------------------------ tables and text
 
   function table(caption, first, shown) {
-    const head = [first[0], "Ratio", "Mean", "±", "Seeds"];
-    const rows = shown.map((cell) => element("tr", {},
-      element("th", { scope: "row" }, first[1](cell)),
-      ...[data.styles[cell.setting].label, number(cell.mean), reach(cell), String(cell.n)]
-        .map((text) => element("td", {}, text))));
-    const scroll = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": caption };
-    return element("div", scroll, element("table", { class: "table" },
-      element("caption", {}, `${caption}; ± is half of the 95 % interval`),
-      element("thead", {}, element("tr", {},
-        ...head.map((text) => element("th", { scope: "col" }, text)))),
-      element("tbody", {}, ...rows)));
+    const reach = ({ low, high }) => (low === undefined ? "–" : value((high - low) / 2));
+    return window.charts.table(`${caption}; ± is half of the 95 % interval`,
+      [first, "Ratio", isGap() ? "Gap" : "Mean", "±", "Seeds"],
+      shown.map((cell) => [
+        first === "Network" ? cell.model : String(cell.sparsity),
+        `${style(cell.setting).label}${cell.paper ? " (paper)" : ""}`,
+        value(cell.mean), reach(cell), cell.paper ? "–" : String(cell.n)]));
   }
 
-  function panel(heading, svg, made) {
-    return element("section", {}, element("p", { class: "explorer-heading" }, heading), svg, made);
+  // What is picked and not recorded, in one sentence; "" where everything is.
+  function missing(shown, where, models) {
+    const ours = shown.filter((cell) => !cell.paper);
+    const wanted = set().settings.filter((name) => !picked.hidden.has(name) && !(isGap() && name === "dense"));
+    if (!wanted.length) return "Every ratio and mask is switched off.";
+    if (!ours.length) return `${label()} is not recorded ${where}.`;
+    const settings = wanted.filter((name) => ours.every(({ setting }) => setting !== name));
+    const sparse = wanted.some((name) => name !== "dense");
+    const networks = models.filter((model) => sparse && ours.every((cell) => cell.model !== model || !cell.sparsity));
+    const parts = [settings.length ? named(settings) : "", networks.join(", ")].filter(Boolean);
+    return parts.length ? `Not recorded ${where}: ${parts.join("; ")}.` : "";
   }
+
+  function panel(heading, shown, made, lacks, rows) {
+    return element("section", {}, element("p", { class: "explorer-heading" }, heading),
+      ...(shown.length ? [made(shown, `${label()}: ${heading}`)] : []),
+      ...(lacks ? [element("p", { class: "explorer-missing" }, lacks)] : []),
+      ...(shown.length ? [rows] : []));
+  }
+
+  const ofNetwork = (all) => all.filter(({ model }) => model === picked.network);
+  const ofSparsity = (all) => all.filter(({ sparsity }) => !sparsity || sparsity === picked.sparsity);
 
   function draw() {
     const all = cells();
-    const curve = all.filter((cell) => cell.model === picked.model);
-    const level = all.filter((cell) => !cell.sparsity || cell.sparsity === picked.sparsity);
-    const { label, better, images, floor, note } = metric();
-    const words = [`Profile ${set().label}: ${set().purpose}.`];
-    if (better) words.push(`${better === "higher" ? "Higher" : "Lower"} is better.`);
-    if (images) words.push(`Measured on ${images} images.`);
-    const counts = [...curve, ...level].map((cell) => cell.n);
-    if (counts.includes(1)) words.push("One seed is a bare point: it has no interval and decides nothing.");
-    if (floor !== null && counts.length && [...curve, ...level].every((cell) => cell.mean <= floor)) {
-      words.push(`No network here is above what guessing gives (${floor} %): nothing can be read from this.`);
+    const [curve, level] = [ofNetwork(all), ofSparsity(all)];
+    const plain = cells("value").filter(({ paper }) => !paper);
+    const values = [...ofNetwork(plain), ...ofSparsity(plain)];
+    const { images, floor, note } = measured() || { floor: null };
+    const { better } = metric();
+    const sentences = [`Profile ${set().label}: ${set().purpose}.`];
+    if (isGap()) sentences.push("Above 0 the dense network has the higher value.");
+    if (better) sentences.push(`${better === "higher" ? "Higher" : "Lower"} is better.`);
+    if (images) sentences.push(`Measured on ${images} images.`);
+    if (values.some(({ n }) => n === 1)) {
+      sentences.push("One seed is a bare point: it has no interval and decides nothing.");
     }
-    if (note) words.push(note);
-    status.textContent = words.join(" ");
-    const sparsity = ["Sparsity", (cell) => String(cell.sparsity)];
-    const network = ["Network", (cell) => cell.model];
-    const nothing = () => element("p", {}, "Nothing is recorded for this choice.");
-    charts.replaceChildren(
-      panel(`${picked.model}, all sparsities`, curve.length ? bySparsity(curve) : nothing(),
-        table(`${label}: ${picked.model}`, sparsity, curve)),
-      panel(`All networks, sparsity ${picked.sparsity}`, level.length ? byNetwork(level) : nothing(),
-        table(`${label}: dense, and at sparsity ${picked.sparsity}`, network, level)));
+    if (floor !== null && values.length && values.every(({ mean }) => mean <= floor)) {
+      sentences.push(`No network here is above what guessing gives (${floor} %): nothing can be read from this.`);
+    }
+    if (note) sentences.push(note);
+    status.textContent = sentences.join(" ");
+    const update = (name, values) => Object.assign(document.getElementById(`explorer-${name}`) || {}, values);
+    update("dense", { disabled: isGap() });
+    update("paper", { disabled: !published(picked.show).length, checked: showsPaper() });
+    const shows = isGap() ? ", dense minus sparse" : "";
+    const dense = isGap() ? "" : "dense, and ";
+    redraw(charts,
+      panel(`${picked.network}, all sparsities${shows}`, curve, bySparsity,
+        missing(curve, `for ${picked.network}`, []), table(`${label()}: ${picked.network}${shows}`, "Sparsity", curve)),
+      panel(`All networks, sparsity ${picked.sparsity}${shows}`, level, byNetwork,
+        missing(level, `at sparsity ${picked.sparsity}`, set().models),
+        table(`${label()}: ${dense}at sparsity ${picked.sparsity}${shows}`, "Network", level)));
   }
 
+  // ------------------------------------------------------------ CSV
+
+  // A text that no spreadsheet takes for a formula, as presentation/foreign.py writes it.
+  function csvCell(entry) {
+    const text = String(entry);
+    const isNumber = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text);
+    const safe = isNumber ? text : text.replace(/[^\P{C}]|[^\P{Z} \u00a0]/gu, " ")
+      .replace(/(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])/g, "$1'");
+    return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  }
+
+  // What the two pictures show, a row a cell.
+  function csv() {
+    const all = cells();
+    const level = new Set([...ofNetwork(all), ...ofSparsity(all)]);
+    const shown = all.filter((cell) => level.has(cell));
+    const numbers = [...new Set(shown.flatMap((cell) => cell.seeds.map(([seed]) => seed)))].sort((a, b) => a - b);
+    const rows = shown.map((cell) => [
+      cell.paper ? "the paper, Figure 1, read off" : set().label, metric().label, isGap() ? "dense minus sparse" : "value",
+      cell.model, style(cell.setting).label, cell.sparsity, cell.n ?? "", cell.mean, cell.low ?? "", cell.high ?? "",
+      ...numbers.map((seed) => (cell.seeds.find(([other]) => other === seed) || [])[1] ?? "")]);
+    const head = ["source", "metric", "shown", "network", "ratio", "sparsity", "seeds", "mean", "low", "high",
+      ...numbers.map((seed) => `seed ${seed}`)];
+    return [head, ...rows].map((row) => `${row.map(csvCell).join(",")}\n`).join("");
+  }
+
+  function save() {
+    const address = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+    const name = [picked.data, picked.metric, picked.show, picked.network, picked.sparsity].join("_");
+    element("a", { href: address, download: `${name.replace(/[^\w.-]+/g, "-")}.csv` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  }
+
+  read();
   drawControls();
-  draw();
-  let width = charts.clientWidth;
-  new ResizeObserver(() => {
-    if (charts.clientWidth === width) return;
-    width = charts.clientWidth;
-    draw();
-  }).observe(charts);
+  follow(charts, draw);
 })();

@@ -11,6 +11,7 @@
     return;
   }
 
+  const { element, number, labelled, select, table, redraw, follow, plot, shape, write, rule, line, marker } = window.charts;
   const WIDTHS = [16, 32, 64, 128, 256, 512];
   const SPARSITIES = [0.5, 0.8, 0.9, 0.95];
   const RATIOS = ["uniform", "erk"];
@@ -29,24 +30,10 @@
 
   // ------------------------------------------------------------ small helpers
 
-  function element(name, attributes = {}, ...children) {
-    return fill(document.createElement(name), attributes, children);
-  }
-
-  function shape(name, attributes = {}, ...children) {
-    return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
-  }
-
-  function fill(node, attributes, children) {
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  }
-
   const look = (ratio) => source.styles[ratio];
   const figure = (fraction) => (100 * fraction).toFixed(1);
   const percent = (fraction) => `${figure(fraction)}\u00a0%`;
-  const points = (gap) => gap.toFixed(1).replace("-", "−");
+  const points = (gap) => number(gap, 1);
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const last = (pair) => pair.epochs[pair.epochs.length - 1];
   const same = (a, b) => ["width", "sparsity", "ratio", "seed"].every((key) => a[key] === b[key]);
@@ -57,10 +44,8 @@
   // ------------------------------------------------------------ controls
 
   function choice(name, label, options, value) {
-    const made = options.map(([option, text]) => element("option", { value: option }, text));
-    const list = element("select", { id: `train-it-${name}` }, ...made);
-    list.value = String(value);
-    controls.append(element("div", {}, element("label", { for: list.id }, label), list));
+    const list = select(`train-it-${name}`, options, value);
+    controls.append(labelled(label, list));
     return list;
   }
 
@@ -72,7 +57,7 @@
   const ratio = choice("ratio", "Ratio", RATIOS.map((name) => [name, look(name).label]), "erk");
   const seed = element("input",
     { id: "train-it-seed", type: "number", min: 0, max: 9999, step: 1, value: 0, required: "" });
-  controls.append(element("div", {}, element("label", { for: seed.id }, "Seed"), seed));
+  controls.append(labelled("Seed", seed));
   const seeds = choice("seeds", "Seeds to train",
     [[1, "this one"], [3, "this one and the next two"], [5, "this one and the next four"]], 1);
   const stop = element("button", { type: "button", class: "train-it-stop" }, "Stop");
@@ -114,8 +99,8 @@
   // ------------------------------------------------------------ the worker
 
   // Made from text: browsers refuse a worker that lies beside a page that was opened from a file.
-  const text = `"use strict";\n${perceptron}\n(${answerWithTraining})(perceptron());`;
-  const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  const code = `"use strict";\n${perceptron}\n(${answerWithTraining})(perceptron());`;
+  const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
 
   function next(happened) {
     if (!waiting.length) {
@@ -180,74 +165,21 @@
 
   // ------------------------------------------------------------ pictures
 
-  const HEIGHT = 300;
-  const MARGIN = { left: 46, right: 14, top: 30, bottom: 46 };
-
-  function ticks(low, high) {
-    const raw = (high - low) / 5;
-    const power = 10 ** Math.floor(Math.log10(raw));
-    const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999);
-    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    const found = [];
-    for (let k = Math.ceil(low / step); k * step <= high; k += 1) {
-      found.push([k * step, (k * step).toFixed(digits).replace("-", "−")]);
-    }
-    return found;
-  }
-
-  // One picture: axes, then whatever `paint` draws with the two scales.
-  function picture(name, label, about, [left, right], values, across, caption, paint) {
-    const side = charts.clientWidth;
-    const wide = Math.max(side > 760 ? side / 2 - 12 : side, 260);
-    const room = (Math.max(...values) - Math.min(...values) || 1) * 0.08;
-    const [low, high] = [Math.min(...values) - room, Math.max(...values) + room];
-    const end = { x: wide - MARGIN.right, y: HEIGHT - MARGIN.bottom };
-    const x = (value) => MARGIN.left + ((end.x - MARGIN.left) * (value - left)) / (right - left);
-    const y = (value) => MARGIN.top + ((end.y - MARGIN.top) * (high - value)) / (high - low);
-    const ids = [`train-it-${name}-title`, `train-it-${name}-about`];
-    const svg = shape("svg", {
-      width: wide, height: HEIGHT, viewBox: `0 0 ${wide} ${HEIGHT}`, role: "img", "aria-labelledby": ids.join(" "),
-    }, shape("title", { id: ids[0] }, `${label} against ${caption.toLowerCase()}`),
-    shape("desc", { id: ids[1] }, about), shape("rect", { width: wide, height: HEIGHT, fill: "white" }));
-    for (const [value, words] of ticks(low, high)) {
-      svg.append(
-        shape("line", { x1: MARGIN.left, x2: end.x, y1: y(value), y2: y(value), class: "grid" }),
-        shape("text", { x: MARGIN.left - 6, y: y(value) + 4, "text-anchor": "end" }, words));
-    }
-    for (const [value, words] of across) {
-      svg.append(
-        shape("line", { x1: x(value), x2: x(value), y1: MARGIN.top, y2: end.y, class: "grid" }),
-        shape("text", { x: x(value), y: end.y + 17, "text-anchor": "middle" }, words));
-    }
-    const frame = { width: end.x - MARGIN.left, height: end.y - MARGIN.top, class: "frame" };
-    svg.append(
-      shape("rect", { x: MARGIN.left, y: MARGIN.top, ...frame }),
-      shape("text", { x: 4, y: 18, class: "label" }, label),
-      shape("text", { x: (MARGIN.left + end.x) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, caption));
-    paint(svg, x, y, end);
-    return svg;
-  }
-
-  const path = (places) => places.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
-
-  function line(places, colour, thickness) {
-    return shape("path", { d: path(places), stroke: colour, "stroke-width": thickness, fill: "none" });
-  }
-
-  function marker(name, x, y, words) {
-    const { marker: d, colour } = look(name);
-    return shape("path", {
-      d, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(9)`, fill: colour, stroke: "white",
-      "vector-effect": "non-scaling-stroke", class: "point",
-    }, shape("title", {}, words));
-  }
-
   function legend(svg, names, x, y, labels) {
     names.forEach((name, place) => {
       const at = y - 14 - 18 * (names.length - 1 - place);
-      svg.append(name === "dense" ? line([[x - 9, at], [x + 9, at]], look(name).colour, 2) : marker(name, x, at, ""));
-      svg.append(shape("text", { x: x + 14, y: at + 4 }, labels[place]));
+      svg.append(
+        ...(name === "dense" ? [line([[x - 9, at], [x + 9, at]], look(name).colour, 2)] : marker(look(name), x, at)),
+        write(x + 14, at + 4, labels[place]));
     });
+  }
+
+  // A marker, or a dot, that says something.
+  function point(svg, name, x, y, words, dot = false) {
+    const node = shape("g", { class: "point" },
+      ...(dot ? [shape("circle", { cx: x, cy: y, r: 2.5, fill: look(name).colour })] : marker(look(name), x, y)));
+    svg.append(node);
+    return { node, x, y, text: words };
   }
 
   // Test accuracy of both twins after each epoch.
@@ -259,16 +191,17 @@
         `pruned ${percent(last(current).pruned)}.`
       : "Nothing is trained yet.";
     const across = [1, 10, 20, 30].map((epoch) => [epoch, String(epoch)]);
-    return picture("curves", "Test accuracy (%)", about, [0, SCHEDULE.epochs + 1],
-      values.length ? values : [0, 100], across, "Epoch", (svg, x, y, end) => {
-        for (const [twin, style] of [["dense", "dense"], ["pruned", name]]) {
-          const places = epochs.map((entry) => [x(entry.epoch), y(100 * entry[twin])]);
-          if (!places.length) continue;
-          svg.append(line(places, look(style).colour, 2));
-          if (twin === "pruned") svg.append(marker(style, ...places[places.length - 1], about));
-        }
-        legend(svg, ["dense", name], end.x - 130, end.y, ["dense", `pruned, ${look(name).label}`]);
-      });
+    const axes = { name: "train-it-curves", title: "Test accuracy (%) against epoch", about, label: "Test accuracy (%)",
+      caption: "Epoch", values: values.length ? values : [0, 100], span: [0, SCHEDULE.epochs + 1], across };
+    return plot(charts, axes, (svg, x, y, { x: left, y: top, w, h }) => {
+      for (const [twin, style] of [["dense", "dense"], ["pruned", name]]) {
+        const places = epochs.map((entry) => [x(entry.epoch), y(100 * entry[twin])]);
+        if (places.length) svg.append(line(places, look(style).colour, 2));
+      }
+      legend(svg, ["dense", name], left + w - 130, top + h, ["dense", `pruned, ${look(name).label}`]);
+      return epochs.map(({ epoch, dense, pruned }) => point(svg, name, x(epoch), y(100 * pruned),
+        `Epoch ${epoch}: dense ${percent(dense)}, pruned ${percent(pruned)}`, epoch < epochs.length));
+    });
   }
 
   const shown = () => finished.filter((pair) => pair.sparsity === Number(sparsity.value));
@@ -287,21 +220,20 @@
     const values = [0, ...shown().map((pair) => pair.gap), ...(found.length ? [] : [10])];
     const across = WIDTHS.map((units, place) => [place, String(units)]);
     const aside = (name) => (RATIOS.indexOf(name) - (RATIOS.length - 1) / 2) * 0.16;
-    return picture("gaps", "Dense minus pruned (points)", summary(), [-0.5, WIDTHS.length - 0.5], values,
-      across, "Width", (svg, x, y, end) => {
-        svg.append(shape("line", { x1: MARGIN.left, x2: end.x, y1: y(0), y2: y(0), class: "picked" }));
-        const at = (name, units) => x(WIDTHS.indexOf(units) + aside(name));
-        for (const name of RATIOS) {
-          const places = found.filter(([other]) => other === name).map(([, units, gap]) => [at(name, units), y(gap)]);
-          if (places.length) svg.append(line(places, look(name).colour, 1.4));
-        }
-        for (const pair of shown()) {
-          svg.append(marker(pair.ratio, at(pair.ratio, pair.width), y(pair.gap),
-            `${sentence(called(pair))}: ${points(pair.gap)} points`));
-        }
-        const drawn = RATIOS.filter((name) => found.some(([other]) => other === name));
-        legend(svg, drawn, end.x - 80, MARGIN.top + 10 + 18 * drawn.length, drawn.map((name) => look(name).label));
-      });
+    const axes = { name: "train-it-gaps", title: "Dense minus pruned (points) against width", about: summary(),
+      label: "Dense minus pruned (points)", caption: "Width", values, span: [-0.5, WIDTHS.length - 0.5], across };
+    return plot(charts, axes, (svg, x, y, { x: left, y: top, w }) => {
+      svg.append(rule(left, y(0), left + w, y(0), { class: "zero" }));
+      const at = (name, units) => x(WIDTHS.indexOf(units) + aside(name));
+      for (const name of RATIOS) {
+        const places = found.filter(([other]) => other === name).map(([, units, gap]) => [at(name, units), y(gap)]);
+        if (places.length) svg.append(line(places, look(name).colour, 1.4));
+      }
+      const names = RATIOS.filter((name) => found.some(([other]) => other === name));
+      legend(svg, names, left + w - 80, top + 10 + 18 * names.length, names.map((name) => look(name).label));
+      return shown().map((pair) => point(svg, pair.ratio, at(pair.ratio, pair.width), y(pair.gap),
+        `${sentence(called(pair))}: ${points(pair.gap)} points`));
+    });
   }
 
   // ------------------------------------------------------------ text and table
@@ -319,16 +251,11 @@
   function drawRows() {
     const order = (a, b) => a.sparsity - b.sparsity || RATIOS.indexOf(a.ratio) - RATIOS.indexOf(b.ratio) ||
       a.width - b.width || a.seed - b.seed;
-    const head = ["Width", "Ratio", "Seed", "Gap", "Dense (%)", "Pruned (%)", "Sparsity"];
-    const body = [...finished].sort(order).map((pair) => element("tr", {},
-      element("th", { scope: "row" }, String(pair.width)),
-      ...[look(pair.ratio).label, pair.seed, points(pair.gap), figure(last(pair).dense),
-        figure(last(pair).pruned), pair.sparsity].map((cell) => element("td", {}, String(cell)))));
-    const box = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": "Finished pairs" };
-    rows.replaceChildren(element("div", box, element("table", { class: "table" },
-      element("caption", {}, "Finished pairs: test accuracy of both twins, and the gap in points"),
-      element("thead", {}, element("tr", {}, ...head.map((cell) => element("th", { scope: "col" }, cell)))),
-      element("tbody", {}, ...body))));
+    rows.replaceChildren(table("Finished pairs: test accuracy of both twins, and the gap in points",
+      ["Width", "Ratio", "Seed", "Gap", "Dense (%)", "Pruned (%)", "Sparsity"],
+      [...finished].sort(order).map((pair) => [
+        pair.width, look(pair.ratio).label, pair.seed, points(pair.gap), figure(last(pair).dense),
+        figure(last(pair).pruned), pair.sparsity].map(String))));
   }
 
   function panel(heading, svg, words) {
@@ -342,16 +269,10 @@
       ? `Epoch ${done} of ${SCHEDULE.epochs}: dense ${percent(last(current).dense)}, ` +
         `pruned ${percent(last(current).pruned)}`
       : "No epoch is finished yet.";
-    charts.replaceChildren(
+    redraw(charts,
       panel(current ? sentence(called(current)) : "Learning curves", curves(), ""),
       panel(`All finished pairs of sparsity ${sparsity.value}`, gaps(), summary()));
   }
 
-  draw();
-  let size = charts.clientWidth;
-  new ResizeObserver(() => {
-    if (charts.clientWidth === size) return;
-    size = charts.clientWidth;
-    draw();
-  }).observe(charts);
+  follow(charts, draw);
 })();

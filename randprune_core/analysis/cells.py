@@ -126,6 +126,15 @@ def recorded(runs: pd.DataFrame) -> list[tuple]:
     )
 
 
+def value(
+    table: pd.DataFrame, column: str, model: str, sparsity: float = 0.0, ratio: str = "erk"
+) -> float:
+    """One number of a table of cells; NaN where the cell is not in it."""
+    cell = (table.model == model) & (table.ratio == ratio) & (table.sparsity == sparsity)
+    found = table.loc[cell, column]
+    return float(found.iloc[0]) if len(found) else math.nan
+
+
 def pairs_of_settings(
     runs: pd.DataFrame, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[tuple, tuple]]:

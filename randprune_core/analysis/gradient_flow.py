@@ -96,6 +96,19 @@ def highest_slice(
     return float(values[: max(round(start * _TENTHS), _TENTHS)].max())
 
 
+def dip(epochs: Sequence[float], norms: Sequence[float], stage: int) -> tuple[float, float]:
+    """How far the norm falls below its flat level: share of the level, and the epoch.
+
+    The lowest moving median of the first half of the stage against the level of
+    `find_flat_phase`. A share above its tolerance puts the flat phase after the dip.
+    """
+    values = _in_tenths(epochs, norms, stage)
+    half = len(values) // 2
+    medians, level = moving_median(values, stage)[:half], np.median(values[half:])
+    lowest = int(medians.argmin())
+    return float(1 - medians[lowest] / level), (lowest + 0.5) / _TENTHS
+
+
 def moving_median(values: np.ndarray, stage: int) -> np.ndarray:
     """Median around each tenth of an epoch; the window shrinks towards the start on both sides.
 

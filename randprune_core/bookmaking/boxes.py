@@ -21,6 +21,7 @@ from ..presentation.words import listing
 from ..sweeps import grids
 from ..sweeps.profiles import PROFILES
 from . import cite, expected_time
+from .page_layout import PARAMETERS, lay_out, text
 from .repository import Repository, badges
 
 _REDRAW = "`make notebook NAME={name}`"
@@ -30,41 +31,24 @@ _FEW = 4  # commits that are named one by one
 def add_boxes(
     notebook: dict, name: str, runs: pd.DataFrame, home: Repository | None, folder: Path
 ) -> dict:
-    """A chapter with boxes after its title cell and at its end.
+    """A chapter as its page shows it, with launch buttons at its top and a footer at its end.
 
     `runs` are all records as `load_runs` gives them, `home` the repository if it is published.
     The runs of the page are written to `folder` as CSV. The description of the page, which stands
     in the metadata of the title cell, goes where Sphinx looks for it.
     """
     records = chapter_records(name)
-    top = [badges(home, f"notebooks/{name}.ipynb"), commands(notebook, name, records, runs)]
+    footer = []
     if len(shown := recorded(records)):
         save_runs(shown, home, folder / runs_file(name))
-        top.append(origin(name, records[0].profile, shown, home))
-    title, *rest = (_folded(cell) for cell in notebook["cells"])
-    head = re.search(r"^\((?P<label>[\w-]+)\)=\s*\n# (?P<title>.+)$", _text(title), re.MULTILINE)
-    chapter = head["title"] if head else name
-    cells = [title, _markdown("boxes-top", "\n\n".join(filter(None, top))), *rest]
-    cells.append(_markdown("boxes-end", cite.chapter_box(name, chapter, home)))
-    described = {k: v for k, v in title["metadata"].items() if k == "description"}
-    return notebook | {"cells": cells, "metadata": notebook.get("metadata", {}) | described}
-
-
-def _folded(cell: dict) -> dict:
-    """A cell whose code is folded, as is all code of the book except for the parameters."""
-    tags = cell["metadata"].get("tags", [])
-    if cell["cell_type"] != "code" or {"parameters", "remove-cell", "hide-input"} & set(tags):
-        return cell
-    return cell | {"metadata": cell["metadata"] | {"tags": [*tags, "hide-input"]}}
-
-
-def _markdown(name: str, text: str) -> dict:
-    lines = text.splitlines(keepends=True)
-    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": lines}
-
-
-def _text(cell: dict) -> str:
-    return "".join(cell["source"])
+        footer.append(origin(name, records[0].profile, shown, home))
+    footer.append(commands(notebook, name, records, runs))
+    found = re.search(r"^\([\w-]+\)=\s*\n# (.+)$", text(notebook["cells"][0]), re.MULTILINE)
+    footer.append(cite.chapter_box(name, found[1] if found else name, home))
+    about = notebook["cells"][0]["metadata"]
+    described = {key: value for key, value in about.items() if key == "description"}
+    page = lay_out(notebook, badges(home, f"notebooks/{name}.ipynb"), footer, name)
+    return page | {"metadata": page.get("metadata", {}) | described}
 
 
 def chapter_records(name: str) -> list[Records]:
@@ -91,12 +75,11 @@ def recorded(records: Sequence[Records]) -> pd.DataFrame:
 
 
 def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.DataFrame) -> str:
-    """The box with a command and an expected time for each profile."""
-    lines = [f":::{{dropdown}} Run this page again\n:name: again-{name}\n"]
-    lines.append(
-        "In the root folder of the repository ({ref}`sec-rerun-chapter`). From the committed "
-        f"records, without any training: {_REDRAW.format(name=name)}"
-    )
+    """A command and an expected time for each profile."""
+    lines = [
+        "**Run this page again.** In the root folder of the repository ({ref}`sec-rerun-chapter`). "
+        f"From the committed records, without any training: {_REDRAW.format(name=name)}"
+    ]
     if has_parameter(notebook, "profile"):
         lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
         for profile in PROFILES:
@@ -110,14 +93,14 @@ def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.Dat
             "A run that is recorded is not trained again, and a sweep that is stopped goes on. "
             "Times are estimates from the seconds in the records ({ref}`provenance`).",
         ]
-    return "\n".join([*lines, ":::"])
+    return "\n".join(lines)
 
 
 def has_parameter(notebook: dict, name: str) -> bool:
     """Whether the cell tagged `parameters` assigns a name."""
     for cell in notebook["cells"]:
-        if "parameters" in cell["metadata"].get("tags", ()):
-            return bool(re.search(rf"^{name} *=", _text(cell), re.MULTILINE))
+        if PARAMETERS in cell["metadata"].get("tags", ()):
+            return bool(re.search(rf"^{name} *=", text(cell), re.MULTILINE))
     return False
 
 

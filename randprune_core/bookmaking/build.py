@@ -122,6 +122,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
+    from ..records.store import read_record
     from ..records.table import load_runs
     from . import archive, draw_a_mask, explorer, repository, summary, train_it
 
@@ -144,8 +145,10 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     _make_chapters(staging, executed, runs, home)
     static = staging / "book" / "_static"
     paths.write_whole(static / summary.CARD, summary.card(numbers))
-    paths.write_whole(static / "explorer-data.js", explorer.script(runs).encode())
-    paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.script().encode())
+    files = map(paths.record_path, runs.dataset, runs.run_id)
+    explored = explorer.script(runs, map(read_record, files))
+    paths.write_whole(static / "explorer-data.js", explored.encode())
+    paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.kept_script().encode())
     paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
@@ -307,14 +310,15 @@ def run_quick(names: Iterable[str] | None = None) -> list[Path]:
     chapter gets those of the two parameters that it has. Raises the first error after all chapters
     have ended.
     """
-    from ..sweeps.grids import GRIDS, grid
+    from ..sweeps.grids import figures_at, grid
     from ..sweeps.sweep import sweep
 
     names = list(chapters() if names is None else names)
     wanted = {"profile": "quick", "train_missing": True}
     given = {name: default_parameters(chapter(name)).keys() & wanted for name in names}
     if any(given.values()):
-        sweep({run_id(config): config for f in GRIDS for config in grid(f, "quick")}.values())
+        figures = figures_at("quick")
+        sweep({run_id(config): config for f in figures for config in grid(f, "quick")}.values())
     parameters = {name: {key: wanted[key] for key in given[name]} for name in names}
     jobs = {name: partial(run_notebook, name, parameters[name]) for name in names}
     return [*side_by_side(jobs, SIDE_BY_SIDE).values()]

@@ -46,11 +46,10 @@ def page(home: Repository | None) -> str:
 
 
 def chapter_box(name: str, title: str, home: Repository | None) -> str:
-    """The box at the end of a chapter, with an entry to copy."""
+    """How to cite a chapter, with an entry to copy."""
     return (
-        f"::::{{dropdown}} Cite this page\n:name: cite-{name}\n\n"
-        f"{_fence(chapter(name, title, home))}\n\n"
-        "Please cite the paper as well: {ref}`cite`.\n::::"
+        "**Cite this page.** Please cite the paper as well: {ref}`cite`.\n\n"
+        f"{_fence(chapter(name, title, home))}"
     )
 
 

@@ -13,7 +13,7 @@ from . import notebooks
 _DRAWN = re.compile(r"^\S*?(\w+\.csv): \d+ rows, digest [0-9a-f]{12}$", re.MULTILINE)
 _KEYS = ("source", "quantity", "kind", "level", "benchmark", "case", "device", "claim", "part")
 _KEYS += ("model", "ratio", "setting", "granularity", "sparsity", "seed", "seed_init", "epoch")
-_KEYS += ("lower", "upper", "position", "layer", "precision")
+_KEYS += ("lower", "upper", "position", "layer", "precision", "train_images")
 """Columns of the figures' CSV that say what a row is about; the others hold its numbers."""
 
 

@@ -6,6 +6,9 @@ The page's script (`book/_static/draw_a_mask.js`) does the arithmetic of `prunin
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from .. import paths
 from ..chapters.shared.layers import layer_table
 from ..config import IMAGENET_MODELS
 from ..datasets import DATASETS
@@ -13,6 +16,7 @@ from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS
 from ..presentation.words import model_label
 from ..pruning.ratios import LAST_LAYER_MIN_DENSITY
+from .notebooks import code_of, hash_files
 
 RATIOS = ("uniform", "uniform_plus", "erk", "erk_plus")
 """The ratios that the script knows: those that need nothing but shapes."""
@@ -28,6 +32,20 @@ NETWORKS = (
 def script() -> str:
     """The data as a script that sets `window.RANDPRUNE_LAYERS`: read without a server."""
     return f"window.RANDPRUNE_LAYERS = {foreign.script(mask_data())};\n"
+
+
+def kept_script() -> str:
+    """`script`, kept in `_build` for as long as the code that it depends on stays the same.
+
+    It takes seconds to make, since the MACs of every network are counted.
+    """
+    kept, key_file = paths.BUILD / "draw_a_mask-data.js", paths.BUILD / "draw_a_mask.sha256"
+    key = hash_files([*code_of(), Path(__file__), paths.ROOT / "constraints.txt"])
+    if not (kept.exists() and key_file.exists() and key_file.read_text() == key):
+        key_file.unlink(missing_ok=True)
+        paths.write_whole(kept, script().encode())
+        paths.write_whole(key_file, key.encode())
+    return kept.read_text(encoding="utf-8")
 
 
 def mask_data() -> dict:

@@ -50,6 +50,7 @@ def plan_lines(
         times = [f"about {duration(busy)}" for busy in known[key].values()]
         row = {"run": run_id(config), "network": config.model, "setting": setting(config)}
         row |= {"sparsity": f"{config.sparsity:g}", "seed": config.seed_init}
+        row |= {"images": f"{config.train_images:,}"}
         rows.append(row | {"expected": " or ".join(times) or "not known"})
     lines = pd.DataFrame(rows).to_string(index=False).splitlines() if rows else []
     lines.append(f"{len(missing)} runs to train, {recorded} are recorded")

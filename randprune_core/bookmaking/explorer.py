@@ -1,25 +1,28 @@
-"""The data of the results explorer: every recorded test metric by network, setting and sparsity.
+"""The data of the results explorer: every recorded metric by network, setting and sparsity.
 
-The page draws what stands here and computes nothing: means, intervals, labels, colours and markers
-are made here, from the records, `statistics` and `theme`.
+The page draws what stands here and computes nothing: means, differences, intervals, labels, colours
+and markers are made here, from the records, `analysis.cells` and `theme`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 
+import numpy as np
 import pandas as pd
 
-from ..analysis.cells import chance_limit, summarise
+from ..analysis import published
+from ..analysis.cells import CELL, STATIC, chance_limit, gap_to_dense, summarise
 from ..config import SEEDS, RunConfig
 from ..datasets import DATASETS
 from ..presentation import foreign
-from ..presentation.theme import COLOURS, LABELS, MARKERS
+from ..presentation.theme import COLOURS, LABELS, MARKERS, in_order
 from ..presentation.words import data_label, model_label
-from ..sweeps.profiles import PROFILES, PURPOSE, in_profile
+from ..sweeps.profiles import PROFILES, PURPOSE, in_control, in_profile
 
 _NETWORK = ["model", "ratio", "sparsity", "mask_source", "granularity", "method", "when"]
 PROTOCOL = [field.name for field in fields(RunConfig) if field.name not in (*_NETWORK, *SEEDS)]
@@ -50,29 +53,83 @@ _METRICS = (
     + (100, 1, "higher"),
     (r"noise\.([\d.]+)\.accuracy", "Attacks and noise", "Accuracy, noise, σ = {} (%)")
     + (100, 1, "higher"),
+    (r"gradient\.initial", "Gradient norm", "Gradient norm before training", 1, 3, ""),
+    (r"gradient\.first_epoch", "Gradient norm", "Gradient norm, mean of the first epoch", 1, 3, ""),
+    (r"gradient\.last_epoch", "Gradient norm", "Gradient norm, mean of the last epoch", 1, 3, ""),
+    (r"cost\.mac_ratio", "Cost", "MACs, share of the dense network's (%)", 100, 1, "lower"),
+    (r"cost\.kept_weights", "Cost", "Kept weights", 1, 0, "lower"),
+    (r"provenance\.seconds", "Cost", "Training time (s)", 1, 0, "lower"),
 )
-_NO_METRIC = re.compile(r"(.*\.)?(n|n_in|epoch|auroc_se)")
+_NO_METRIC = re.compile(r"(.*\.)?(n|n_in|epoch|auroc_se)|(cost|provenance)\..*")
+"""Columns of the runs that are no metric, unless `_METRICS` has them."""
 
 
-def script(runs: pd.DataFrame) -> str:
-    """The data as a script that sets `window.RANDPRUNE`: read from a file, without a server."""
-    return f"window.RANDPRUNE = {foreign.script(explorer_data(runs))};\n"
+def script(runs: pd.DataFrame, records: Iterable[Mapping] = ()) -> str:
+    """The data as a script that sets `window.RANDPRUNE`: read from a file, without a server.
+
+    `runs` are rows of `load_runs`; gradient norms are taken from the records of the same runs.
+    """
+    return f"window.RANDPRUNE = {foreign.script(explorer_data(with_gradients(runs, records)))};\n"
+
+
+def with_gradients(runs: pd.DataFrame, records: Iterable[Mapping]) -> pd.DataFrame:
+    """The runs with the columns `gradient.initial`, `.first_epoch` and `.last_epoch` (means).
+
+    NaN where a record has no such norm; without any, the runs are returned as they are.
+    """
+    norms = {}
+    for record in records:
+        history = record["history"]
+        curve = history.get("gradient_norm", {"epoch": [], "norm": []})
+        first = [norm for epoch, norm in zip(*curve.values(), strict=True) if epoch < 1.05]
+        norms[record["run_id"]] = {
+            "gradient.initial": history.get("gradient_norm_at_init"),
+            "gradient.first_epoch": np.mean(first) if first else None,
+            "gradient.last_epoch": curve["norm"][-1] if first else None,
+        }
+    table = pd.DataFrame.from_dict(norms, orient="index", dtype=float)
+    return runs.join(table, on="run_id") if norms else runs
 
 
 def explorer_data(runs: pd.DataFrame) -> dict:
-    """`styles` by setting, and `sets`: one a protocol and copy of the data, the fullest first.
+    """`styles` by setting, `metrics`, `paper`, and `sets`: one a protocol and copy of the data.
 
-    A set has `label, purpose, models, settings, sparsities, metrics`. A metric has `key, group,
-    label, better, digits, images, floor` (percent up to which guessing cannot be excluded, under an
-    attack), `note` and `cells`, each `[model, setting, sparsity, n, mean, low, high]` with indices
-    into `models` and `settings`; one seed has no `low` and `high`. Runs whose three seeds differ
-    are left out: they do not vary all that the others of their cell vary.
+    The fullest set comes first. It has `key` (for an address), `label, purpose, models, settings,
+    sparsities, paper` (whether the paper's points are of its data), and `measured`: by metric
+    `images, note, floor` (percent up to which guessing cannot be excluded, under an attack),
+    `value` and `gap`, dense minus sparse. Those two are lists of cells, each `[model, setting,
+    sparsity, n, mean, [low, high], [[seed, value], ...]]` with indices into `models` and
+    `settings`; one seed has no low and high. A seed of a gap is a pair of runs of one seed.
+    `metrics` have `key, group, label, better, digits`; `paper` has, by metric, `value` and `gap`
+    of the paper: lists of `[model, setting, sparsity, mean, reading error]`.
+
+    Runs whose three seeds differ are left out: they do not vary all that the others of their cell
+    vary.
     """
     if not runs.empty:
         runs = runs[(runs.seed_init == runs.seed_mask) & (runs.seed_init == runs.seed_data)]
     sets = [_set(label, part) for label, part in protocols(runs)]
-    shown = {setting for entry in sets for setting in entry["settings"]}
-    return {"styles": {name: style(name) for name in _ordered(shown)}, "sets": sets}
+    shown = {setting for entry in sets for setting in entry["settings"]} | (
+        {"erk"} if sets else set()
+    )
+    metrics = [_metric(key) for key in metric_keys(runs)] if sets else []
+    styles = {name: style(name) for name in in_order(shown)}
+    return {"styles": styles, "metrics": metrics, "paper": _paper(), "sets": sets}
+
+
+def _paper() -> dict:
+    """The points of Figure 1 of the paper, which are accuracies on CIFAR-10."""
+    points = published.figure1()
+    gaps = published.gap_to_dense(points).rename(columns={"gap": "mean"})
+    return {
+        "accuracy": {
+            show: [
+                [model_label(row.model), row.ratio, row.sparsity, round(row.mean, 2), row.error]
+                for row in table[[*CELL, "mean", "error"]].itertuples()
+            ]
+            for show, table in (("value", points), ("gap", gaps))
+        }
+    }
 
 
 def protocols(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -92,11 +149,13 @@ def protocols(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _profile(config: RunConfig) -> str:
-    """The profile of a config, "" where its schedule or optimiser is that of none."""
+    """The profile of a config, or that it is a control of one; "" for another schedule."""
     default = RunConfig()
     optimiser = ("lr", "momentum", "nesterov", "weight_decay")
     if any(getattr(config, name) != getattr(default, name) for name in optimiser):
         return ""
+    if in_control(config):
+        return "control of mini"
     return next((name for name in PROFILES if in_profile(config, name)), "")
 
 
@@ -104,27 +163,36 @@ def _set(label: str, runs: pd.DataFrame) -> dict:
     runs = runs.assign(ratio=runs.setting)
     size = "cost.dense_weights"
     order = runs.sort_values(size, kind="stable") if size in runs else runs
-    models, settings = list(order.model.unique()), _ordered(set(runs.setting))
-    found = [_metric(key, runs, models, settings) for key in metric_keys(runs)]
+    models, settings = list(order.model.unique()), in_order(set(runs.setting))
+    config = runs.iloc[0]
     return {
+        "key": _key(label, config),
         "label": label,
         "purpose": PURPOSE.get(label.partition(":")[0], "its schedule is that of no profile"),
         "models": [model_label(model) for model in models],
         "settings": settings,
         "sparsities": sorted(float(value) for value in runs.sparsity.unique() if value),
-        "metrics": found,
+        "paper": config.dataset == "cifar10",
+        "measured": {key: _measured(key, runs, models, settings) for key in metric_keys(runs)},
     }
 
 
+def _key(label: str, config: pd.Series) -> str:
+    """A name of a set that stays when others come, as an address has it."""
+    profile = label.partition(":")[0]
+    if profile in PROFILES:
+        return f"{profile}-{config.dataset}-{config.variant}"
+    return f"other-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
 def metric_keys(runs: pd.DataFrame) -> list[str]:
-    """The columns of the runs that are test metrics, in the order in which they are offered."""
+    """The columns of the runs that are metrics, in the order in which they are offered."""
     other = {"run_id", "setting", *(field.name for field in fields(RunConfig))}
     keys = [
         key
         for key in runs.select_dtypes("number")
         if key not in other
-        and not key.startswith(("cost.", "provenance."))
-        and not _NO_METRIC.fullmatch(key)
+        and (_described(key)[1] or not _NO_METRIC.fullmatch(key))
         and runs[key].notna().any()
     ]
 
@@ -145,29 +213,50 @@ def _described(key: str) -> tuple[int, re.Match | None]:
     return len(_METRICS), None
 
 
-def _metric(key: str, runs: pd.DataFrame, models: list[str], settings: list[str]) -> dict:
+def _metric(key: str) -> dict:
+    found, (_, group, label, _, digits, better) = _facts(key)
+    label = label.format(*found.groups()) if found else label
+    return {"key": key, "group": group, "label": label, "better": better, "digits": digits}
+
+
+def _facts(key: str) -> tuple[re.Match | None, tuple]:
+    """The match of a key with a line of `_METRICS`, and that line or the one of an unknown key."""
     place, found = _described(key)
-    _, group, label, scale, digits, better = (
-        _METRICS[place] if found else (key, "Other", key, 1, 4, "")
-    )
+    return found, _METRICS[place] if found else (key, "Other", key, 1, 4, "")
+
+
+def _measured(key: str, runs: pd.DataFrame, models: list[str], settings: list[str]) -> dict:
+    _, (*_, scale, digits, _) = _facts(key)
     known = runs[runs[key].notna()]
-    cells = []
-    for cell in summarise(known, key, scale).to_dict("records"):
-        numbers = [cell["mean"], cell["low"], cell["high"]]
-        at = [models.index(cell["model"]), settings.index(cell["ratio"]), cell["sparsity"]]
-        cells.append([*at, cell["n"], *(round(x, 6) for x in numbers if math.isfinite(x))])
     counts = known.get(key.rpartition(".")[0] + ".n" if "." in key else "n")
     counts = [] if counts is None else sorted({int(n) for n in counts.dropna()})
+    few = known[[*CELL, *STATIC, "seed_init", key]]  # a frame of all columns is slow to group
+    values: dict[tuple, dict[int, float]] = {}
+    for *cell, seed, value in few[[*CELL, "seed_init", key]].itertuples(index=False):
+        values.setdefault(tuple(cell), {})[seed] = scale * value
+    pairs = {
+        cell: {seed: dense[seed] - value for seed, value in own.items() if seed in dense}
+        for cell, own in values.items()
+        if (dense := values.get((cell[0], "dense", 0.0)))
+    }
+
+    def cells(table: pd.DataFrame, seeds: Mapping[tuple, Mapping[int, float]]) -> list[list]:
+        rows = []
+        for model, setting, sparsity, n, mean, low, high in table.itertuples(index=False):
+            ends = [round(end, digits + 2) for end in (low, high) if math.isfinite(end)]
+            each = seeds[model, setting, sparsity]
+            rows.append(
+                [models.index(model), settings.index(setting), sparsity, n, round(mean, digits + 2)]
+                + [ends, [[seed, round(each[seed], digits + 2)] for seed in sorted(each)]]
+            )
+        return rows
+
     return {
-        "key": key,
-        "group": group,
-        "label": label.format(*found.groups()) if found else label,
-        "better": better,
-        "digits": digits,
         "images": " or ".join(f"{n:,}" for n in counts),
         "floor": _floor(key, known, counts),
         "note": _note(key, known),
-        "cells": cells,
+        "value": cells(summarise(few, key, scale).drop(columns="std"), values),
+        "gap": cells(gap_to_dense(few, key, scale), pairs),
     }
 
 
@@ -180,19 +269,16 @@ def _floor(key: str, runs: pd.DataFrame, counts: list[int]) -> float | None:
 
 
 def _note(key: str, runs: pd.DataFrame) -> str:
+    if key == "provenance.seconds":
+        return (
+            "Times are those of the machine that trained, with what else it did; networks trained "
+            "on different machines do not compare (see Provenance)."
+        )
     if (error := f"{key}_se") not in runs:
         return ""
     return (
         "Intervals are over seeds. The finite number of images adds a standard error of about "
         f"{runs[error].mean():.3f} to each value (DeLong)."
-    )
-
-
-def _ordered(settings: set[str]) -> list[str]:
-    """Settings in the order of the theme; those it does not know come last."""
-    known = list(LABELS)
-    return sorted(
-        settings, key=lambda name: (name not in LABELS, name in LABELS and known.index(name), name)
     )
 
 

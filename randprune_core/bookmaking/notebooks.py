@@ -138,9 +138,10 @@ def fingerprint(source: Path, parameters: Mapping[str, object], surroundings: st
 def surroundings(name: str | None = None) -> str:
     """Hash of what a chapter depends on: its code, the lock file, and the records that it reads.
 
-    Those are the records of its own grids (`grids.CHAPTERS`); every record where the chapter reads
-    more than these (`grids.ANY_RUN`), is not listed there, or `name` is None. Runs on `digits` are
-    left out: the chapters train those themselves, from code that is hashed.
+    Those are the records of its own grids (`grids.CHAPTERS`) and of those that it is held against
+    (`grids.BESIDE`); every record where the chapter reads more than these (`grids.ANY_RUN`), is not
+    listed there, or `name` is None. Runs on `digits` are left out: the chapters train those
+    themselves, from code that is hashed.
     """
     left_out = (paths.RUNS / "digits", paths.FIGURES, paths.LOCAL, paths.CHECKPOINTS)
     own = None if name is None else records_read(name)
@@ -183,11 +184,11 @@ def _is_seen(folder: Path, seen: set[str]) -> bool:
 
 def records_read(name: str) -> frozenset[str] | None:
     """Ids of the runs that a chapter may read with its default parameters; None for any run."""
-    from ..sweeps.grids import ANY_RUN, CHAPTERS, JUDGED
+    from ..sweeps.grids import ANY_RUN, BESIDE, CHAPTERS, JUDGED
 
     if name not in CHAPTERS or name in ANY_RUN:
         return None
-    figures = CHAPTERS[name] and dict.fromkeys((*CHAPTERS[name], *JUDGED))
+    figures = CHAPTERS[name] and dict.fromkeys((*CHAPTERS[name], *JUDGED, *BESIDE.get(name, ())))
     where = (str(paths.RESULTS), *map(os.environ.get, ("RANDPRUNE_DATA", "XDG_CACHE_HOME")))
     return frozenset().union(*(_runs_of(figure, where) for figure in figures))
 

@@ -8,11 +8,11 @@ from math import isnan
 import pandas as pd
 
 from ..analysis.cells import CELL
-from ..analysis.gradient_flow import FLAT, INITIAL, PEAK, TO_FLAT, TOLERANCE, flow_table
+from ..analysis.gradient_flow import FLAT, INITIAL, PEAK, TO_FLAT, TOLERANCE
 from ..analysis.intervals import mean_interval
 from ..presentation.theme import LABELS
-from ..presentation.words import data_label, listing, model_label, plus_minus
-from .gradient_flow import PREDICTORS, comparable, correlations
+from ..presentation.words import data_label, listing, model_label, number, plus_minus
+from .gradient_flow import PREDICTORS, TOLERANCES, VIEWS, comparable
 from .shared.gradient_curves import PAPER_SPARSITY
 from .shared.records import Records
 
@@ -100,27 +100,29 @@ def _cell(values: list[float], digits: int) -> str:
 
 
 def correlation_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """`correlations` as a table to read: `−0.80 (−0.91 to −0.59), 33 runs`, a dash for none."""
-    rows = []
+    """`correlations` to read, a column a view: `−0.80 (−0.91 to −0.59), 33 cells`."""
+    rows = {name: {"predictor": label} for name, label in PREDICTORS.items()}
     for row in table.to_dict("records"):
-        out = {"predictor": PREDICTORS[row["predictor"]]}
-        for name, count, title in (
-            ("all", "n", "over all runs"),
-            ("within", "n_within", "within networks"),
-        ):
-            value, *limits = [row[f"{name}{end}"] for end in ("", "_low", "_high")]
-            known = f"{_signed(value)} ({_interval(*limits)})"
-            out[title] = f"{'–' if isnan(value) else known}, {row[count]} runs"
-        rows.append(out)
-    return pd.DataFrame(rows)
-
-
-def _signed(value: float) -> str:
-    return plus_minus(value, digits=2)
+        text = f"{number(row['value'], 2)} ({_interval(row['low'], row['high'])}), {row['n']} cells"
+        text = "–" if isnan(row["value"]) else text
+        rows[row["predictor"]][VIEWS[row["view"]][0]] = text
+    return pd.DataFrame(list(rows.values()))
 
 
 def _interval(low: float, high: float) -> str:
-    return "no interval" if isnan(low) else f"{_signed(low)} to {_signed(high)}"
+    return "no interval" if isnan(low) else f"{number(low, 2)} to {number(high, 2)}"
+
+
+def flat_rows(starts: pd.DataFrame) -> pd.DataFrame:
+    """`flat_starts` to read, one row a cell: means over its runs, a dash where none is flat."""
+    rows = []
+    for (model, ratio, sparsity), part in starts.groupby(CELL, sort=False):
+        row = {"network": model_label(model), "ratio": LABELS[ratio], "sparsity": f"{sparsity:g}"}
+        for tolerance in TOLERANCES:
+            row[f"flat from, {100 * tolerance:g} %"] = _cell(part[tolerance].dropna().tolist(), 1)
+        row["lowest, below the level"] = f"{number(100 * part.dip.mean(), 0)} %"
+        rows.append(row | {"at epoch": _cell(part.lowest.tolist(), 1)})
+    return pd.DataFrame(rows)
 
 
 def shapes(records: Records, flows: pd.DataFrame, tolerance: float = TOLERANCE) -> str:
@@ -166,54 +168,4 @@ def order(flows: pd.DataFrame) -> str:
     return (
         f"Of ERK and SNIP ratio, the one with the higher flat level is the more accurate in {same} "
         f"of {len(both)} {pairs} of network and sparsity.{alone}"
-    )
-
-
-def sensitivity(found: Sequence[Mapping], low: float = 0.1, high: float = 0.2) -> str:
-    """What another tolerance does to the rule: flat curves and where they begin, in the median."""
-    parts = []
-    for tolerance in (low, TOLERANCE, high):
-        flows = comparable(flow_table(found, tolerance))
-        if flows.empty:
-            return ""
-        epoch = f"{flows.start.median():.1f}"
-        parts.append(f"at epoch {epoch} with {100 * tolerance:g} % ({len(flows)} runs)")
-    return (
-        "The tolerance is a choice. Of all sparse runs of the profile that have a flat phase, it "
-        f"begins in the median {listing(parts)}."
-    )
-
-
-def finding(records: Records, flows: pd.DataFrame) -> str:
-    """The three rank correlations with the gap in words, over all runs and within networks."""
-    used = comparable(flows)
-    left_out = (flows.ratio != "dense").sum() - len(used)
-    where = f"profile {records.profile}, {data_label(records.configs[0])}"
-    table = correlations(flows).set_index("predictor")
-    if table["all"].isna().all():
-        return (
-            f"{len(used)} sparse runs with a flat phase and a dense network are recorded "
-            f"({where}): too few, or too much alike, for a rank correlation."
-        )
-    without = f"; {left_out} more lack a flat phase or a dense network" if left_out else ""
-    sentences = [
-        f"Over {len(used)} sparse runs ({where}{without}) the rank correlation with the gap to "
-        f"dense is {_values(table, 'all')} (in brackets 95 % intervals)."
-    ]
-    if table.within.notna().any():
-        sentences.append(f"Within networks it is {_values(table, 'within')}.")
-    sentences.append(
-        "Where an interval holds zero, or there is none, not even the sign is decided."
-    )
-    if used.groupby(CELL).size().max() == 1:
-        sentences.append("With one seed a cell, none of this is decided.")
-    return " ".join(sentences)
-
-
-def _values(table: pd.DataFrame, column: str) -> str:
-    known = table[table[column].notna()]
-    return listing(
-        f"{_signed(row[column])} ({_interval(row[f'{column}_low'], row[f'{column}_high'])}) "
-        f"for the {PREDICTORS[name]}"
-        for name, row in known.iterrows()
     )

@@ -17,15 +17,14 @@ from torch import nn
 from ..analysis.cells import differences, pairs_of_settings
 from ..metrics.cost import cost, layer_macs
 from ..models import build_model
-from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
-from ..presentation.words import commit_label, listing, model_label, plus_minus
+from ..presentation.words import listing, model_label
 from ..pruning.compact import compact
 from ..pruning.layers import maskable_weights
 from ..pruning.masks import apply_masks, random_masks
 from ..pruning.ratios import layer_sparsities
 from .shared.benchmarks import machines
-from .shared.pruning_settings import count_of, settings_of
+from .shared.pruning_settings import settings_of
 from .shared.records import Records
 from .shared.tables import quantity_table
 
@@ -56,24 +55,6 @@ def renamed(table: pd.DataFrame) -> pd.DataFrame:
         return table
     table = table.assign(ratio=table.ratio.replace(LABELS["uniform"], NAMED["uniform"]))
     return table.rename(columns={"ratio": "pattern"})
-
-
-def finding(records: Records, others: pd.DataFrame) -> str:
-    """Unstructured against the other patterns: in how many networks, and by how much."""
-    if others.empty:
-        return (
-            f"The records allow no statement yet: profile {records.profile} has no network with "
-            "unstructured masks and another pattern at one sparsity."
-        )
-    sentences = []
-    for name, part in others.groupby("ratio", sort=False):
-        values = listing(
-            f"{plus_minus(row.difference, row.low, row.high)} in {model_label(row.model)}"
-            for row in part.itertuples()
-        )
-        sentences.append(f"Unstructured minus {NAMED[name]}, in points, is {values}.")
-    words = ("The unstructured network", "that of the other pattern")
-    return " ".join([*sentences, count_of(others, words)])
 
 
 # --- sizes, counted ------------------------------------------------------------------------------
@@ -163,52 +144,6 @@ def times_caption(measured: pd.DataFrame, name: str = "granularity") -> str:
         "them. The last column is the share of the dense MACs that is really computed: networks "
         "with masks compute all of them."
     )
-
-
-def times_text(measured: pd.DataFrame) -> str:
-    """What the times say: masks alone, and the compact network, in ranges over the networks."""
-    if measured.empty:
-        return "No time is measured yet: `python benchmarks/granularity.py` does it."
-    masked = measured[~measured.case.isin(["dense", "compact"])]
-    small = measured[measured.case == "compact"]
-    parts = []
-    for device, words in DEVICES.items():
-        if not (measured.device == device).any():
-            continue
-        steps = []
-        for mode, what in MODES.items():
-            column = f"{mode}_to_dense"
-            spans = [part[part.device == device][column] for part in (masked, small)]
-            lows = [f"{span.min():.2f} to {span.max():.2f}" for span in spans]
-            steps.append(
-                f"a {what if what.endswith('step') else f'step of {what}'} takes {lows[0]} times "
-                f"as long with masks and {lows[1]} times as long in compact networks"
-            )
-        parts.append(f"On the {words}, compared with the dense network, {'; '.join(steps)}.")
-    ratio = (small.macs / small.model.map(_dense_macs(measured))).map("{:.2f}".format)
-    networks = listing(model_label(model) for model in small.model.unique())
-    share = listing(dict.fromkeys(ratio))
-    parts.append(f"The compact networks compute {share} of the dense MACs ({networks}).")
-    return " ".join(parts)
-
-
-def _dense_macs(measured: pd.DataFrame) -> pd.Series:
-    return measured[measured.case == "dense"].drop_duplicates("model").set_index("model").macs
-
-
-def machine_text(name: str = "granularity") -> str:
-    """Where and when the times were measured, from `results/benchmarks/machines.json`."""
-    sentences = []
-    for facts in machines(name).values():
-        commit = commit_label(facts["commit"], facts["dirty"])
-        date, device, torch_version, commit = (
-            foreign.text(word) for word in (facts["date"], facts["device"], facts["torch"], commit)
-        )
-        sentences.append(
-            f"Measured on {date} on {device} with PyTorch {torch_version}, commit {commit}, median "
-            f"of {facts['repetitions']} repetitions."
-        )
-    return " ".join(sentences)
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:

@@ -19,11 +19,11 @@ from ..analysis.cells import differences, pairs_of_settings
 from ..config import RATIOS, RunConfig, image_side
 from ..models import build_model
 from ..presentation.theme import LABELS
-from ..presentation.words import listing, model_label, plus_minus
+from ..presentation.words import listing
 from ..pruning.masks import random_masks
 from ..pruning.ratios import SHAPE_RATIOS, layer_sparsities
 from ..pruning.saliency import GRASP_PER_CLASS, SCORES
-from .shared.pruning_settings import count_of, settings_of
+from .shared.pruning_settings import settings_of
 from .shared.records import Records
 from .shared.tables import quantity_table
 
@@ -48,27 +48,6 @@ def own_minus_redrawn(runs: pd.DataFrame) -> pd.DataFrame:
     """A criterion's own mask minus the mask redrawn at its ratio; `ratio` names the own mask."""
     table = differences(runs, pairs_of_settings(runs, OWN))
     return table.assign(ratio=table.ratio + ":own")
-
-
-def finding(records: Records, others: pd.DataFrame, own: pd.DataFrame) -> str:
-    """ERK against the criteria, and own masks against redrawn ones, in counts."""
-    criteria = others[others.ratio.str.split(":").str[0].isin(list(SCORES))]
-    text = count_of(criteria, ("ERK", "SNIP or GraSP, ratio or own mask,"))
-    if not text:
-        return (
-            f"The records allow no statement yet: profile {records.profile} has no network with "
-            "ERK and SNIP or GraSP at one sparsity."
-        )
-    text += f" The comparisons are those with {listing(dict.fromkeys(criteria.ratio.map(LABELS)))}."
-    if own.empty:
-        return f"{text} No own mask is recorded beside the mask redrawn at its ratio."
-    values = listing(
-        f"{plus_minus(row.difference, row.low, row.high)} in {model_label(row.model)} "
-        f"({LABELS[row.ratio]}, {row.sparsity:g})"
-        for row in own.itertuples()
-    )
-    tail = " One seed decides nothing." if (own.n == 1).all() else ""
-    return f"{text} The criterion's own mask minus a random one of its ratio is {values}.{tail}"
 
 
 def _batch(config: RunConfig, criterion: str, side: int) -> tuple[Tensor, Tensor]:
@@ -150,14 +129,6 @@ def cost_table(found: pd.DataFrame) -> pd.DataFrame:
         share = {"of the training": f"{100 * row.share:.2f} %"}
         rows.append({"masks": name} | dict(zip(columns, numbers, strict=True)) | share)
     return pd.DataFrame(rows)
-
-
-def cost_text(records: Records, found: pd.DataFrame) -> str:
-    """One sentence on `costs`: what they are of a whole training at most."""
-    return (
-        f"No criterion costs more than {100 * found.share.max():.2f} % of the operations of a "
-        f"training of profile {records.profile}."
-    )
 
 
 def seconds_table(config: RunConfig, sparsity: float = 0.9) -> pd.DataFrame:

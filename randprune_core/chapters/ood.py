@@ -17,17 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..analysis import cells
-from ..analysis.cells import CELL, MARGINS, summarise
+from ..analysis.cells import CELL, summarise
 from ..analysis.intervals import NORMAL_95
 from ..presentation import panels
 from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense, ratio_handle
 from ..presentation.theme import COLOURS, in_order
-from ..presentation.words import DATA_LABELS, data_label, listing, model_label
-from .shared import noninferiority
-from .shared.records import Records
+from ..presentation.words import listing, model_label
 from .shared.tables import named
-
-SETS = DATA_LABELS | {"cifar100": "CIFAR-100", "photos": "patches of two photographs"}
 
 
 def ood_set(runs: pd.DataFrame) -> str:
@@ -131,57 +127,6 @@ def difference_figure(
         if len(models) > 4:
             axis.tick_params(axis="x", rotation=60)
     return figure
-
-
-def finding(records: Records, ratio: str = "erk") -> str:
-    """Sparse minus dense in AUROC, and how it changes with depth."""
-    where = f"profile {records.profile}, {data_label(records.configs[0])}, {records.seeds()}"
-    wide = measures(records.runs)
-    found = noninferiority.finding(wide, "auroc", "in OoD AUROC", digits=3, ratio=ratio)
-    if not found:
-        return f"The records allow no statement on OoD detection ({where})."
-    return f"{found} ({where[0].upper()}{where[1:]}.)"
-
-
-def sampling_note(wide: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """How many images an AUROC is measured on, and its sampling error, in sentences."""
-    if wide.empty:
-        return ""
-    known, unknown = (
-        listing(f"{n:,.0f}" for n in sorted(wide[column].unique())) for column in ("n_in", "n_ood")
-    )
-    error = wide.auroc_se.max()
-    text = (
-        f"Each AUROC compares {known} known test images with {unknown} OoD images "
-        f"({SETS.get(ood_set(wide), ood_set(wide))}). Its standard error for these images "
-        f"(DeLong) is at most {error:.4f}."
-    )
-    if differences.empty:
-        return text
-    text += f" That of a difference of two AUROCs is at most {differences.se.max():.4f}"
-    if differences.se.max() > MARGINS["AUROC"]:
-        return (
-            f"{text}, more than the margin of {MARGINS['AUROC']:g}: what is said of the "
-            "networks holds for these images, and may differ for others of the same kind."
-        )
-    return f"{text}, less than the margin of {MARGINS['AUROC']:g}."
-
-
-def energy_note(points: pd.DataFrame) -> str:
-    """Which of the two scores tells more, counted over cells (`energy_minus_msp` summarised)."""
-    if points.empty:
-        return ""
-    better = int((points["mean"] > 0).sum())
-    low, high = points["mean"].min(), points["mean"].max()
-    sure, known = int((points.low > 0).sum()), int(points.low.notna().sum())
-    text = (
-        f"The energy score has the higher AUROC in {better} of {len(points)} cells: energy minus "
-        f"MSP, the mean over seeds, lies between {low:.3f} and {high:.3f}."
-    ).replace("-", "−")
-    if not known:
-        return text
-    more = "the one cell" if known == 1 else f"the {known} cells"
-    return f"{text} Its 95 % interval lies above zero in {sure} of {more} with several seeds."
 
 
 def figure_table(wide: pd.DataFrame) -> pd.DataFrame:

@@ -14,9 +14,8 @@ import pandas as pd
 
 from ..analysis.cells import CELL, chance_limit, sparse_minus_dense, summarise
 from ..presentation.theme import LABELS
-from ..presentation.words import data_label, listing, model_label, plus_minus
-from .shared.noninferiority import depths, finding, wide_table
-from .shared.records import Records
+from ..presentation.words import model_label, plus_minus
+from .shared.tables import grid_table
 
 KINDS = {"fgsm": "FGSM", "pgd": "PGD, ten steps", "noise": "Gaussian noise"}
 """What is done to the images. Levels are ε in grey levels of 255, for noise σ of the range."""
@@ -143,85 +142,9 @@ def strongest_rows(differences: pd.DataFrame, levels: dict[str, float], ratio: s
     for kind, level in levels.items():
         here = (differences.kind == kind) & (differences.level == level)
         part = differences[here & (differences.ratio == ratio)]
-        table = wide_table(part, shown_sparsities(part, ratio))
+        table = grid_table(part[part.sparsity.isin(shown_sparsities(part, ratio))], "difference")
         table.insert(
             0, "attack or noise", f"{KINDS[kind].split(',')[0]}, {level_text(kind, level)}"
         )
         parts.append(table)
     return pd.concat(parts) if parts else pd.DataFrame()
-
-
-def floor_note(curves: pd.DataFrame, classes: int) -> str:
-    """The rule of `floor_levels` and what it finds, in sentences."""
-    if curves.empty:
-        return ""
-    images = curves.images.min()
-    limit = chance_limit(images, classes)
-    found = floor_levels(curves, classes)
-    names = [
-        f"{KINDS[k].split(',')[0]} at {listing(f'{x:g}' for x in v)}" for k, v in found.items() if v
-    ]
-    free = [KINDS[kind].split(",")[0] for kind, values in found.items() if not values]
-    text = (
-        "A level is on the floor where no recorded network is above chance by more than two "
-        f"standard errors, that is above {limit:.1f} % for {classes} classes and {images:,.0f} "
-        "images."
-    )
-    if not names:
-        return f"{text} No level is."
-    text += f" That is so for {listing(names)}: these levels are drawn, nothing is read from them."
-    return f"{text} No level of {listing(free)} is on the floor." if free else text
-
-
-def images_note(curves: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """How many images a point is measured on, and the largest binomial errors."""
-    if curves.empty:
-        return ""
-    counts = listing(f"{n:,.0f}" for n in sorted(curves.images.unique()))
-    text = (
-        f"Each point is a share of {counts} images, the same for every network. Its binomial "
-        f"standard error is at most {curves.se.max():.1f} points"
-    )
-    if differences.empty:
-        return f"{text}."
-    return f"{text}, that of a difference at most {differences.se.max():.1f}."
-
-
-def pgd_finding(records: Records, curves: pd.DataFrame, classes: int, ratio: str) -> str:
-    """Sparse minus dense under PGD at its strongest level off the floor, and without attack.
-
-    Says that there is no statement where nothing is recorded, or every level is on the floor.
-    """
-    where = f"profile {records.profile}, {data_label(records.configs[0])}, {records.seeds()}"
-    level = strongest(curves, classes).get("pgd")
-    if level is None:
-        return f"The records allow no statement on robustness ({where})."
-    what = f"points of accuracy under PGD at {level_text('pgd', level)}"
-    found = finding(records.runs, column("pgd", level), what, scale=100.0, ratio=ratio)
-    if not found:
-        return f"The records allow no statement on robustness ({where})."
-    clean = _without_attack(records.runs, curves, level, ratio)
-    return f"{found}{clean} ({where[0].upper()}{where[1:]}.)"
-
-
-def _without_attack(runs: pd.DataFrame, curves: pd.DataFrame, level: float, ratio: str) -> str:
-    """The clean difference at the same sparsity, and the share of the clean accuracy that stays."""
-    part = depths(curves[(curves.kind == "pgd") & curves.ratio.isin(["dense", ratio])])
-    means = part.set_index(["model", "sparsity", "level"])["mean"]
-    sparsity = part.sparsity.max()
-    models = [
-        m for m in part.model.unique() if {(m, 0.0, 0.0), (m, sparsity, 0.0)} <= set(means.index)
-    ]
-    if not models:
-        return ""
-    found = sparse_minus_dense(depths(runs), column("pgd", 0.0), 100.0)
-    found = found[(found.ratio == ratio) & (found.sparsity == sparsity)]
-    clean = listing(plus_minus(c.difference, c.low, c.high) for c in found.itertuples())
-    kept = [
-        listing(f"{means[m, s, level] / means[m, s, 0.0]:.0%}".replace("%", " %") for m in models)
-        for s in (0.0, sparsity)
-    ]
-    return (
-        f" On the same images without an attack the difference is {clean} points. Of its mean "
-        f"accuracy there dense keeps {kept[0]} under the attack, {LABELS[ratio]} {kept[1]}."
-    )

@@ -6,14 +6,13 @@ Everything is read from `results/benchmarks/`, which the scripts in `benchmarks/
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ..presentation import foreign
 from ..presentation.theme import WIDTH, use_theme
-from ..presentation.words import commit_label, listing, model_label
-from .shared.benchmarks import DEVICES, machines
+from ..presentation.words import commit_label, model_label
+from .shared.benchmarks import machines
 
 CASES = {
     "plain": "plain loop",
@@ -146,101 +145,3 @@ def machine_table(*names: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def findings(speed: pd.DataFrame) -> list[str]:
-    """What the benchmark says of each device, in sentences."""
-    sentences = []
-    for device, part in speed.groupby("device", sort=False):
-        rows = part.set_index("case")
-        facts = machines("training_speed").get(device, {})
-        engine, sweep = rows.loc["engine"], rows.loc["sweep"]
-        name, precision = map(foreign.text, (facts.get("device", device), engine.precision))
-        sentences.append(
-            f"On the {'CPU' if device == 'cpu' else 'GPU'} ({name}, "
-            f"{precision}) one run of the engine trains {engine.ratio_to_plain:.2f} times "
-            f"and a sweep {sweep.ratio_to_plain:.2f} times as many images as the plain loop. "
-            f"With the engine's data and layout `torch.nn.utils.prune` trains "
-            f"{rows.loc['torch_prune'].ratio_to_plain:.2f} times as many. "
-            f"The sparse run trains {_sparse_to_dense(rows, facts):.2f} times as many as the dense "
-            f"one. The sweep reaches {100 * sweep.share_of_matmul:.0f} % of "
-            f"the matrix product's rate, {_rate(facts)}: the bound for a convolution that does "
-            "all of its multiply-accumulates."
-        )
-    missing = [device for device in DEVICES if device not in set(speed.device)]
-    if missing:
-        sentences.append(f"Nothing is measured on {listing(missing)} yet.")
-    return sentences
-
-
-def _sparse_to_dense(rows: pd.DataFrame, facts: dict) -> float:
-    """From the pairs of the repetitions where the benchmark noted it, else from the medians."""
-    rates = rows.images_per_second
-    return facts.get("sparse_to_dense", rates["engine"] / rates["engine_dense"])
-
-
-def _rate(facts: dict) -> str:
-    return (
-        f"{facts['matmul_gflops']:,.0f} GFLOP a second" if "matmul_gflops" in facts else "unknown"
-    )
-
-
-def bound_sentence(speed: pd.DataFrame) -> str:
-    """How many times the plain loop the hardware itself would allow, by device."""
-    parts = []
-    for device, part in speed.groupby("device", sort=False):
-        bound = float((part.images_per_second / part.share_of_matmul).median())
-        plain = float(part.images_per_second[part.case == "plain"].iloc[0])
-        parts.append(f"{bound / plain:.1f} times the plain loop on {foreign.text(device)}")
-    if not parts:
-        return ""
-    return f"At the full rate of the matrix product it would be {listing(parts)}."
-
-
-def growth_sentence(scaling: pd.DataFrame) -> str:
-    """How the time of a step follows the arithmetic, as the slope of a line through the logs."""
-    parts = []
-    for grows in ("depth", "width"):
-        part = scaling[scaling.grows == grows]
-        for device, line in part.groupby("device", sort=False):
-            slope = np.polyfit(np.log(line.macs), np.log(line.seconds_per_step), 1)[0]
-            parts.append(f"the power {slope:.2f} with {grows} ({foreign.text(device)})")
-    if not parts:
-        return "How the time grows is not measured yet."
-    return (
-        "The time of a step grows with the number of multiply-accumulates to "
-        f"{listing(parts)}; the power 1 would be in proportion. Each power is the slope of a "
-        "straight line through the few points of the figure, and has no interval."
-    )
-
-
-def memory_sentence(device: str = "auto") -> str:
-    """What the largest network that was timed on a CPU held of its memory at most."""
-    facts = machines("scaling").get("cpu", {}) if device in ("auto", "cpu") else {}
-    if "peak_mib" not in facts:
-        return ""
-    return (
-        f"A process that trains {foreign.text(model_label(facts['largest']))} on the CPU in "
-        f"{foreign.text(facts['precision'])}, at batch {facts['batch']}, holds at most "
-        f"{facts['peak_mib']:,} MiB."
-    )
-
-
-def at_once_sentence(scaling: pd.DataFrame) -> str:
-    """What most runs at once gain over one alone; more than their number is said to be error."""
-    sentences = []
-    at_once = scaling[scaling.grows == "runs_at_once"]
-    for device, line in at_once.groupby("device", sort=False):
-        alone, most = (line.iloc[i()] for i in (line.runs_at_once.argmin, line.runs_at_once.argmax))
-        count = int(most.runs_at_once)
-        if count > 1:
-            gain = count * alone.seconds_per_step / most.seconds_per_step
-            where = "the CPU" if device == "cpu" else "the GPU"
-            text = f"On {where}, {count} runs at once make {gain:.2f} times the steps of one run"
-            if gain > count:
-                text += (
-                    f". Runs do not help each other: what is above {count} times is error of the "
-                    "measurement"
-                )
-            sentences.append(f"{text}.")
-    return " ".join(sentences)

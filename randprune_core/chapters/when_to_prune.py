@@ -13,9 +13,9 @@ import pandas as pd
 
 from ..analysis.cells import CELL, differences, recorded, turned
 from ..analysis.intervals import mean_interval
-from ..config import RATIOS, RunConfig, pruning_epoch, setting
+from ..config import RunConfig, pruning_epoch, setting
 from ..presentation.theme import LABELS, in_order
-from ..presentation.words import data_label, listing, model_label, plus_minus
+from ..presentation.words import model_label
 from ..pruning.dynamic import dropped_fraction
 from ..records.store import find_record
 from ..training.backward import RIGL_BATCHES
@@ -23,7 +23,6 @@ from ..training.protocol import learning_rate
 from .shared.records import Records
 from .shared.tables import accuracy_table, grid_table
 
-TIMES = ("during", "after")
 MOVING = ("set", "rigl")
 ORDER = ("dense", "erk", "erk:during", "erk:after", "erk:set", "erk:rigl")
 """Settings in the order in which the chapter names them."""
@@ -103,46 +102,6 @@ def shown_sparsity(cells: pd.DataFrame) -> float | None:
     return float(levels.max()) if len(levels) else None
 
 
-def finding(records: Records, differences: pd.DataFrame, which: Sequence[str]) -> str:
-    """One sentence on some scenarios against the static mask before training.
-
-    `which` are the ends of settings, `TIMES` or `MOVING`. Taken at the highest recorded sparsity;
-    says what is lacking where the records allow no such sentence.
-    """
-    names = [name for name in ORDER if name.partition(":")[2] in which]
-    found = differences[differences.ratio.isin(names)]
-    found = found[found.sparsity == shown_sparsity(found)]
-    if found.empty:
-        wanted = " or ".join(label(name) for name in names)
-        return (
-            f"The records allow no statement on this yet: profile {records.profile} has no network "
-            "with a static mask before training and, at the same sparsity, another scenario: "
-            f"{wanted}."
-        )
-    parts = []
-    for name, part in found.groupby("ratio", sort=False):
-        changes = listing(_signed(row.difference, row.low, row.high) for row in part.itertuples())
-        models = listing(model_label(model) for model in part.model)
-        parts.append(f"{label(name)} by {changes} points ({models})")
-    text = (
-        f"At sparsity {found.sparsity.iloc[0]:g}, test accuracy differs from that of the same "
-        f"network pruned before training with a static mask: {listing(parts)}"
-    )
-    where = f"profile {records.profile}, {data_label(records.configs[0])}"
-    if (found.n == 1).any():
-        return f"{text}. One seed decides nothing ({where})."
-    above, below = int((found.low > 0).sum()), int((found.high < 0).sum())
-    return (
-        f"{text}. Of these {len(found)} differences {above} have a 95 % interval above zero and "
-        f"{below} one below zero; those of the others contain it ({where}, {records.seeds()})."
-    )
-
-
-def _signed(value: float, low: float, high: float) -> str:
-    text = plus_minus(value, low, high)
-    return text if text.startswith(("−", "0.0")) else f"+{text}"
-
-
 def curves(records: Records) -> pd.DataFrame:
     """Validation accuracy after each epoch, in percent, for each recorded cell of the grid.
 
@@ -162,32 +121,6 @@ def curves(records: Records) -> pd.DataFrame:
         found = mean_interval(values)
         rows.append([*key, found.n, found.value, found.low, found.high])
     return pd.DataFrame(rows, columns=_CURVES)
-
-
-def recovery(lines: pd.DataFrame, configs: Sequence[RunConfig]) -> str:
-    """One sentence on what late pruning does to validation accuracy at once, and what comes back.
-
-    `lines` is as from `curves`; says so where no late pruning is recorded.
-    """
-    starts = {setting(config): pruning_epoch(config) for config in configs}
-    late = lines[lines.ratio.isin([f"{ratio}:{time}" for ratio in RATIOS for time in TIMES])]
-    late = late[late.sparsity == shown_sparsity(late)]
-    parts = []
-    for (name, model), line in late.groupby(["ratio", "model"], sort=False):
-        at = line.set_index("epoch")["mean"]
-        start = starts[name]
-        parts.append(
-            f"{model_label(model)} pruned {label(name)} has {at[start]:.1f} percent before, "
-            f"{at[start + 1]:.1f} after the first sparse epoch and {at.iloc[-1]:.1f} at the end"
-        )
-    if not parts:
-        return (
-            "No network that is pruned during or after training is recorded yet, so that nothing "
-            "can be said of it here."
-        )
-    seeds = int(late.n.min())
-    means = f"means over {seeds} seeds, with the bands of the figure" if seeds > 1 else "one seed"
-    return f"In validation accuracy, {'; '.join(parts)} ({means})."
 
 
 def watch_rules() -> pd.DataFrame:

@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 
 from ..analysis.cells import CELL, differences, recorded, summarise, turned
 from ..config import RunConfig, parse_model_name
-from ..models import meta_model
 from ..presentation.plots import plot_gap_to_dense
 from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label, plus_minus
-from ..pruning.layers import maskable_weights
 from .shared import gap_to_dense
+from .shared.layers import weight_counts
 from .shared.records import Records
 from .shared.tables import accuracy_table
 
@@ -31,14 +30,6 @@ def widths(models: Iterable[str]) -> list[str]:
     if len({(family, depth) for family, depth, _ in parsed}) == 1:
         return [str(width) for *_, width in parsed]
     return [model.removeprefix("resnet-") for model in models]
-
-
-def weight_counts(models: Iterable[str]) -> dict[str, int]:
-    """Maskable weights of each network with 10 classes, from its shapes alone."""
-    return {
-        model: sum(weight.numel() for weight in maskable_weights(meta_model(model)).values())
-        for model in models
-    }
 
 
 def network_table(configs: Iterable[RunConfig]) -> pd.DataFrame:
@@ -70,19 +61,6 @@ def gap_figure(records: Records, gaps: pd.DataFrame) -> Figure:
     for axis in figure.get_axes() if models else ():
         axis.set_xticks(range(len(models)), widths(models))
     return figure
-
-
-def direction_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """`gap_to_dense.direction_table` of the records, with both networks by their full names."""
-    table = gap_to_dense.direction_table({"records": changes}).drop(
-        columns="source", errors="ignore"
-    )
-    if table.empty:
-        return table
-    ordered = changes.sort_values("sparsity", kind="stable")
-    table.insert(0, "from", [model_label(model) for model in ordered["first"]])
-    table.insert(1, "to", [model_label(model) for model in ordered["last"]])
-    return table
 
 
 def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
@@ -129,27 +107,6 @@ def equal_weights_table(pairs: pd.DataFrame) -> pd.DataFrame:
         for row in pairs.itertuples()
     ]
     return pd.DataFrame(rows)
-
-
-def equal_weights_finding(records: Records, pairs: pd.DataFrame) -> str:
-    """One sentence on `equal_weights`: in how many pairs the sparse network is ahead."""
-    if pairs.empty:
-        return (
-            "The records hold no sparse network beside a narrower dense one that has at least as "
-            "many weights."
-        )
-    ahead = int((pairs.difference > 0).sum())
-    text = (
-        "Beside the narrowest dense network with at least as many weights, the wide sparse one is "
-        f"more accurate in {ahead} of {len(pairs)} pairs"
-    )
-    if (pairs.n == 1).all():
-        return f"{text}; with one seed that decides nothing (profile {records.profile})."
-    above, below = int((pairs.low > 0).sum()), int((pairs.high < 0).sum())
-    return (
-        f"{text}; the 95 % interval of the difference lies above zero in {above} and below zero in "
-        f"{below} (profile {records.profile})."
-    )
 
 
 def figure_table(records: Records, points: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:

@@ -75,9 +75,13 @@ def table(frame: pd.DataFrame, name: str, caption: str) -> str:
 
     `name` and `caption` are ours, MyST as they stand.
     """
+    return f":::{{table}} {caption}\n:name: {name}\n\n{rows(frame)}\n:::"
+
+
+def rows(frame: pd.DataFrame) -> str:
+    """A table in Markdown without a number; its cells as those of `table`."""
     written = frame.map(_cell).rename(columns=_cell)
-    body = written.to_markdown(index=False, disable_numparse=True)
-    return f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::"
+    return written.to_markdown(index=False, disable_numparse=True)
 
 
 def _cell(value: object) -> object:

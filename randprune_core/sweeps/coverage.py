@@ -53,10 +53,13 @@ def resolve_profile(profile: str, figure: str = "depth") -> str:
     is `paper`, `mini`, `cpu`, `quick`. A figure with settings beside the ratios (`extra`) is
     `paper` or `mini` once two of its models have dense and such a setting there, else `cpu`,
     however little is recorded. `vgg` and `cifar100` are `paper` once a run of a VGG or on CIFAR-100
-    is recorded there, else `cpu`. Raises `ValueError` for an unknown profile.
+    is recorded there, else `cpu`. One with a single grid is of that profile. Raises `ValueError`
+    for an unknown profile.
     """
     if profile != "auto":
         return check_name("profile", profile, ("auto", *PROFILES)) and profile
+    if len(GRIDS[figure]) == 1:
+        return next(iter(GRIDS[figure]))
     if extra := GRIDS[figure]["paper"].get("extra"):
         known = (name for name in ("paper", "mini") if name in GRIDS[figure])
         return next((name for name in known if _compared(figure, name, extra) >= 2), "cpu")

@@ -1,7 +1,8 @@
 """What each figure is drawn from: models, ratios, sparsities and seeds for each profile.
 
 `grid` turns an entry into runs. A new figure is one line in `GRIDS`. The figures of profile `mini`
-show what of its `plan` falls into their grid.
+show what of its `plan` falls into their grid. `control` is no figure of the paper: its runs say
+whether profile `mini` measures what it is meant to.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from itertools import product
 
 from ..config import RATIOS, SEEDS, RunConfig, check_name, run_id
 from .plan import place
-from .profiles import PROFILES
+from .profiles import CONTROL, PROFILES
 
 _OWN_MASKS = tuple({"ratio": ratio, "mask_source": "own"} for ratio in ("snip", "grasp"))
 _PATTERNS = tuple({"ratio": "uniform", "granularity": g} for g in ("filter", "2:4", "4:8"))
@@ -75,6 +76,11 @@ def _beyond_accuracy() -> dict:
     return small | paper | _mini(_MINI_ALL, _PAIR)
 
 
+def _control() -> dict:
+    grids = _mini(_MINI_TWO, _PAIR, (0.9,), (0, 1, 2))
+    return {profile: grid | {"amounts": CONTROL} for profile, grid in grids.items()}
+
+
 GRIDS = {
     "depth": _small(_SMALL, _FOUR) | _paper(_DEPTHS, _FIVE) | _mini(_MINI_DEPTHS, _FIVE),
     "width": _small(_SMALL_WIDTHS, _PAIR) | _paper(_WIDTHS, _FIVE) | _mini(_MINI_WIDTHS, _FIVE),
@@ -92,12 +98,14 @@ GRIDS = {
     | _mini(_MINI_TWO, _PAIR, (0.9,), (0, 1, 2), _SCENARIOS),
     "vgg": _OTHERS | _paper(("resnet-20", *_VGG), _FOUR, _LEVELS),
     "cifar100": _OTHERS | _on_cifar100(_OTHERS, _paper((*_THREE[:2], *_VGG), _FOUR, _LEVELS)),
+    "control": _control(),
 }
 """The grid of each figure of the paper (1, 2, 3, 4, 17 and 6 top), per profile.
 
 `extra` lists settings beside the ratios, as fields of `RunConfig`: own masks, granularities, rules.
 `dataset` stands where it is not that of the profile; `planned` where only the runs of `plan.TIERS`
-are meant. A figure need not have a grid at every profile.
+are meant; `amounts` where a run is made for each of several `train_images` and `epochs`, which then
+belongs to no profile. A figure need not have a grid at every profile.
 """
 
 CHAPTERS = {
@@ -128,6 +136,9 @@ CHAPTERS = {
 
 ANY_RUN = ("07_gradient_flow", "11_imagenet", "14_scorecard")
 """Chapters that read runs of other grids too: every run of a protocol, or of every claim."""
+
+BESIDE = {"02_depth": ("control", "methods")}
+"""Grids whose recorded runs a chapter holds its own against; it trains none of them."""
 
 JUDGED = ("depth", "width")
 """The grids that every verdict reads beside its own: what varies between seeds is pooled there."""
@@ -170,7 +181,9 @@ def grid(
     common.setdefault("variant", variant)
     settings = [{"ratio": ratio} for ratio in ratios]
     settings += [extra for extra in default.get("extra", ()) if extra["ratio"] in ratios]
-    configs = runs_of(models, settings, sparsities, seeds, common)
+    configs = []
+    for amount in default.get("amounts", ({},)):
+        configs += runs_of(models, settings, sparsities, seeds, common | amount)
     if default.get("planned"):
         configs = [config for config in configs if _wanted(config, default)]
     return configs

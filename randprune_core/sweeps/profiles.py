@@ -28,9 +28,15 @@ PURPOSE = {
     "mini": "the paper's experiment scaled down: its schedule, and about as many weights for each "
     "training image, on smaller images",
     "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
+    "control of mini": "profile mini on twice and half its images, for as many image-steps: does "
+    "the gap to dense follow the weights for each training image?",
     "paper": "the paper's own schedule",
 }
-"""What a profile is good for, as the end of a sentence."""
+"""What the runs of a profile, or of the control of one, are good for, as the end of a sentence."""
+
+CONTROL = ({"train_images": 10_000, "epochs": 80}, {"train_images": 2_500, "epochs": 320})
+"""What the control of `mini` has in place of its 5,000 images and 160 epochs: twice and half as
+many images, for as many image-steps. The smaller sets are the first images of the larger ones."""
 
 
 def in_profile(config: dict | RunConfig, profile: str) -> bool:
@@ -44,3 +50,14 @@ def in_profile(config: dict | RunConfig, profile: str) -> bool:
         value == (image_side(values) if name == "image_size" else values[name])
         for name, value in expected.items()
     )
+
+
+def in_control(config: dict | RunConfig) -> bool:
+    """Whether a config (or a record's config) is one of the control of `mini`.
+
+    Such a run is in no profile: figures, tables and verdicts of `mini` do not count it.
+    """
+    values = config if isinstance(config, dict) else config_to_dict(config)
+    changed = {name: values[name] for name in CONTROL[0]}
+    usual = {"train_images": PROFILES["mini"]["train_images"], "epochs": RunConfig.epochs}
+    return changed in CONTROL and in_profile(values | usual, "mini")

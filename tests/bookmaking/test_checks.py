@@ -82,13 +82,14 @@ def test_check_records_names_the_file_and_the_contradiction(store, edit, problem
     assert found.startswith(f"{path}: ") and problem in found and "\n" not in found
 
 
-def test_a_bad_record_comes_with_the_sweep_that_trains_its_run(store):
-    config = grid("when", "cpu", variant="jpeg75")[-1]
+@pytest.mark.parametrize(("figure", "profile"), [("when", "cpu"), ("control", "mini")])
+def test_a_bad_record_comes_with_the_sweep_that_trains_its_run(store, figure, profile):
+    config = grid(figure, profile, variant="jpeg75")[-1]
     record = made_up_record(config)
     wrong_cost(record)
     store_record(record)
     (found,) = check_records()
-    assert found.endswith("run `python -m randprune_core sweep when --profile cpu`")
+    assert found.endswith(f"run `python -m randprune_core sweep {figure} --profile {profile}`")
 
 
 def test_a_damaged_note_of_a_failed_run_is_named(store):

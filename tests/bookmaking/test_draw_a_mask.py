@@ -52,6 +52,21 @@ def test_ratios_that_need_no_data_look_as_in_every_figure(data):
         assert (ratio["label"], ratio["colour"]) == (LABELS[name], COLOURS[name])
 
 
+def test_data_are_made_once_for_the_same_code(project, monkeypatch):
+    made = []
+    monkeypatch.setattr(draw_a_mask, "script", lambda: made.append(1) or f"data = {len(made)};")
+    package = project / "randprune_core"
+    (package / "ratios.py").write_text("one = 1\n")
+    assert [draw_a_mask.kept_script() for _ in range(2)] == ["data = 1;"] * 2
+    (package / "ratios.py").write_text("one = 2\n")
+    assert draw_a_mask.kept_script() == "data = 2;"
+    (project / "constraints.txt").write_text("numpy==2\n")
+    assert draw_a_mask.kept_script() == "data = 3;"
+    (package / "bookmaking").mkdir()
+    (package / "bookmaking/cite.py").write_text("other = 1\n")
+    assert draw_a_mask.kept_script() == "data = 3;"
+
+
 def test_ten_lines_of_erk_are_erk():
     lines = re.search("```python\n(def erk.*?)```", PAGE, re.DOTALL)[1]
     assert len(lines.splitlines()) == 10

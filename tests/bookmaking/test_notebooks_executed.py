@@ -188,6 +188,7 @@ def test_a_chapter_depends_on_the_records_of_its_own_grids_and_of_those_that_jud
 
     assert touched("when") == {"10_when_to_prune"}
     assert touched("granularity") == {"09_granularity"}
+    assert touched("control") == {"02_depth"}
     assert touched("vgg", "paper") == {"13_cifar100_and_vgg"}
     every = {name for name, figures in CHAPTERS.items() if figures} - set(ANY_RUN)
     assert touched("depth") == touched("width") == every

@@ -59,17 +59,15 @@ def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
     assert found == [] and flows.empty and curves.empty
     assert gradient_curves.shown_sparsity(flows) is None
     assert gradient_flow_text.norm_rows(flows).empty
-    assert gradient_flow.correlations(flows)["all"].isna().all()
+    assert gradient_flow.correlations(flows).value.isna().all()
+    assert gradient_flow_text.flat_rows(gradient_flow.flat_starts(found)).empty
     assert "no sparse run" in gradient_flow_text.drawn(records, flows, None)
     assert "no sparse run" in gradient_flow_text.shapes(records, flows)
     assert "No network has both" in gradient_flow_text.order(flows)
-    assert "too few" in gradient_flow_text.finding(records, flows)
-    assert (
-        gradient_flow_text.sensitivity(found) == gradient_flow_text.saw_tooth(records, found) == ""
-    )
+    assert gradient_flow_text.saw_tooth(records, found) == ""
     figure = gradient_curves.plot_curves(curves, flows, gradient_curves.rate_steps(found), None)
     assert "1 panel, 0 numbers" in plots.digest(figure)
-    assert "6 panels, 0 numbers" in plots.digest(gradient_flow_figures.plot_predictors(flows))
+    assert "3 panels, 0 numbers" in plots.digest(gradient_flow_figures.plot_predictors(flows))
 
 
 def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
@@ -92,7 +90,6 @@ def test_gap_needs_a_dense_network_and_predictors_a_flat_phase(store):
     flows = flow_table(gradient_flow.grid_records(records))
     used = gradient_flow.comparable(flows)
     assert set(zip(used.model, used.ratio, strict=True)) == {("resnet-14", "erk")}
-    assert "too few" in gradient_flow_text.finding(records, flows)
     rows = gradient_flow_text.norm_rows(flows).set_index(["network", "ratio", "sparsity"])
     assert rows.loc[("ResNet-14", "SNIP ratio", "0.9"), "flat level"] == "–"
     assert rows.loc[("ResNet-8", "ERK", "0.9"), "gap"] == "–"
@@ -192,54 +189,88 @@ def made_up_flows(gaps: dict[str, list[float]], sign: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def view(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return table[table["view"] == name]
+
+
 def test_correlation_within_networks_is_free_of_differences_between_them():
     values = np.arange(8.0)
     gaps = {"resnet-8": list(values + 20), "resnet-14": list(values)}
-    table = gradient_flow.correlations(made_up_flows(gaps, 1.0))
-    assert (table["all"] < -0.3).all() and table.within.tolist() == pytest.approx([1.0] * 3)
-    assert table.n.tolist() == table.n_within.tolist() == [16] * 3
-    assert (table.all_low < table["all"]).all() and (table["all"] < table.all_high).all()
+    flows = made_up_flows(gaps, 1.0)
+    table = gradient_flow.correlations(flows.assign(sparsity=flows.seed / 10))
+    whole, within = view(table, "all"), view(table, "within")
+    assert (whole.value < -0.3).all() and within.value.tolist() == pytest.approx([1.0] * 3)
+    assert whole.n.tolist() == within.n.tolist() == [16] * 3
+    assert (whole.low < whole.value).all() and (whole.value < whole.high).all()
 
 
-def test_networks_with_one_run_count_over_all_runs_only():
-    gaps = {"resnet-8": list(np.arange(10.0)), "resnet-14": [3.0]}
-    table = gradient_flow.correlations(made_up_flows(gaps, -1.0))
-    assert table.n.tolist() == [11] * 3 and table.n_within.tolist() == [10] * 3
-    assert table.within.tolist() == pytest.approx([-1.0] * 3)
+def test_correlation_across_networks_is_free_of_what_sparsity_does():
+    """Larger networks have a longer norm and a smaller gap, sparser ones a longer and a larger."""
+    rows = []
+    for size, level in np.ndindex(6, 2):
+        row = {"model": f"resnet-{6 * size + 8}", "ratio": "erk", "sparsity": (0.5, 0.9)[level]}
+        row |= dict.fromkeys(gradient_flow.PREDICTORS, 10.0 * level + size)
+        rows.append(row | {"seed": 0, "gap": 20.0 * level - size, "weights": size, "start": 1.0})
+    table = gradient_flow.correlations(pd.DataFrame(rows))
+    assert view(table, "across").value.tolist() == pytest.approx([-1.0] * 3)
+    assert view(table, "within").value.tolist() == pytest.approx([1.0] * 3)
+    assert (view(table, "across").high < 0).all() and (view(table, "across").n == 12).all()
+    assert view(table, "ratios").value.isna().all() and (view(table, "ratios").n == 0).all()
 
 
-def test_places_in_a_network_share_ties_and_have_mean_one_half():
-    flows = pd.DataFrame({"model": ["a"] * 4 + ["b"] * 2, "gap": [3.0, 1, 1, 9, 5, 4]})
-    places = gradient_flow.within_networks(flows, "gap")
+def test_ratios_are_compared_in_one_network_at_one_sparsity(store):
+    record_all(ratios=("dense", "erk", "snip", "uniform"))
+    flows = flow_table(gradient_flow.profile_records(collect(seeds=[0])))
+    found = gradient_flow.correlation(gradient_flow.correlations(flows), FLAT, "ratios")
+    assert (found.value, found.n) == (pytest.approx(-1.0), 12)
+
+
+def test_the_seeds_of_a_cell_count_once():
+    one = made_up_flows({"resnet-8": [1.0], "resnet-14": [2.0], "resnet-20": [4.0]}, 1.0)
+    three = pd.concat([one.assign(seed=seed, gap=one.gap + 0.1 * seed) for seed in range(3)])
+    cells = gradient_flow.cell_means(three)
+    assert cells.n.tolist() == [3] * 3 and cells.gap.tolist() == pytest.approx([1.1, 2.1, 4.1])
+    assert (view(gradient_flow.correlations(three), "all").n == 3).all()
+
+
+def test_groups_of_one_cell_count_over_all_cells_only():
+    flows = made_up_flows({"resnet-8": list(np.arange(10.0)), "resnet-14": [3.0]}, -1.0)
+    table = gradient_flow.correlations(flows.assign(sparsity=flows.seed / 10))
+    assert (view(table, "all").n == 11).all() and (view(table, "within").n == 10).all()
+    assert view(table, "within").value.tolist() == pytest.approx([-1.0] * 3)
+
+
+def test_places_in_a_group_share_ties_and_have_mean_one_half():
+    cells = pd.DataFrame({"model": ["a"] * 4 + ["b"] * 2, "gap": [3.0, 1, 1, 9, 5, 4]})
+    places = gradient_flow.places(cells, "gap", ["model"])
     assert places.tolist() == [0.625, 0.25, 0.25, 0.875, 0.75, 0.25]
 
 
-def test_too_few_runs_have_no_interval_and_the_words_say_so(store):
+def test_too_few_cells_have_no_interval_and_the_table_says_so(store):
     record_all()
-    records = collect(seeds=[0])
-    flows = flow_table(gradient_flow.grid_records(records))
+    flows = flow_table(gradient_flow.grid_records(collect(seeds=[0])))
     rows = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows))
-    assert rows["over all runs"].str.contains("(no interval), 8 runs", regex=False).all()
-    text = gradient_flow_text.finding(records, flows)
-    assert text.startswith("Over 8 sparse runs (profile cpu, CIFAR-10, copy jpeg75)")
-    assert "(no interval) for the norm at initialisation" in text
-    assert "or there is none, not even the sign is decided" in text
-    assert text.endswith("With one seed a cell, none of this is decided.")
+    assert rows["all cells"].str.contains("(no interval), 8 cells", regex=False).all()
+    record_all(ratios=("dense", "erk", "snip", "uniform"))
+    flows = flow_table(gradient_flow.profile_records(collect(seeds=[0])))
+    rows = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows))
+    assert rows["all cells"].str.contains(r"\(.+ to .+\), 12 cells").all()
 
 
-def test_finding_with_seeds_gives_each_correlation_its_interval(store):
-    record_all(seeds=(0, 1, 2), ratios=("dense", "erk", "snip", "uniform"))
-    records = collect()
-    flows = flow_table(gradient_flow.profile_records(records))
-    text = gradient_flow_text.finding(records, flows)
-    assert text.startswith("Over 36 sparse runs") and "one seed" not in text
-    row = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows)).iloc[-1]
-    cell, runs = row["within networks"].rsplit(", ", 1)
-    assert runs == "36 runs" and " to " in cell
-    assert f"{cell} for the level of the flat phase. Where an interval holds zero" in text
-    assert "more lack" not in text
-    flows.loc[flows.ratio == "snip", FLAT] = math.nan
-    assert "12 more lack a flat phase" in gradient_flow_text.finding(records, flows)
+def test_starts_of_the_flat_phase_are_told_at_each_tolerance_with_the_dip_before_it():
+    def dips(epoch):  # to 0.75 at epoch 1, back at 1 at epoch 3
+        return float(np.interp(epoch, [0, 1, 3], [2.0, 0.75, 1.0]))
+
+    history = {"gradient_norm_at_init": 3.0, "lr": [0.1] * 8 + [0.01] * 8}
+    history["gradient_norm"] = {"epoch": EPOCHS, "norm": curve(dips)}
+    config = grid("gradient_flow", "cpu", variant="jpeg75")[0]
+    (row,) = gradient_flow.flat_starts([made_up_record(config) | {"history": history}]).to_dict(
+        "records"
+    )
+    assert row[0.1] > row[0.15] > 1.4 and row[0.2] < 1
+    assert 0.15 < row["dip"] < 0.2 and 0.7 < row["lowest"] < 1.3
+    shown = gradient_flow_text.flat_rows(pd.DataFrame([row])).iloc[0]
+    assert shown["flat from, 15 %"] == f"{row[0.15]:.1f}"
 
 
 def test_shapes_counts_rises_and_falls():
@@ -314,10 +345,3 @@ def test_short_training_has_one_row_of_panels_and_late_flat_phases_stand_in_the_
         for axis in figure.get_axes()
     ]
     assert strokes == [[], [], [6.5] * 3, [6.5] * 3]
-
-
-def test_key_puts_ratios_and_networks_on_rows_of_their_own():
-    handles, columns = gradient_flow_figures._rows_of_key([*"abcdefg"], [*"xy"])
-    shown = [h if isinstance(h, str) else "" for h in handles]
-    rows = [shown[row :: len(shown) // columns] for row in range(len(shown) // columns)]
-    assert ["".join(row) for row in rows] == ["abcdef", "g", "xy"]

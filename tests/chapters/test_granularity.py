@@ -18,9 +18,6 @@ def test_patterns_are_subtracted_from_unstructured():
     others = granularity.unstructured_minus_others(found, by_setting(found.runs))
     assert others.ratio.tolist() == names[1:3]
     assert others.difference.tolist() == pytest.approx([5.0, 1.0])
-    text = granularity.finding(found, others)
-    assert "Unstructured minus filters, in points, is 5.0 in ResNet-8." in text
-    assert "in 2 of 2 comparisons. One seed decides none" in text
 
 
 def test_sizes_are_counted_and_outputs_agree():
@@ -35,8 +32,6 @@ def test_without_a_benchmark_the_chapter_says_so(monkeypatch, tmp_path):
         monkeypatch.setattr(paths, name, tmp_path)
     measured = benchmarks.benchmark("granularity")
     assert measured.empty and granularity.times_table(measured).empty
-    assert "No time is measured yet" in granularity.times_text(measured)
-    assert granularity.machine_text() == ""
     assert "nothing is measured" in granularity.times_caption(measured)
     assert granularity.plot_times(measured).get_axes()[0].get_title() == "nothing is measured"
 
@@ -52,13 +47,9 @@ def test_times_are_written_and_drawn_relative_to_dense():
         rows.append(row)
     measured = pd.DataFrame(rows)
     assert granularity.times_table(measured)["computed MACs"].tolist()[-1] == "25%"
-    text = granularity.times_text(measured)
-    assert "1.10 to 1.10 times as long with masks" in text
-    assert "0.50 to 0.50 times as long in compact networks" in text
     table = granularity.times_table(measured)
     assert "device" not in table and "dense" not in table.pattern.tolist()
     assert table["training step"].tolist()[-1] == "0.50 (0.50 to 1.00)"
-    assert "compute 0.25 of the dense MACs (VGG-11)" in text
     training = granularity.plot_times(measured).get_axes()[0]
     stroke, reach, marker = training.lines[-3:]
     assert stroke.get_xdata() == [0.25] and marker.get_xdata() == [0.5]

@@ -5,13 +5,11 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
 from randprune_core.analysis.cells import sparse_minus_dense
 from randprune_core.chapters import ood, ood_curves
-from randprune_core.chapters.shared import noninferiority
 from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.presentation import plots
@@ -67,47 +65,6 @@ def test_sparse_minus_dense_of_an_unknown_column_is_empty():
     assert sparse_minus_dense(frame, "pgd.77.accuracy").empty
 
 
-def test_wide_table_shows_the_wanted_sparsities_and_a_dash_for_what_is_missing():
-    found = [*runs({"resnet-8": 0.1, "resnet-20": 0.1}), record("resnet-8", 0.8, auroc=0.81)]
-    table = noninferiority.wide_table(
-        sparse_minus_dense(ood.measures(records_to_frame(found)), "auroc"),
-        [0.5, 0.8, 0.9],
-        digits=3,
-    )
-    assert list(table.columns) == ["network", "ratio", "0.8", "0.9"]
-    assert table["0.8"].tolist() == ["0.010", "–"]
-    assert table["0.9"].tolist() == ["−0.100"] * 2
-
-
-def test_finding_with_one_seed_decides_nothing():
-    text = ood.finding(records_of(runs({"resnet-8": 0.1, "resnet-20": 0.02})))
-    assert "is −0.100 and −0.020 in OoD AUROC for ResNet-8 and ResNet-20" in text
-    assert "the difference changes by 0.080. One seed decides nothing." in text
-    assert "supported" not in text and "contradicted" not in text
-    assert text.endswith("(Profile cpu, CIFAR-10, copy jpeg75, one seed.)")
-
-
-def test_finding_with_seeds_gives_intervals_and_the_change():
-    losses = {"resnet-8": 0.1, "resnet-14": 0.005, "resnet-20": -0.05}
-    text = ood.finding(records_of(runs(losses, spread=(-0.001, 0.0, 0.001))))
-    assert "From ResNet-8 to ResNet-20 the difference changes by 0.150 ± 0.003." in text
-
-
-def test_finding_follows_depth_where_widths_are_recorded_too():
-    text = ood.finding(records_of(runs({"resnet-8": 0.1, "resnet-20": 0.1, "resnet-20-32": 0.0})))
-    assert "ResNet-20-32" not in text
-    only_widths = ood.finding(records_of(runs({"resnet-20": 0.1, "resnet-20-32": 0.0})))
-    assert "ResNet-20-32" in only_widths
-
-
-def test_finding_without_a_pair_says_so():
-    for found in ([record("resnet-8", 0.0)], [record("resnet-8", 0.9)]):
-        assert "allow no statement" in ood.finding(records_of(found))
-    some = records_of(runs({"resnet-8": 0.1}))
-    empty = Records("ood", "cpu", some.configs, some.runs[:0], True)
-    assert "allow no statement" in ood.finding(empty)
-
-
 # ---------------------------------------------------------------- errors and figures
 
 
@@ -131,15 +88,6 @@ def test_fpr_has_the_binomial_error_of_its_ood_images():
     points = ood.measure_points(frame, "fpr95", 100.0)
     assert points["mean"].tolist() == [80.0, 80.0]
     assert points.se.tolist() == pytest.approx([100 * math.sqrt(0.8 * 0.2 / 900)] * 2)
-
-
-def test_sampling_note_compares_the_error_with_the_margin():
-    notes = {}
-    for se in (0.001, 0.01):
-        frame = ood.measures(records_to_frame(runs({"resnet-8": 0.1}, se=se)))
-        notes[se] = ood.sampling_note(frame, ood.auroc_differences(frame))
-    assert "less than the margin of 0.005" in notes[0.001]
-    assert "more than the margin of 0.005" in notes[0.01] and "900 OoD images" in notes[0.01]
 
 
 def test_thin_bars_reach_196_errors_and_leave_the_axes_as_they_were():
@@ -172,8 +120,6 @@ def test_nothing_recorded_gives_figures_and_tables_that_say_so():
     for figure in figures:
         assert figure.get_axes()[0].get_title() == "no run is recorded"
     assert ood.figure_table(frame).empty
-    assert ood.sampling_note(frame, ood.auroc_differences(frame)) == ""
-    assert ood.energy_note(ood.measure_points(frame, "auroc")) == ""
     assert "No model" in ood_curves.curve_note(ood_curves.curve_table([]))
 
 
@@ -187,13 +133,6 @@ def test_figure_table_holds_a_row_a_cell_with_all_measures():
     assert table.energy_minus_msp.tolist() == pytest.approx([0.02, 0.02])
     assert table.difference.isna().tolist() == [True, False]
     assert not table.columns.duplicated().any()
-
-
-def test_energy_note_counts_cells():
-    points = pd.DataFrame({"mean": [0.02, -0.01, 0.03], "low": [0.01, math.nan, -0.01]})
-    text = ood.energy_note(points)
-    assert "in 2 of 3 cells" in text and "between −0.010 and 0.030" in text
-    assert "above zero in 1 of the 2 cells with several seeds" in text
 
 
 # ---------------------------------------------------------------- ROC curves

@@ -61,17 +61,15 @@ def empty_records() -> Records:
 # ---------------------------------------------------------------- tables
 
 
-def test_nothing_recorded_gives_empty_tables_and_sentences_that_say_so():
+def test_nothing_recorded_gives_empty_tables_and_figures_that_say_so():
     none = empty_records()
     curves, differences = (
         make(none.runs) for make in (robustness.curve_table, robustness.difference_table)
     )
     assert curves.empty and differences.empty
     assert robustness.floor_levels(curves, 10) == robustness.strongest(curves, 10) == {}
-    assert robustness.floor_note(curves, 10) == robustness.images_note(curves, differences) == ""
     assert robustness.strongest_rows(differences, {}, "erk").empty
     assert robustness.level_table(curves, "pgd", "erk").empty
-    assert "no statement" in robustness.pgd_finding(none, curves, 10, "erk")
     figure = figures.accuracy_figure(curves, ["fgsm", "pgd"], "erk", 10)
     assert figure.get_axes()[0].get_title() == "no run is recorded"
     figure = figures.difference_figure(differences, ["pgd"], "erk", {})
@@ -136,13 +134,6 @@ def test_strongest_level_is_the_last_off_the_floor_and_never_the_clean_one():
     assert "fgsm" not in robustness.strongest(curves, 2)
 
 
-def test_floor_note_names_the_rule_the_levels_and_the_kinds_without():
-    text = robustness.floor_note(robustness.curve_table(frame()), 10)
-    assert "above 11.9 % for 10 classes and 1,000 images" in text
-    assert "FGSM at 8 and PGD at 8" in text
-    assert text.endswith("No level of Gaussian noise is on the floor.")
-
-
 def test_three_sparsities_at_most_are_shown_and_the_papers_is_one_of_them():
     tenths = [place / 10 for place in range(1, 10)]
     curves = robustness.curve_table(frame(models=("resnet-8",), sparsities=tenths))
@@ -160,27 +151,6 @@ def test_the_shown_ratio_is_erk_or_else_the_first_other():
 
 
 # ---------------------------------------------------------------- sentences
-
-
-def test_finding_holds_the_attacked_difference_beside_the_clean_one():
-    made = records_of(found())
-    text = robustness.pgd_finding(made, robustness.curve_table(made.runs), 10, "erk")
-    assert "is −18.0 and −18.0 points of accuracy under PGD at ε = 2/255" in text
-    assert "without an attack the difference is −10.0 and −10.0 points" in text
-    assert "dense keeps 40 % and 40 % under the attack, ERK 20 % and 20 %" in text
-    assert "One seed decides nothing" in text and "contradicted" not in text
-
-
-def test_finding_with_seeds_has_intervals():
-    made = records_of(found(spread=(-0.01, 0.0, 0.01)))
-    text = robustness.pgd_finding(made, robustness.curve_table(made.runs), 10, "erk")
-    assert "is −18.0 ± 0.5 and −18.0 ± 0.5 points" in text and "contradicted" not in text
-
-
-def test_no_statement_where_every_pgd_level_is_on_the_floor():
-    made = records_of(found())
-    curves = robustness.curve_table(made.runs)
-    assert "no statement" in robustness.pgd_finding(made, curves, 1, "erk")
 
 
 def test_strongest_rows_have_the_chosen_level_of_each_kind():

@@ -43,15 +43,10 @@ def test_nothing_measured_gives_empty_tables_and_figures_that_say_so(store):
     empty = benchmarks.benchmark("training_speed")
     assert empty.empty and benchmarks.machines("training_speed") == {}
     assert speed.speed_table(empty).empty and speed.machine_table("scaling").empty
-    assert speed.findings(empty) == ["Nothing is measured on cpu and cuda yet."]
-    assert (
-        speed.bound_sentence(empty) == ""
-        and speed.store_table(benchmarks.benchmark("load_runs")).empty
-    )
+    assert speed.store_table(benchmarks.benchmark("load_runs")).empty
     (axis,) = speed.speed_figure(empty).axes
     assert axis.get_title("left") == "nothing is measured"
     scaling = benchmarks.benchmark("scaling")
-    assert "not measured" in speed.growth_sentence(scaling)
     assert len(speed.scaling_figure(scaling).axes) == 2
     plt.close("all")
 
@@ -63,27 +58,6 @@ def test_a_device_is_chosen_and_an_unknown_one_refused(measured):
         benchmarks.benchmark("training_speed", "tpu")
 
 
-def test_the_sentences_give_ratios_the_price_of_masks_and_the_bound(measured):
-    cpu, missing = speed.findings(training("cpu"))
-    assert "a CPU, bfloat16" in cpu
-    assert "1.94 times" in cpu and "3.00 times" in cpu
-    assert (
-        "trains 0.97 times as many as the dense one" in cpu
-        and "75 % of the matrix product's rate, 1,234 GFLOP" in cpu
-    )
-    assert "`torch.nn.utils.prune` trains 1.50 times" in cpu
-    assert missing == "Nothing is measured on cuda yet."
-    assert "4.0 times the plain loop on cpu" in speed.bound_sentence(training("cpu"))
-
-
-def test_pairs_of_the_repetitions_decide_on_the_price_of_masks_where_they_are_noted(measured):
-    path = paths.BENCHMARKS / "machines.json"
-    machines = json.loads(path.read_text())
-    machines["training_speed"]["cpu"]["sparse_to_dense"] = 1.004
-    path.write_text(json.dumps(machines))
-    assert "trains 1.00 times as many as the dense one" in speed.findings(training("cpu"))[0]
-
-
 def test_bars_are_as_long_as_the_rates_and_the_bound_is_right_of_them(measured):
     figure = speed.speed_figure(benchmarks.benchmark("training_speed"))
     for axis, device in zip(figure.axes, ("cpu", "cuda"), strict=True):
@@ -92,23 +66,6 @@ def test_bars_are_as_long_as_the_rates_and_the_bound_is_right_of_them(measured):
         assert device in axis.get_title("left")
     assert figure.axes[0].lines[0].get_xdata()[0] == pytest.approx(400)
     plt.close(figure)
-
-
-def test_growth_in_proportion_has_the_power_one():
-    macs = [1e6, 1e7, 1e8]
-    scaling = pd.DataFrame(
-        {"grows": "depth", "device": "cpu", "macs": macs, "seconds_per_step": macs, "model": "x"}
-    )
-    assert "the power 1.00 with depth (cpu)" in speed.growth_sentence(scaling)
-    assert speed.at_once_sentence(scaling) == ""
-
-
-@pytest.mark.parametrize(("seconds", "gain"), [(1.25, "1.60"), (0.8, "2.50")])
-def test_runs_at_once_that_gain_more_than_their_number_are_called_an_error(seconds, gain):
-    rows = {"grows": "runs_at_once", "device": "cpu", "runs_at_once": [1, 2]}
-    text = speed.at_once_sentence(pd.DataFrame(rows | {"seconds_per_step": [1.0, seconds]}))
-    assert text.startswith(f"On the CPU, 2 runs at once make {gain} times the steps of one run")
-    assert ("error of the measurement" in text) == (seconds < 1)
 
 
 def test_machines_are_listed_with_a_plus_for_uncommitted_changes(measured):

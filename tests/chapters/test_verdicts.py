@@ -14,7 +14,7 @@ from randprune_core.analysis.decisions import DATE, DECISIONS
 from randprune_core.analysis.intervals import Estimate
 from randprune_core.analysis.parts import Part
 from randprune_core.bookmaking import intro, notebooks
-from randprune_core.chapters import scorecard
+from randprune_core.chapters import gradient_flow, scorecard
 from randprune_core.chapters.shared import verdicts
 from randprune_core.chapters.shared.records import Records
 from randprune_core.chapters.shared.tables import save_figure_data
@@ -68,6 +68,14 @@ def test_runs_that_decide_are_those_of_the_table_with_all_their_seeds():
     assert {config.image_size for config in configs} == {16}
     assert len(verdicts.configs("mini", "jpeg75", (1,))) == 15 * 5  # the pool beside its own
     assert {config.mask_source for config in configs} == {"random", "own"}
+
+
+def test_the_control_moves_no_verdict_and_no_predictor(recorded):
+    records = records_of("mini", "gradient_flow")
+    before = verdicts.of(records), gradient_flow.profile_records(records)
+    for config in grids.grid("control", "mini", variant="jpeg75"):
+        store_record(made_up_record(config, 0.9 - config.sparsity))
+    assert (verdicts.of(records), gradient_flow.profile_records(records)) == before
 
 
 def test_every_chapter_shows_the_parts_of_the_scorecard(recorded):

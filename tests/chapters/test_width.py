@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from randprune_core.analysis import cells
 from randprune_core.chapters import width
+from randprune_core.chapters.shared.layers import weight_counts
 from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import records_to_frame
@@ -42,13 +43,11 @@ def empty() -> Records:
     return Records("width", "cpu", full.configs, records_to_frame([]), True)
 
 
-def test_nothing_recorded_gives_empty_tables_a_figure_and_a_sentence():
+def test_nothing_recorded_gives_empty_tables_and_a_figure():
     found = empty()
     gaps = cells.gap_to_dense(found.runs)
     pairs = width.equal_weights(found.runs)
     assert pairs.empty and width.equal_weights_table(pairs).empty
-    assert "hold no sparse network" in width.equal_weights_finding(found, pairs)
-    assert width.direction_table(cells.gap_change(found.runs)).empty
     assert width.figure_table(found, cells.summarise(found.runs), gaps).empty
     assert width.gap_figure(found, gaps).get_axes()[0].get_title() == "no run is recorded"
 
@@ -63,7 +62,7 @@ def test_widths_are_filters_only_where_the_depth_is_the_same():
 def test_weight_counts_are_those_of_the_paper():
     """Maskable weights of ResNet-20 with 8, 16, 24 and 32 filters."""
     models = [NARROW, USUAL, "resnet-20-24", "resnet-20-32"]
-    assert list(width.weight_counts(models).values()) == [67_992, 270_896, 608_712, 1_081_440]
+    assert list(weight_counts(models).values()) == [67_992, 270_896, 608_712, 1_081_440]
 
 
 def test_network_table_has_a_row_a_network_and_the_fewest_weights_kept():
@@ -79,13 +78,6 @@ def test_gap_figure_names_the_filters_in_the_order_of_the_records():
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "16"]
 
 
-def test_direction_table_names_both_networks_in_full():
-    table = width.direction_table(cells.gap_change(records(BOTH).runs))
-    assert table[["from", "to"]].values.tolist() == [["ResNet-20-8", "ResNet-20"]]
-    assert "source" not in table
-    assert table.change.tolist() == ["−5.0"]
-
-
 def test_equal_weights_compares_with_the_narrowest_dense_network_that_is_large_enough():
     """ResNet-20 at 0.8 keeps 54,179 weights, at 0.7 it keeps 81,269: ResNet-20-8 has 67,992."""
     found = records({**BOTH, (USUAL, 0.7): 0.78, ("resnet-20-4", 0.0): 0.5}).runs
@@ -98,18 +90,6 @@ def test_equal_weights_compares_with_the_narrowest_dense_network_that_is_large_e
     assert difference[USUAL] == pytest.approx(5.0)
     assert difference[NARROW] == pytest.approx(10.0)
     assert pairs.low.isna().all()
-
-
-def test_equal_weights_finding_counts_and_decides_by_the_interval():
-    one = records(BOTH)
-    text = width.equal_weights_finding(one, width.equal_weights(one.runs))
-    assert "in 1 of 1 pairs; with one seed that decides nothing" in text
-    three = records(BOTH, spread=(-0.002, 0.0, 0.002))
-    text = width.equal_weights_finding(three, width.equal_weights(three.runs))
-    assert "above zero in 1 and below zero in 0" in text
-    worse = records({**BOTH, (USUAL, 0.8): 0.6}, spread=(-0.002, 0.0, 0.002))
-    text = width.equal_weights_finding(worse, width.equal_weights(worse.runs))
-    assert "in 0 of 1 pairs" in text and "above zero in 0 and below zero in 1" in text
 
 
 def test_figure_table_has_a_row_a_cell_with_accuracy_and_gap():

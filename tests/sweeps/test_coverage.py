@@ -187,4 +187,17 @@ def test_status_counts_recorded_and_missing_runs_of_every_figure_and_profile(sto
     assert rows.loc[("width", "quick"), ["recorded", "missing"]].tolist() == [9, 0]
     assert rows.loc[("depth", "quick"), "recorded"] == 3  # resnet-20 stands in both grids
     assert rows.loc[("depth", "paper"), ["recorded", "total"]].tolist() == [0, 555]
-    assert len(status(["cpu"])) == len(GRIDS)
+    assert len(status(["cpu"])) == len(GRIDS) - 1  # the control is one of mini
+
+
+def test_the_control_is_counted_by_itself_and_never_as_mini(store):
+    record(*grid("control", "mini"))
+    rows = status(["mini"]).set_index("figure")
+    assert rows.loc["control", ["recorded", "missing"]].tolist() == [24, 0]
+    assert rows.drop("control").recorded.sum() == 0
+    assert resolve_profile("auto") == "quick" and resolve_profile("auto", "control") == "mini"
+
+
+def test_the_control_is_of_the_copy_that_mini_is_recorded_on(store):
+    record(*grid("depth", "mini", variant="jpeg75")[:1], *grid("control", "mini")[:4])
+    assert shown_variant("control", "mini") == "jpeg75"

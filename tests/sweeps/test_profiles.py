@@ -1,8 +1,12 @@
 """Which runs belong to which profile."""
 
-from randprune_core.config import RunConfig, config_to_dict
+import pytest
+
+from randprune_core.config import RunConfig, config_to_dict, run_id
+from randprune_core.data.loading import load_dataset
 from randprune_core.sweeps.grids import grid
-from randprune_core.sweeps.profiles import PROFILES, in_profile
+from randprune_core.sweeps.profiles import CONTROL, PROFILES, in_control, in_profile
+from randprune_core.training.protocol import learning_rate
 
 
 def test_in_profile_looks_at_the_schedule_and_not_at_the_variant():
@@ -14,3 +18,32 @@ def test_in_profile_looks_at_the_schedule_and_not_at_the_variant():
     assert not in_profile(RunConfig(precision="bfloat16", epochs=16), "paper")
     assert not in_profile(RunConfig(), "paper")  # float32
     assert in_profile(RunConfig(precision="bfloat16", lr=0.05), "paper")
+
+
+def test_a_run_of_the_control_is_in_no_profile(store):
+    configs = grid("control", "mini", variant="jpeg75")
+    assert len({run_id(config) for config in configs}) == 24
+    for config in configs:
+        assert in_control(config) and in_control(config_to_dict(config))
+        assert not any(in_profile(config, profile) for profile in PROFILES)
+    for profile in PROFILES:
+        assert not any(map(in_control, grid("depth", profile)))
+
+
+def test_the_control_keeps_image_steps_and_the_falls_of_the_learning_rate():
+    usual = grid("depth", "mini")[0]
+    rates = [learning_rate(usual, epoch) for epoch in range(usual.epochs)]
+    for amount in CONTROL:
+        config = RunConfig(**config_to_dict(usual) | amount)
+        assert config.train_images * config.epochs == usual.train_images * usual.epochs
+        own = [learning_rate(config, epoch) for epoch in range(config.epochs)]
+        for share in (0, 0.49, 0.5, 0.74, 0.75, 0.99):
+            assert own[int(share * len(own))] == pytest.approx(rates[int(share * len(rates))])
+
+
+def test_fewer_images_of_the_control_are_the_first_of_more(real_data):
+    dataset = load_dataset("cifar10", None, 16)
+    for images in (2_500, 5_000, 10_000):
+        training, validation = dataset.split(images)
+        assert (training.start, training.stop) == (0, images)
+        assert validation.stop == 50_000 and validation.stop - validation.start == images // 9

@@ -1,10 +1,16 @@
 """What a record says of the trained network."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+import torch
+from torch import nn
+
+from randprune_core.config import RunConfig
 from randprune_core.data import loading
 from randprune_core.models import build_model
 from randprune_core.pruning.layers import maskable_weights
+from randprune_core.training.measure import folded
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +44,26 @@ def test_a_record_says_what_was_kept_and_on_how_many_images_it_was_measured(trai
         "test": 360,
         "ood": {"photos": 400},
     }
+
+
+@pytest.mark.parametrize("name", ["resnet-8", "resnet-14-4", "vgg-11"])
+def test_what_is_attacked_is_the_network_but_for_rounding(name):
+    network = build_model(name, 10, seed=0)
+    network(torch.rand(64, 3, 32, 32))  # so that the batch norms have seen something
+    kept = {key: value.clone() for key, value in network.state_dict().items()}
+    found = folded(SimpleNamespace(model=network, config=RunConfig(model=name)))
+    images = torch.rand(8, 3, 32, 32, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(each(images).logsumexp(1).sum(), images)[0]
+        for each in (network.eval(), found)
+    ]
+    torch.testing.assert_close(found(images), network(images), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-3)
+    assert not [each for each in found.modules() if isinstance(each, nn.BatchNorm2d)]
+    assert all(torch.equal(kept[key], value) for key, value in network.state_dict().items())
+
+
+def test_a_registered_network_is_attacked_as_it_is():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    assert folded(SimpleNamespace(model=network, config=SimpleNamespace(model="mine"))) is network
+    assert not network.training

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
 import yaml
+from pages import tab_of
 from PIL import Image
 
 from randprune_core import paths
@@ -142,9 +143,9 @@ def broken_maths(tab) -> Iterator[str]:
 
 
 def open_code(tab) -> Iterator[str]:
-    """Code cells that are not folded; that of the parameters and examples in text stay open."""
+    """Code cells that are not folded; examples stay open."""
     yield from tab.evaluate(
-        """() => [...document.querySelectorAll("article .cell:not(.tag_parameters) .cell_input")]
+        """() => [...document.querySelectorAll("article .cell:not(.tag_example) .cell_input")]
           .filter((cell) => !cell.closest("details"))
           .map((cell) => `open code: ${cell.textContent.slice(0, 40)}`)"""
     )
@@ -420,14 +421,25 @@ def test_pages_lead_to_the_previous_and_the_next(site, tab):
     tab.wait_for_url(f"**/{pages()[1]}.html")
 
 
-def test_boxes_of_a_chapter_open_with_the_keyboard_and_hold_what_can_be_copied(site, tab):
+def test_the_footer_of_a_chapter_opens_with_the_keyboard_and_holds_what_can_be_copied(site, tab):
     visit(tab, f"{site}/notebooks/02_depth.html")
-    for title, text in (("Run this page again", "make notebook"), ("Cite this page", "@in")):
-        box = tab.locator("details", has_text=title).first
-        box.locator("summary").focus()
-        tab.keyboard.press("Enter")
-        assert box.get_by_text(text).first.is_visible()
-    assert box.locator("button.copybtn").count() == 1
+    footer = tab.locator("details.footer")
+    footer.locator("summary").focus()
+    tab.keyboard.press("Enter")
+    for text in ("make notebook", "Behind this page", "profile = ", "@in"):
+        assert footer.get_by_text(text).first.is_visible()
+    assert footer.locator("button.copybtn").count() == 2  # parameters and citation
+
+
+def test_no_digest_no_open_code_and_one_fold_a_figure(site, tab):
+    for page in pages():
+        if not page.startswith("notebooks/"):
+            continue
+        visit(tab, f"{site}/{page}.html")
+        words = tab.locator("article").inner_text()
+        assert not re.search(r"digest [0-9a-f]{12}|\d+ rows,", words), page
+        folds = tab.locator("article .cell details.hide").count()
+        assert folds <= tab.locator("article .cell img, article .cell svg[role=img]").count(), page
 
 
 def shade(tab, box, place: int) -> float:
@@ -496,40 +508,39 @@ def test_explorer_shows_what_is_picked_with_mouse_and_keyboard(site, tab):
     def expected(model: str, metric: dict, hidden: str = "") -> set[tuple]:
         return {
             (f"{sparsity:g}", styles[name]["label"], f"{mean:.{metric['digits']}f}")
-            for place, setting, sparsity, _, mean, *_ in metric["cells"]
+            for place, setting, sparsity, _, mean, *_ in first["measured"][metric["key"]]["value"]
             if (name := first["settings"][setting]) != hidden and first["models"][place] == model
         }
 
     network = tab.get_by_label("Network", exact=True)
     network.focus()
     tab.keyboard.press("Home")
-    model, accuracy = first["models"][0], first["metrics"][0]
+    model, accuracy = first["models"][0], data["metrics"][0]
     assert network.input_value() == model
     assert shown() == expected(model, accuracy)
-    assert (
-        tab.locator("#explorer-root svg[role=img] > title").first.text_content().count(model) == 1
-    )
+    assert model in tab.locator("#explorer-root svg[role=group]").first.get_attribute("aria-label")
 
     box = tab.get_by_role("checkbox").first
     box.focus()
     tab.keyboard.press("Space")
     assert shown() == expected(model, accuracy, hidden=first["settings"][0])
     box.click()
-    ece = next(metric for metric in first["metrics"] if metric["key"] == "ece")
+    ece = next(metric for metric in data["metrics"] if metric["key"] == "ece")
     tab.get_by_label("Metric").select_option("ece")
     assert shown() == expected(model, ece)
     assert "Lower is better" in tab.get_by_role("status").inner_text()
 
     tab.set_viewport_size(NARROW)
     tab.wait_for_function(
-        "document.querySelector('#explorer-root svg[role=img]').clientWidth < 390"
+        "document.querySelector('#explorer-root svg[role=group]').clientWidth < 390"
     )
     assert [*overflow(tab), *complaints(tab)] == []
 
 
-def test_explorer_works_from_a_file(site, browser):
-    page = browser.new_page()
-    page.goto((paths.BUILD / "html/book/explorer.html").as_uri())
-    page.locator("#explorer-root svg[role=img]").nth(1).wait_for()
-    assert page.locator(".explorer-table tbody tr").count() > 2
-    page.close()
+def test_explorer_works_from_a_file_at_a_shared_address(html, browser):
+    address = (html / "book/explorer.html").as_uri()
+    with tab_of(browser, f"{address}#metric=ece&show=gap") as page:
+        page.locator("#explorer-root svg[role=group]").nth(1).wait_for()
+        assert page.get_by_label("Metric").input_value() == "ece"
+        assert page.locator(".chart .zero").count() == 2
+        assert page.locator(".explorer-table tbody tr").count() > 2

@@ -3,9 +3,9 @@
 import itertools
 import math
 import re
-import shutil
 
 import pytest
+from pages import NARROW, WIDE, centre, tab_of, words, write_page
 
 from randprune_core import paths
 from randprune_core.bookmaking import draw_a_mask
@@ -15,17 +15,7 @@ from randprune_core.models import meta_model
 from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.ratios import SHAPE_RATIOS, kept_counts
 
-WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
-PAGE = (paths.BOOK / "draw_a_mask.md").read_text(encoding="utf-8")
 AXE = (paths.ROOT / "tests" / "axe" / "axe.min.js").read_text(encoding="utf-8")
-COLOURS = """<style>
-  * { box-sizing: border-box; }
-  html { --pst-color-text-base: #222832; --pst-color-background: #fff; --pst-color-primary: #176de8;
-    --pst-color-text-muted: #48566b; background: #fff; color: #222832; }
-  html[data-theme=dark] { --pst-color-text-base: #ced6dd; --pst-color-background: #14181e;
-    --pst-color-text-muted: #9ca4af; background: #14181e; color: #ced6dd; }
-  body { max-width: 740px; margin: 1rem; font: 16px sans-serif; } pre { overflow-x: auto; }
-</style>"""
 
 ALL = """([networks, ratios, sparsities]) => {
   const pick = (name, value, event) => {
@@ -54,31 +44,13 @@ ALL = """([networks, ratios, sparsities]) => {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """The page alone, without the book around it: its own markup, scripts and styles."""
-    folder = tmp_path_factory.mktemp("page")
-    (folder / "book").mkdir()
-    (folder / "_static").mkdir()
-    for name in ("explorer.css", "draw_a_mask.css", "draw_a_mask.js"):
-        shutil.copy(paths.BOOK / "_static" / name, folder / "_static")
-    (folder / "_static/draw_a_mask-data.js").write_text(draw_a_mask.script(), encoding="utf-8")
-    body = "\n".join(re.findall(r"```\{raw\} html\n(.*?)```", PAGE, re.DOTALL))
-    head = f"<!doctype html><html lang=en data-theme=light><meta charset=utf-8>{COLOURS}"
-    head += "<meta name=viewport content='width=device-width'><title>Draw a mask</title>"
-    page = folder / "book" / "draw_a_mask.html"
-    page.write_text(f"{head}<main><h1>Draw a mask</h1>{body}</main></html>", encoding="utf-8")
-    return page.as_uri()
+    return write_page(tmp_path_factory.mktemp("page"), "draw_a_mask", draw_a_mask.script())
 
 
 @pytest.fixture
 def tab(browser, address):
-    page = browser.new_page(viewport=WIDE)
-    page.complaints = []
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.goto(address)
-    yield page
-    assert page.complaints == []
-    page.close()
+    with tab_of(browser, address) as page:
+        yield page
 
 
 def pick(tab, network: str, ratio: str, sparsity: float) -> None:
@@ -217,6 +189,28 @@ def test_redraw_and_a_bar_change_the_picture_with_mouse_and_keyboard(tab):
         assert f"seed {taken}:" in about.inner_text()
     tab.locator("#mask-layers .column").nth(5).click()
     assert "stage1.2.conv1.weight" in about.inner_text()
+
+
+def test_bars_say_their_layer_under_the_mouse_and_with_the_keyboard(tab):
+    bars = tab.locator("#mask-layers .column")
+    rows = tab.locator("#mask-layers tbody tr")
+
+    def row(place: int) -> str:
+        cells = rows.nth(place).locator("th, td").all_inner_texts()
+        return f"{cells[0]}: {cells[3]} of {cells[2]} weights, density {cells[4]} %"
+
+    tab.mouse.move(*centre(bars.nth(3)))
+    assert words(tab) == [row(3)]
+    tab.mouse.move(1, 1)
+    assert words(tab) == []
+    bars.first.focus()
+    assert words(tab) == [row(0)]
+    tab.keyboard.press("ArrowRight")
+    assert words(tab) == [row(1)]
+    tab.keyboard.press("End")
+    assert words(tab) == [row(rows.count() - 1)]
+    tab.keyboard.press("Escape")
+    assert words(tab) == []
 
 
 def test_controls_answer_the_keyboard_and_a_ratio_says_what_it_cannot_do(tab):

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from pages import centre, words
 from torch import nn
 from whole.test_book_in_browser import inaccessible, overflow
 
@@ -272,6 +273,27 @@ def test_pair_is_trained_with_the_keyboard_and_is_that_of_the_network(tab, netwo
     assert f"{row[3]} at width 32 (one seed)" in about
     choose(tab, sparsity=0.5)
     assert "No pair of sparsity 0.5" in tab.locator("#train-it-gaps-about").text_content()
+
+
+def test_point_says_its_pair_and_keeps_the_focus_while_another_trains(tab):
+    choose(tab, seed=7)
+    button(tab, "Train").click()
+    gap = rows(tab, 1)[0][3]
+    said = [f"Width 16, sparsity 0.9, ERK, seed 7: {gap} points"]
+    points = tab.locator("svg[aria-describedby=train-it-gaps-about] [role=img]")
+    tab.mouse.move(*centre(points))
+    assert words(tab) == said
+    tab.mouse.move(1, 1)
+    assert words(tab) == []
+    choose(tab, width=32)
+    button(tab, "Train").click()
+    points.focus()
+    rows(tab, 2)
+    assert words(tab) == said
+    tab.keyboard.press("End")
+    assert words(tab)[0].startswith("Width 32, ")
+    tab.keyboard.press("Escape")
+    assert words(tab) == []
 
 
 def test_second_click_trains_nothing_twice_and_other_pairs_wait(tab):

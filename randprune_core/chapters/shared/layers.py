@@ -56,6 +56,12 @@ def weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(weight.shape) for name, weight in maskable_weights(network).items()}
 
 
+def weight_counts(models: Iterable[str]) -> dict[str, int]:
+    """Maskable weights of each network with 10 classes, from its shapes alone."""
+    shapes = {model: weight_shapes(meta_model(model)) for model in models}
+    return {model: sum(map(math.prod, found.values())) for model, found in shapes.items()}
+
+
 def kept_or_none(ratio: str, shapes: Mapping, sparsity: float) -> dict[str, int] | None:
     """Kept weights of each layer under a ratio; None where it cannot meet the budget."""
     try:

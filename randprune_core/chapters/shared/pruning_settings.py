@@ -16,31 +16,13 @@ from matplotlib.figure import Figure
 
 from ...presentation.plots import ratio_style
 from ...presentation.theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, WIDTH, in_order, use_theme
-from ...presentation.words import listing, model_label, plus_minus
+from ...presentation.words import model_label
 from .records import Records
 
 
 def settings_of(records: Records) -> list[str]:
     """The sparse settings of a grid, in the order of the theme, whether recorded or not."""
     return [name for name in in_order(records.cells().ratio) if name != "dense"]
-
-
-def count_of(table: pd.DataFrame, words: tuple[str, str]) -> str:
-    """In how many rows of `cells.differences` the first setting is ahead; "" without any row.
-
-    `words` are the two sides, as in ("ERK", "the other").
-    """
-    if table.empty:
-        return ""
-    ahead = int((table.difference > 0).sum())
-    text = f"{words[0]} is more accurate than {words[1]} in {ahead} of {len(table)} comparisons"
-    if (table.n == 1).all():
-        return f"{text}. One seed decides none of them."
-    above, below = int((table.low > 0).sum()), int((table.high < 0).sum())
-    return (
-        f"{text}; the 95 % interval of the difference lies above zero in {above} and below zero in "
-        f"{below} of them."
-    )
 
 
 def spreads(points: pd.DataFrame) -> pd.DataFrame:
@@ -65,27 +47,6 @@ def spreads(points: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["sparsity", "model", "settings", "spread", "best", "worst", "n"]
     )
-
-
-def spread_text(table: pd.DataFrame, named: Mapping[str, str] = LABELS) -> str:
-    """Sentences on `spreads`, one a sparsity."""
-    if table.empty:
-        return (
-            "No two settings are recorded in the same networks yet, so that none can be compared."
-        )
-    sentences = []
-    for sparsity, part in table.groupby("sparsity"):
-        names = listing(named[name] for name in part.settings.iloc[0])
-        values = listing(plus_minus(value) for value in part.spread)
-        models = listing(model_label(model) for model in part.model)
-        text = f"At sparsity {sparsity:g} the best and the worst of {names} are {values} points "
-        text += f"of test accuracy apart in {models}"
-        if len(part) > 1:
-            word = "closer" if part.spread.iloc[-1] < part.spread.iloc[0] else "not closer"
-            ends = [model_label(part.model.iloc[place]) for place in (0, -1)]
-            text += f": they are {word} together in {ends[1]} than in {ends[0]}"
-        sentences.append(f"{text}{', by one seed' if part.n.min() == 1 else ''}.")
-    return " ".join(sentences)
 
 
 def plot_settings(

@@ -16,6 +16,7 @@ from ...analysis.decisions import DATE, DECISIONS, pool
 from ...analysis.gradient_flow import CLAIMED, flow_table
 from ...analysis.parts import Part
 from ...config import RunConfig
+from ...presentation import foreign
 from ...presentation.theme import LABELS
 from ...presentation.words import listing, model_label, number
 from ...records.store import find_records
@@ -95,6 +96,28 @@ def table(parts: Sequence[Part]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def verdict(parts: Sequence[Part], claim: int) -> str:
+    """What the parts of a claim say together."""
+    return together(part.verdict for part in parts if part.claim == claim)
+
+
+def brief(parts: Sequence[Part]) -> str:
+    """The measured parts as a small Markdown table: effect, interval, runs and verdict."""
+    rows = [
+        {
+            "claim": f"{part.claim}, {part.part}" if part.part else str(part.claim),
+            "effect": _effect(part),
+            "97.5 % interval": _interval(part, *part.estimate[1:3]),
+            "needed": f"above {_threshold(part.threshold)}",
+            "runs": len(part.runs),
+            "verdict": part.verdict,
+        }
+        for part in parts
+        if part.kind == "measured"
+    ]
+    return foreign.rows(pd.DataFrame(rows))
 
 
 def _effect(part: Part) -> str:
