@@ -34,7 +34,8 @@ def add_boxes(
     """A chapter as its page shows it, with launch buttons at its top and a footer at its end.
 
     `runs` are all records as `load_runs` gives them, `home` the repository if it is published.
-    The runs of the page are written to `folder` as CSV.
+    The runs of the page are written to `folder` as CSV. The description of the page, which stands
+    in the metadata of the title cell, goes where Sphinx looks for it.
     """
     records = chapter_records(name)
     footer = []
@@ -44,7 +45,10 @@ def add_boxes(
     footer.append(commands(notebook, name, records, runs))
     found = re.search(r"^\([\w-]+\)=\s*\n# (.+)$", text(notebook["cells"][0]), re.MULTILINE)
     footer.append(cite.chapter_box(name, found[1] if found else name, home))
-    return lay_out(notebook, badges(home, f"notebooks/{name}.ipynb"), footer, name)
+    about = notebook["cells"][0]["metadata"]
+    described = {key: value for key, value in about.items() if key == "description"}
+    page = lay_out(notebook, badges(home, f"notebooks/{name}.ipynb"), footer, name)
+    return page | {"metadata": page.get("metadata", {}) | described}
 
 
 def chapter_records(name: str) -> list[Records]:

@@ -115,28 +115,36 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """Write into a staging folder what its pages take from the code, the records and the chapters.
 
     The reference pages, the boxes of the chapters, the data of the explorer and of the two pages to
-    play with, and the picture of the first page, which is that of chapter 02. Runs on digits do not
-    count: no copy of the book has the same. Where the book is published (`repository.url`), the
-    copies that Colab opens are written to `_build/launch/`.
+    play with, the summary on one page, the archive of all data, and the pictures of a shared link
+    and of the first page, which is that of chapter 02. Runs on digits do not count: no copy of the
+    book has the same. Where the book is published (`repository.url`), the copies that Colab opens
+    are written to `_build/launch/`.
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
     from ..records.store import read_record
     from ..records.table import load_runs
-    from . import draw_a_mask, explorer, repository, train_it
+    from . import archive, draw_a_mask, explorer, repository, summary, train_it
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
     runs = load_runs(dataset=set(DATASETS) - {"digits"})
-    for page, made in _generated(runs, failures, home).items():
-        fill_page(staging / "book" / f"{page}.md", made)
-    _make_chapters(staging, executed, runs, home)
     if home:
         repository.show_repository(staging / "_config.yml", home)
         citation = staging / "CITATION.cff"
         text = f"{citation.read_text(encoding='utf-8')}repository-code: {home.url}\n"
         paths.write_whole(citation, text.encode())
+    packed, numbers = archive.pack(runs, staging), summary.collect()
+    paths.write_whole(staging / "results" / archive.NAME, packed)
+    paths.write_whole(staging / "results" / summary.PDF, summary.pdf(numbers, home))
+    made = _generated(runs, failures, home)
+    made["provenance"]["archive"] = archive.link(packed, f"results/{archive.NAME}")
+    made["intro"]["summary"] = f"[The book on one page](/results/{summary.PDF}) (PDF)"
+    for page, parts in made.items():
+        fill_page(staging / "book" / f"{page}.md", parts)
+    _make_chapters(staging, executed, runs, home)
     static = staging / "book" / "_static"
+    paths.write_whole(static / summary.CARD, summary.card(numbers))
     files = map(paths.record_path, runs.dataset, runs.run_id)
     explored = explorer.script(runs, map(read_record, files))
     paths.write_whole(static / "explorer-data.js", explored.encode())
@@ -220,6 +228,7 @@ def render(staging: Path) -> Path:
         print(log, file=sys.stderr)
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     _mend_roles(index.parent)
+    _give_head(index)
     paths.write_whole(key_file, key.encode())
     say(f"book: built in {time.monotonic() - started:.0f} s")
     return index
@@ -232,6 +241,24 @@ def _mend_roles(html: Path) -> None:
         if (role := '<div role="list" class="citation-list">') in text:
             mended = text.replace(role, '<div class="citation-list">')
             paths.write_whole(page, mended.encode())
+
+
+_HEAD = re.compile(
+    r'<title>.*?</title>|<link rel="canonical"[^>]*>'
+    r'|<meta (?:name="(?:description|twitter:\w+)"|property="og:[\w:]+")[^>]*>',
+    re.DOTALL,
+)
+
+
+def _give_head(index: Path) -> None:
+    """Give `index.html`, which only leads to the first page, what a shared link shows of that."""
+    redirect = index.read_text(encoding="utf-8").strip()
+    first = index.parent / re.search(r'url=([^"]+)"', redirect)[1]
+    up = os.path.relpath(index.parent, first.parent) + "/"
+    shown = _HEAD.findall(first.read_text(encoding="utf-8"))
+    lines = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8" />', redirect]
+    lines += [tag.replace(f'content="{up}', 'content="') for tag in shown]
+    paths.write_whole(index, "\n".join([*lines, "</head>", "</html>", ""]).encode())
 
 
 def run_notebook(name: str, parameters: Mapping[str, object] | None = None) -> Path:

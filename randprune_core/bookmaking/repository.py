@@ -37,6 +37,12 @@ class Repository:
         """The address of the repository, without a slash at its end."""
         return f"https://github.com/{self.owner}/{self.name}"
 
+    @property
+    def site(self) -> str:
+        """The address at which GitHub shows the book that its workflow builds."""
+        home = f"{self.owner.lower()}.github.io"
+        return f"https://{home}/" if self.name.lower() == home else f"https://{home}/{self.name}/"
+
     def file(self, path: str) -> str:
         """The address of the page of a file."""
         return f"{self.url}/blob/{self.branch}/{quote(path)}"
@@ -98,10 +104,10 @@ def badges(home: Repository | None, notebook: str | None = None) -> str:
 
 
 def show_repository(config: Path, home: Repository) -> None:
-    """Add to the `_config.yml` of a staging folder the theme's buttons for the repository."""
+    """Add to the `_config.yml` of a staging folder the theme's buttons and the book's address."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     buttons = ("use_repository_button", "use_issues_button", "use_edit_page_button")
-    settings["html"] |= dict.fromkeys(buttons, True)
+    settings["html"] |= dict.fromkeys(buttons, True) | {"baseurl": home.site}
     settings["repository"] = {"url": home.url, "branch": home.branch, "path_to_book": ""}
     paths.write_whole(config, yaml.safe_dump(settings, sort_keys=False).encode())
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from ..analysis.cells import gap_to_dense, summarise
+from ..analysis.cells import summarise
 from ..config import check_sparsity
 from ..metrics.cost import cost
 from ..models import meta_model
-from ..presentation.plots import plot_heatmap
-from ..presentation.theme import LABELS
-from ..presentation.words import DATA_LABELS, listing, model_label, plus_minus
+from ..presentation.words import DATA_LABELS, listing, model_label
 from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
 from .shared.layers import weight_shapes
 from .shared.records import Records, by_setting, collect_records
@@ -73,47 +70,8 @@ def points(parts: Iterable[Records]) -> pd.DataFrame:
     return _joined([summarise(together([part])) for part in parts])
 
 
-def gaps(parts: Iterable[Records]) -> pd.DataFrame:
-    """`cells.gap_to_dense` of each grid by itself."""
-    return _joined([gap_to_dense(together([part])) for part in parts])
-
-
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-
-
-def source(parts: Sequence[Records]) -> str:
-    """Profile, data and seeds of the recorded grids, a line each, above the panels of a figure."""
-    lines = [part.source() for part in parts if len(part.runs)]
-    return "\n".join(lines) or f"Profile {parts[0].profile}"
-
-
-def two_lines(cells: pd.DataFrame) -> pd.DataFrame:
-    """Cells with the data set below the name of the network, as the title of a panel has it."""
-    return cells.assign(model=cells.model.str.replace(", ", "\n")) if len(cells) else cells
-
-
-def recorded_cells(parts: Iterable[Records]) -> pd.DataFrame:
-    """How many runs each cell has: a row a network and data set, a column a setting.
-
-    NaN where a cell is not in the grid.
-    """
-    rows: dict[str, dict] = {}
-    for part in parts:
-        for cell in part.cells().itertuples():
-            row = rows.setdefault(f"{model_label(cell.model)}, {dataset(part)}", {})
-            level = "" if cell.ratio == "dense" else f" {cell.sparsity:g}"
-            row[LABELS[cell.ratio] + level] = cell.recorded
-    return pd.DataFrame.from_dict(rows, orient="index").astype(float)
-
-
-def plot_recorded(parts: Sequence[Records]) -> Figure:
-    """`recorded_cells` as a heat map, up to the number of seeds that a cell is to have."""
-    wanted = max(int(part.cells().wanted.max()) for part in parts)
-    label = f"Recorded runs of {wanted}"
-    figure = plot_heatmap(recorded_cells(parts), label, format=".0f", high=wanted)
-    figure.axes[-1].set_yticks(range(wanted + 1))
-    return figure
 
 
 def size_table(models: Iterable[str], sparsity: float = 0.9) -> pd.DataFrame:
@@ -143,43 +101,6 @@ def size_table(models: Iterable[str], sparsity: float = 0.9) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def finding(parts: Sequence[Records]) -> str:
-    """Dense minus ERK at the highest recorded sparsity, network by network; or what is lacking."""
-    found = gaps(parts)
-    found = found[found.ratio == "erk"]
-    profile = parts[0].profile
-    sentences = []
-    if found.empty:
-        sentences.append(f"Profile {profile} has no network with dense and ERK runs yet.")
-    else:
-        level = found.sparsity.max()
-        shown = found[found.sparsity == level]
-        values = listing(
-            f"{plus_minus(row.gap, row.low, row.high)} ({model_label(row.model)}, "
-            f"{row.n} seed{'s' * (row.n > 1)})"
-            for row in shown.itertuples()
-        )
-        sentences.append(
-            f"At sparsity {level:g}, dense minus ERK is, in points of test accuracy, {values}; "
-            f"profile {profile}."
-        )
-        if shown.n.min() == 1:
-            sentences.append("One seed decides nothing.")
-    absent = _without_runs(parts)
-    if absent:
-        sentences.append(f"Nothing is recorded, and so nothing is said, of {listing(absent)}.")
-    return " ".join(sentences)
-
-
-def _without_runs(parts: Iterable[Records]) -> list[str]:
-    """Networks of the grids without any run, as `VGG-11 on CIFAR-10`."""
-    absent = []
-    for part in parts:
-        counts = part.cells().groupby("model", sort=False).recorded.sum()
-        absent += [f"{model_label(m)} on {dataset(part)}" for m in counts.index[counts == 0]]
-    return absent
 
 
 def figure_table(parts: Sequence[Records]) -> pd.DataFrame:

@@ -14,7 +14,6 @@ from ..analysis.gradient_flow import flow_table
 from ..config import SEEDS, RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
 from ..devices import environment
-from ..presentation.theme import LABELS
 from ..presentation.words import listing, model_label
 from ..records.table import records_to_frame
 from ..scratch import scratch_folder
@@ -220,21 +219,3 @@ def _missing(records: Records) -> str:
     for model, part in cells[cells.recorded == 0].groupby("model", sort=False):
         lines.append(f"{model_label(model)}: {', '.join(cell_labels(part))}")
     return "\n".join(["not recorded", *lines])
-
-
-def finding(records: Records) -> str:
-    """What the recorded runs say of the two claims, or that there are none."""
-    runs = records.runs
-    if records.profile != "paper":
-        return "Networks on made pictures say nothing of the claim."
-    if runs.empty:
-        return (
-            "No run on ImageNet is recorded, so that nothing is read here: both claims stay "
-            "undecided."
-        )
-    parts = [
-        f"{LABELS[ratio]}{f' at {sparsity:g}' if sparsity else ''} "
-        f"{100 * part.accuracy.mean():.1f} % (n = {len(part)})"
-        for (ratio, sparsity), part in runs.groupby(["ratio", "sparsity"], sort=False)
-    ]
-    return f"Test accuracy of the recorded runs: {listing(parts)}. One seed decides nothing."

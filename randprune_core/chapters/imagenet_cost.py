@@ -17,7 +17,6 @@ from ..presentation.words import listing, model_label
 from ..pruning.ratios import SHAPE_RATIOS
 from ..training import protocol
 from .shared.layers import budget_table, layer_table
-from .shared.layers import reading as layer_reading
 
 MODEL = protocol.IMAGENET["model"]
 SPARSITIES = (0.5, 0.9)
@@ -154,9 +153,3 @@ def unequal(costs: pd.DataFrame) -> str:
             f"one: of the dense training it takes {listing(words)}."
         )
     return text
-
-
-def reading(layers: pd.DataFrame) -> str:
-    """What the ratios do to the layers, in sentences."""
-    budget = budget_table(layers)
-    return " ".join(layer_reading(budget, layers))

@@ -17,7 +17,6 @@ from ..analysis.decisions import CONFIDENCE, LARGE, SMALL_DEPTH
 from ..analysis.intervals import ENOUGH, VERDICTS
 from ..config import run_id
 from ..presentation.theme import COLOURS, WIDTH, use_theme
-from ..presentation.words import data_label
 from ..sweeps import coverage, grids
 from ..sweeps import sweep as sweep_module
 from .shared.records import Records, grid_parameters
@@ -62,17 +61,6 @@ def collect(
     configs = list(configs.values())
     runs = sweep_module.collect(configs, train_missing=train_missing, device=device)
     return Records("scorecard", profile, configs, runs, default)
-
-
-def summary(found: pd.DataFrame, records: Records) -> str:
-    """One sentence: how many claims have which verdict, and what that rests on."""
-    supported, contradicted, undecided, out = (count(found, verdict) for verdict in VERDICTS)
-    return (
-        f"Of the paper's {len(found)} claims the records of this book support {supported}, "
-        f"contradict {contradicted} and leave {undecided} undecided; {out} is out of reach "
-        f"(profile {records.profile}, {data_label(records.configs[0])}, "
-        f"{records.seeds()} a cell)."
-    )
 
 
 def rules() -> str:

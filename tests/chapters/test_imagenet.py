@@ -34,12 +34,11 @@ def test_the_grid_follows_table_1_with_more_epochs_for_the_sparse_networks():
         assert (config.batch_size, config.lr, config.weight_decay) == (768, 0.4, 1e-4)
 
 
-def test_without_records_the_chapter_names_what_is_missing_and_concludes_nothing(store):
+def test_without_records_the_chapter_names_what_is_missing(store):
     records, found = chapter.collect()
     assert (found, records.profile, records.default) == ([], "paper", True)
     assert not chapter.plot_gradient_norm(records, found).legends  # there is no line to name
     assert "0 of 5 cells recorded" in chapter.summary(records).data
-    assert "No run on ImageNet is recorded" in chapter.finding(records)
     figure = chapter.plot_gradient_norm(records, found)
     (text,) = [text.get_text() for text in figure.axes[0].texts]
     assert text.splitlines() == [
@@ -79,10 +78,6 @@ def test_recorded_runs_are_drawn_with_both_schedules(store):
     records, found = chapter.collect(sparsities=[0.5])
     assert len(found) == 3 and not records.default
     assert "3 of 3 cells recorded" in chapter.summary(records).data
-    assert chapter.finding(records) == (
-        "Test accuracy of the recorded runs: dense 78.0 % (n = 1), SNIP ratio at 0.5 77.0 % "
-        "(n = 1) and ERK at 0.5 77.0 % (n = 1). One seed decides nothing."
-    )
     figure = chapter.plot_gradient_norm(records, found)
     early, whole = figure.axes
     upright = {line.get_xdata()[0] for line in whole.lines if len(set(line.get_xdata())) == 1}
@@ -144,7 +139,6 @@ def test_a_list_of_ratios_that_need_data_leaves_those_of_shapes(layers):
     assert set(layers.ratio) == {"uniform", "erk", "erk_plus"}
     chosen = costs.layers(["resnet50"], ["dense", "snip", "erk"], [0.8])
     assert set(chosen.ratio) == {"erk"} and set(chosen.model) == {"resnet50"}
-    assert "leaves" not in costs.reading(chosen)  # nothing to compare it with
 
 
 def test_the_recipe_table_has_both_schedules():
@@ -168,7 +162,7 @@ def test_made_runs_are_whole_and_leave_nothing_behind(store, monkeypatch):
         or not any(paths.CHECKPOINTS.iterdir())
     )
     assert (len(found), records.runs.ratio.tolist()) == (2, ["dense", "erk"])
-    assert not records.default and "nothing" in chapter.finding(records)
+    assert not records.default
     assert chapter.checked(found).splitlines()[1] == (
         "erk 0.5: 20 steps, 2471 of 4940 weights kept, the loss fell: True"
     )

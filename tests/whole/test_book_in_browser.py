@@ -4,9 +4,11 @@ import contextlib
 import functools
 import gzip
 import http.server
+import io
 import json
 import os
 import re
+import statistics
 import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -16,9 +18,10 @@ from urllib.parse import unquote, urldefrag, urljoin
 import pytest
 import yaml
 from pages import tab_of
+from PIL import Image
 
 from randprune_core import paths
-from randprune_core.bookmaking import build
+from randprune_core.bookmaking import build, cite
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
@@ -168,10 +171,77 @@ def overflow(tab) -> Iterator[str]:
         yield "the page scrolls sideways"
 
 
+SCROLLS = ".pst-scrollable-table-container, .explorer-table, mjx-container, pre"
+
+
+def hidden_ends(tab) -> Iterator[str]:
+    """What scrolls sideways without a cue at its edge, or where the keyboard cannot get at it."""
+    yield from tab.evaluate(
+        """(boxes) => [...document.querySelectorAll(`article :is(${boxes})`)].flatMap((box) => {
+          const style = getComputedStyle(box);
+          const scrolls = ["auto", "scroll"].includes(style.overflowX)
+            && box.checkVisibility() && box.scrollWidth > box.clientWidth + 1;
+          if (!scrolls) return [];
+          const name = box.getAttribute("aria-label") ?? box.getAttribute("aria-labelledby");
+          const wrong = {
+            "has no cue": !style.backgroundAttachment.includes("local"),
+            "cannot be focused": box.tabIndex < 0,
+            "has no name": box.querySelector("table") && (!name || !box.role),
+          };
+          const faults = Object.keys(wrong).filter((fault) => wrong[fault]);
+          return faults.map((fault) => `${box.className || box.tagName} ${fault}: `
+            + box.textContent.trim().slice(0, 40));
+        })""",
+        SCROLLS,
+    )
+
+
+def loose_columns(tab) -> Iterator[str]:
+    """Tables whose first column goes away when they are scrolled sideways."""
+    yield from tab.evaluate(
+        """() => [...document.querySelectorAll("article :is(.pst-scrollable-table-container,"
+            + " .explorer-table)")].flatMap((box) => {
+          if (!box.checkVisibility() || box.scrollWidth <= box.clientWidth + 20) return [];
+          box.scrollLeft = 1e6;
+          const edge = box.getBoundingClientRect().left;
+          const cells = [...box.querySelectorAll("tr > :first-child")];
+          const loose = cells.filter((cell) =>
+            Math.abs(cell.getBoundingClientRect().left - edge) > 2);
+          const wide = cells.some((cell) => cell.clientWidth > 0.6 * box.clientWidth);
+          box.scrollLeft = 0;
+          const words = box.textContent.trim().slice(0, 40);
+          return [...(loose.length ? [`first column scrolls away: ${words}`] : []),
+                  ...(wide ? [`first column leaves no room: ${words}`] : [])];
+        })"""
+    )
+
+
+def small_targets(tab) -> Iterator[str]:
+    """Buttons and doors of less than 40 pixels; not links in a text, nor what covers a card.
+
+    A box to tick is as large as its label.
+    """
+    yield from tab.evaluate(
+        """() => [...document.querySelectorAll("a, button, input, select, summary")]
+          .filter((node) => node.checkVisibility({opacityProperty: true, visibilityProperty: true})
+            && !node.matches("#pst-skip-link a, .sd-stretched-link")
+            && !node.closest("article :is(p, li, td, dd, dt, caption, figcaption, .citation)"))
+          .map((node) => node.type === "checkbox" ? node.labels[0] ?? node : node)
+          .filter((node) => {
+            const box = node.getBoundingClientRect();
+            return box.width < 39.5 || box.height < 39.5;
+          })
+          .map((node) => `${node.tagName} ${node.className} ${node.id} is small: `
+            + node.textContent.trim().slice(0, 30))"""
+    )
+
+
 def inaccessible(tab, *rules: str) -> Iterator[str]:
     """Serious and critical violations that axe finds, by all of its rules or by those given."""
     if not tab.evaluate("'axe' in window"):
         tab.evaluate(AXE)
+    # The cues of what scrolls are pictures, on which axe does not measure contrast.
+    tab.add_style_tag(content=".bd-article * { background-image: none !important; }")
     options = {"resultTypes": ["violations"], "preload": False}
     if rules:
         options["runOnly"] = {"type": "rule", "values": rules}
@@ -215,10 +285,11 @@ def test_page_has_no_fault(site, tab, name):
     assert tab.locator("article h1").count() == 1
     if name.startswith("notebooks/"):
         assert tab.locator("article figure").count() > 0
-    wide = (broken_figures, broken_maths, open_code, overflow, too_heavy, inaccessible)
+    wide = (broken_figures, broken_maths, open_code, overflow, hidden_ends, too_heavy, inaccessible)
     faults = [fault for rule in wide for fault in rule(tab)]
     dark_and_narrow(tab)
-    faults += overflow(tab)
+    for rule in (overflow, hidden_ends, loose_columns, small_targets):
+        faults += rule(tab)
     faults += inaccessible(tab, "color-contrast", "scrollable-region-focusable", "target-size")
     assert [*faults, *complaints(tab)] == []
 
@@ -234,6 +305,16 @@ BREAKAGES = {
         "<div class='cell'><div class='cell_input'>print()</div></div>",
     ),
     "a wide box": (overflow, "<div style='width: 3000px'>wide</div>"),
+    "a wide box without a cue": (
+        hidden_ends,
+        "<pre tabindex=0 style='width: 50px; background: none'>wide and wide</pre>",
+    ),
+    "a wide table that moves": (
+        loose_columns,
+        "<div class='explorer-table' style='overflow: auto; width: 200px'><table style='width: "
+        "900px'><tr><td style='position: static'>a</td><td>b</td></tr></table></div>",
+    ),
+    "a small button": (small_targets, "<button style='width: 20px; min-width: 0'>x</button>"),
     "a picture without a description": (inaccessible, "<img src='data:,' width=50 height=50>"),
     "faint text": (inaccessible, "<p style='color: #ddd; background: #fff'>Faint text</p>"),
 }
@@ -242,6 +323,7 @@ BREAKAGES = {
 @pytest.mark.parametrize(("rule", "markup"), BREAKAGES.values(), ids=BREAKAGES)
 def test_fault_of_a_page_is_found(site, tab, rule, markup):
     visit(tab, f"{site}/book/bibliography.html")
+    tab.set_viewport_size(NARROW)
     assert list(rule(tab)) == []
     article = "document.querySelector('article')"
     tab.evaluate(f"(markup) => {article}.insertAdjacentHTML('beforeend', markup)", markup)
@@ -358,6 +440,59 @@ def test_no_digest_no_open_code_and_one_fold_a_figure(site, tab):
         assert not re.search(r"digest [0-9a-f]{12}|\d+ rows,", words), page
         folds = tab.locator("article .cell details.hide").count()
         assert folds <= tab.locator("article .cell img, article .cell svg[role=img]").count(), page
+
+
+def shade(tab, box, place: int) -> float:
+    """How light the last pixels of a box are, 0 to 255, when it is scrolled to a place."""
+    box.evaluate("(box, place) => { box.scrollLeft = place; }", place)
+    with Image.open(io.BytesIO(box.screenshot(animations="disabled"))) as picture:
+        edge = picture.convert("L").crop((picture.width - 3, 0, picture.width, picture.height))
+        return statistics.median(edge.tobytes())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_shadow_stands_where_a_table_goes_on_and_leaves_at_its_end(site, tab, theme):
+    visit(tab, f"{site}/book/provenance.html")
+    tab.set_viewport_size(NARROW)
+    tab.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+    box = tab.locator(".pst-scrollable-table-container[tabindex='0']").first
+    box.wait_for()
+    tab.wait_for_timeout(400)
+    goes_on, ends = shade(tab, box, 0), shade(tab, box, 10_000)
+    assert goes_on < ends - 20 if theme == "light" else goes_on > ends + 20
+    box.focus()
+    box.evaluate("(box) => { box.scrollLeft = 0; }")
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_function("document.activeElement.scrollLeft > 0")
+    assert "Table" in box.get_attribute("aria-label")
+    assert tab.complaints == []
+
+
+def test_korean_words_are_drawn_with_the_letters_of_the_book(site, tab):
+    visit(tab, f"{site}/book/glossary.html")
+    loaded = tab.evaluate(
+        """async () => {
+          await document.fonts.ready;
+          const fonts = [...document.fonts].filter((font) => font.status === "loaded");
+          return fonts.map((font) => `${font.family} ${font.weight}`.replaceAll('"', ""));
+        }"""
+    )
+    assert {"Korean of the book 400", "Korean of the book 700"} <= set(loaded)
+    assert tab.complaints == []
+
+
+def test_entry_to_cite_is_copied_whole_and_does_not_scroll(site, tab):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visit(tab, f"{site}/book/cite.html")
+    tab.set_viewport_size(NARROW)
+    entry = tab.locator(".highlight-bibtex").first
+    assert entry.locator("pre").evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    button = entry.locator("button.copybtn")
+    assert button.evaluate("(button) => getComputedStyle(button).opacity") == "1"
+    button.click()
+    copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == cite.paper()
+    assert tab.complaints == []
 
 
 def test_explorer_shows_what_is_picked_with_mouse_and_keyboard(site, tab):

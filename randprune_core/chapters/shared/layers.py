@@ -15,7 +15,7 @@ from ...config import IMAGENET_MODELS, check_sparsity
 from ...metrics.cost import layer_macs
 from ...models import meta_model
 from ...presentation.theme import LABELS
-from ...presentation.words import listing, model_label, plus_minus
+from ...presentation.words import model_label
 from ...pruning.layers import maskable_weights
 from ...pruning.ratios import SHAPE_RATIOS, kept_counts, shape_ratio
 
@@ -105,27 +105,3 @@ def size_correlation(layers: pd.DataFrame, ratio: str, sparsity: float) -> dict[
         model: float(rows.total.corr(rows.layer_sparsity, method="spearman"))
         for model, rows in pruned.groupby("model", sort=False)
     }
-
-
-def reading(budget: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
-    """What the tables say of ERK against Uniform, in sentences; [] where either is absent."""
-    sentences = []
-    for sparsity, part in budget.groupby("sparsity", sort=False):
-        erk, uniform = (part[part.ratio == name].set_index("model") for name in ("erk", "uniform"))
-        models = [model for model in erk.index if model in uniform.index]
-        if models:
-            times = [f"{erk.mac_ratio[m] / uniform.mac_ratio[m]:.2f}" for m in models]
-            pinned = [f"{erk.pinned[m]} of {erk.layers[m]}" for m in models]
-            sentences.append(
-                f"At sparsity {sparsity:g}, ERK takes {listing(times)} times the MACs of Uniform "
-                f"and leaves {listing(pinned)} layers dense, in "
-                f"{listing(model_label(model) for model in models)}."
-            )
-    if sentences:
-        correlations = size_correlation(layers, "erk", max(budget.sparsity))
-        words = [f"{plus_minus(r, digits=2)} in {model_label(m)}" for m, r in correlations.items()]
-        sentences.append(
-            "ERK prunes large layers more: the rank correlation of a layer's number of weights "
-            f"and its sparsity, over the layers that are not dense, is {listing(words)}."
-        )
-    return sentences

@@ -1,0 +1,96 @@
+"""The book on one page: it fits, its text can be selected, its numbers are those of the book."""
+
+import dataclasses
+import itertools
+import re
+import zlib
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.text import Text
+
+from randprune_core.analysis import claims
+from randprune_core.bookmaking import summary
+from randprune_core.bookmaking.repository import Repository
+
+HOME = Repository("a-person-with-a-long-name", "a-repository-with-a-long-name", "main")
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    return summary.collect()
+
+
+def longest(numbers) -> summary.Numbers:
+    """The same with every claim decided, so that each effect has an interval to write out."""
+    found = numbers.verdicts.copy()
+    found["effect"], found["low"], found["high"] = -10.1234, -12.3456, -8.7654
+    found["verdict"], found["runs"] = "contradicted", 1_000
+    return dataclasses.replace(numbers, verdicts=found)
+
+
+def lines(figure) -> dict[str, object]:
+    """The visible texts of a figure with their places in inches."""
+    figure.canvas.draw()
+    found = [text for text in figure.findobj(Text) if text.get_text().strip()]
+    return [
+        (text.get_text(), text.get_window_extent().transformed(figure.dpi_scale_trans.inverted()))
+        for text in found
+        if text.get_visible()
+    ]
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["recorded", "all decided"])
+def test_nothing_leaves_the_page_or_covers_another_text(numbers, decided):
+    figure = summary.page(longest(numbers) if decided else numbers, HOME if decided else None)
+    found = lines(figure)
+    width, height = figure.get_size_inches()
+    for text, box in found:
+        assert 0.3 < box.x0 < box.x1 < width - 0.3 and 0.3 < box.y0 < box.y1 < height, text
+    for (one, first), (two, second) in itertools.combinations(found, 2):
+        across = min(first.x1, second.x1) - max(first.x0, second.x0)
+        down = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert across < 0.01 or down < 0.03, f"{one} covers {two}"
+    plt.close(figure)
+
+
+def test_longer_text_leaves_less_room_for_the_figure_until_it_is_refused(numbers):
+    usual = summary.page(numbers, None).axes[0].get_position().height
+    longer = dataclasses.replace(numbers, sentence="claim " * 130)
+    figure = summary.page(longer, None)
+    assert figure.axes[0].get_position().height < usual
+    assert min(box.y0 for _, box in lines(figure)) > 0.4
+    with pytest.raises(ValueError, match="longer than its page"):
+        summary.page(dataclasses.replace(numbers, sentence="claim " * 400), None)
+    plt.close("all")
+
+
+def test_page_says_what_the_records_say(numbers):
+    text = " ".join(line for line, _ in lines(summary.page(numbers, HOME)))
+    assert numbers.sentence in text
+    for row in numbers.verdicts.itertuples():
+        assert claims.STATEMENTS[row.claim] in text
+    assert text.count("undecided") >= (numbers.verdicts.verdict == "undecided").sum()
+    assert HOME.url in text
+    plt.close("all")
+
+
+def test_pdf_is_one_page_with_text_to_select_and_links(numbers):
+    content = summary.pdf(numbers, HOME)
+    assert content == summary.pdf(numbers, HOME)
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+    assert re.search(rb"/MediaBox \[ 0 0 595\.\d+ 841\.\d+ \]", content)
+    assert b"/CreationDate" not in content
+    assert b"/Subtype /Type3" not in content and b"/ToUnicode" in content
+    for address in (b"https://arxiv.org/abs/2202.02643", HOME.url.encode()):
+        assert address in content
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
+    drawn = b"".join(zlib.decompress(part) for part in streams if part[:1] == b"x")
+    assert drawn.count(b" Tf\n") > 50  # text, not outlines
+
+
+def test_page_and_card_can_be_made_without_any_run(store):
+    nothing = summary.collect()
+    assert set(nothing.verdicts.verdict) == {"undecided", "out of reach"}
+    assert summary.pdf(nothing, None).startswith(b"%PDF-")
+    assert summary.card(nothing) == summary.card(nothing)
