@@ -98,11 +98,6 @@ def test_unchanged_staging_folder_is_not_built_again(project, monkeypatch):
 # ---------------------------------------------------------------- the book itself
 
 
-@pytest.fixture(scope="module")
-def html() -> Path:
-    return build.build_book().parent
-
-
 def toc_pages() -> list[str]:
     toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text())
     return [toc["root"]] + [page["file"] for part in toc["parts"] for page in part["chapters"]]

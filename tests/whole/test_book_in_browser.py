@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 from randprune_core import paths
-from randprune_core.bookmaking import build
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
@@ -55,11 +54,6 @@ class WebServer(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-
-@pytest.fixture(scope="module")
-def html() -> Path:
-    return build.build_book().parent
 
 
 @pytest.fixture(scope="module")
