@@ -42,8 +42,11 @@ STAMP := $(VENV)/.installed-$(LOCK)
 lock_with = $(shell cat requirements.lock $(wildcard $(1)) | cksum | tr ' ' -)
 CLUSTER_STAMP := $(VENV)/.cluster-$(call lock_with,requirements-cluster.lock)
 LAB_STAMP := $(VENV)/.lab-$(call lock_with,requirements-lab.lock)
-# The file that takes longest is begun first.
-LONGEST := tests/whole/test_kills.py
+# The files that take longest are begun first.
+LONGEST := tests/whole/test_kills.py tests/whole/test_killed_programs.py tests/whole/test_book_in_browser.py
+first = $(filter $(LONGEST),$(1)) $(filter-out $(LONGEST),$(1))
+TESTS = $(wildcard tests/test_*.py tests/*/test_*.py)
+LONG_TESTS = $(shell grep -lE 'mark\.(faults|slow)' /dev/null $(TESTS))
 
 # One thread a process: two processes run side by side, and results depend on the thread count.
 OMP_NUM_THREADS ?= 1
@@ -70,13 +73,13 @@ book: $(STAMP) ## execute the chapters and build the book (the last line is the 
 	@$(PY) -m randprune_core book
 
 test: $(STAMP) ## run the tests, then every notebook against its stored outputs
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(call first,$(TESTS))
 	$(NOTEBOOK_ENV) $(PY) -m pytest -p no:cacheprovider --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
 
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
-		$(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py tests/*/test_*.py))
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
+		$(call first,$(LONG_TESTS))
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core.bookmaking import build; build.run_quick()'

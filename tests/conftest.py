@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from randprune_core import paths
 from randprune_core.config import RunConfig, config_to_dict, run_id
@@ -292,15 +294,44 @@ def survived(record_property):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> dict[str, dict]:
+def once(request, tmp_path_factory):
+    """Calls a function with a folder, which all workers of this test run share, and returns it.
+
+    The first worker that asks for a name calls the function; the others find what it has left.
+    """
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        several = hasattr(request.config, "workerinput")  # as pytest-xdist has them
+        base = tmp_path_factory.getbasetemp()
+        folder = (base.parent if several else base) / f"once-{name}"
+        with FileLock(f"{folder}.lock"):
+            if not (done := folder.with_suffix(".done")).exists():
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def undisturbed(once) -> dict[str, dict]:
     """The records of the sweep when nothing happens to it."""
     from fault_tools import RUNS, leftovers, records, run
 
-    store = tmp_path_factory.mktemp("undisturbed")
-    status, out, error = run(store)
-    assert (status, out) == (
-        0,
-        f"{RUNS} trained, 0 were recorded before, 0 failed, 0 not finished\n",
-    )
-    assert len(error.splitlines()) == RUNS and leftovers(store) == []
-    return records(store)
+    def sweep(store: Path) -> None:
+        status, out, error = run(store)
+        said = f"{RUNS} trained, 0 were recorded before, 0 failed, 0 not finished\n"
+        assert (status, out) == (0, said)
+        assert len(error.splitlines()) == RUNS and leftovers(store) == []
+
+    return records(once("undisturbed", sweep))
+
+
+@pytest.fixture(scope="session")
+def html(once) -> Path:
+    """The folder of the built book."""
+    from randprune_core.bookmaking import build
+
+    once("book", lambda _: build.build_book())
+    return paths.BUILD / "html"

@@ -8,9 +8,12 @@ smaller `image_size` is made once, on loading, by `downsample`.
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .. import registry
@@ -192,15 +195,18 @@ def _read_split(name: str, encoded: Encoded, split: str, side: int | None) -> tu
     return images if side is None else downsample(images, side), labels
 
 
+def _of_scikit_learn(name: str) -> Path:
+    """A file that comes with scikit-learn, which takes a second to import."""
+    return Path(find_spec("sklearn").origin).parent / "datasets" / name
+
+
 def _load_digits() -> Dataset:
     """scikit-learn's 8 x 8 digits, doubled to 16 x 16 and three equal channels."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    rows = np.loadtxt(_of_scikit_learn("data/digits.csv.gz"), delimiter=",")
+    pixels = np.round(rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     images = torch.from_numpy(pixels.repeat(2, axis=1).repeat(2, axis=2))
     images = images[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(digits.target.astype(np.int64))
+    labels = torch.from_numpy(rows[:, -1].astype(np.int64))
     train = 1_437  # four fifths; the last fifth was written by other people and tests
     fingerprint = hashlib.sha256(pixels.tobytes() + labels.numpy().tobytes()).hexdigest()
     return Dataset(
@@ -219,10 +225,10 @@ def _load_digits() -> Dataset:
 @lru_cache(maxsize=1)
 def _photo_patches() -> Tensor:
     """400 patches of 16 x 16 pixels, evenly spaced over scikit-learn's two sample photographs."""
-    from sklearn.datasets import load_sample_images
-
     patches = []
-    for photo in load_sample_images().images:
+    for name in ("china", "flower"):
+        with Image.open(_of_scikit_learn(f"images/{name}.jpg")) as file:
+            photo = np.asarray(file)
         height, width = photo.shape[:2]
         for top in np.linspace(0, height - 16, 10).astype(int):
             for left in np.linspace(0, width - 16, 20).astype(int):

@@ -139,13 +139,13 @@ def _scores(values: "ArrayLike", side: str) -> np.ndarray:
 def _shares_beaten(in_scores: np.ndarray, out_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each score the share of the other side that it is on the right side of (ties half).
 
-    The structural components of DeLong et al. 1988: both have the AUROC as mean. A score's rank
-    among all less its rank among its own side counts the other side's scores below it.
+    The structural components of DeLong et al. 1988: both have the AUROC as mean.
     """
-    from scipy.stats import rankdata  # takes a second to import, and trains nothing
 
-    m, n = len(in_scores), len(out_scores)
-    ranks = rankdata(np.concatenate([in_scores, out_scores]))
-    beaten_by_in = (ranks[:m] - rankdata(in_scores)) / n
-    below_out = (ranks[m:] - rankdata(out_scores)) / m
-    return beaten_by_in, 1 - below_out
+    def below(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """How many of the others are lower than each score, equal ones counted half."""
+        others = np.sort(others)
+        return sum(np.searchsorted(others, scores, side) for side in ("left", "right")) / 2
+
+    beaten_by_in = below(in_scores, out_scores) / len(out_scores)
+    return beaten_by_in, 1 - below(out_scores, in_scores) / len(in_scores)

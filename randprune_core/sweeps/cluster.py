@@ -240,9 +240,12 @@ def _forget(ray, node: str, config: RunConfig) -> None:
 
 def _checkpoint(config: RunConfig) -> bytes | None:
     """Where the run got to before, for a worker that has no checkpoint of its own."""
-    from ..training.checkpoints import own_content
+    path = paths.checkpoint_path(run_id(config))
+    if not os.path.lexists(path):
+        return None
+    from ..training.checkpoints import own_content  # loads torch, which no driver has use for
 
-    return own_content(paths.checkpoint_path(run_id(config)))
+    return own_content(path)
 
 
 # --- a worker --------------------------------------------------------------------------------

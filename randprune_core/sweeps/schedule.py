@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator
 
 from ..config import RunConfig, run_id
-from ..metrics.cost import work
 
 Result = tuple[RunConfig, str, str]
 
@@ -34,12 +33,18 @@ class Schedule:
             return None
         if self.deadline is None or not self._seconds_per_work:
             return self._waiting.pop(0)
+        from ..metrics.cost import work  # torch, which a sweep of worker processes has no use for
+
         room = (self.deadline - time.time()) / self._seconds_per_work
         fitting = (number for number, config in enumerate(self._waiting) if work(config) <= room)
         return self._waiting.pop(next(fitting, 0))
 
     def ended(self, config: RunConfig, seconds: float) -> None:
         """Learn from a run that was trained from its first to its last epoch in `seconds`."""
+        if self.deadline is None:
+            return
+        from ..metrics.cost import work
+
         self._seconds_per_work = max(self._seconds_per_work, seconds / work(config))
 
     def put_back(self, config: RunConfig) -> None:

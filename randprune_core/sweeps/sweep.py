@@ -81,7 +81,7 @@ def sweep(
     report = SweepReport(found=len(configs) - len(todo))
     if not todo:
         return report
-    from . import cores, schedule  # torch, which they need, takes seconds to import
+    from . import cores, schedule
 
     deadline = None if time_budget is None else time.time() + time_budget
     waiting = schedule.Schedule(todo, deadline)
@@ -89,7 +89,7 @@ def sweep(
         from .cluster import run_on_ray
 
         outcomes = run_on_ray(waiting, ray_address, gpus_per_run, device, workers)
-    elif pick_device(device).type == "cuda":
+    elif device != "cpu" and pick_device(device).type == "cuda":  # which loads torch
         from .gpu import run_on_gpu
 
         outcomes = run_on_gpu(waiting, device, workers)

@@ -73,12 +73,10 @@ def _read(path: Path, run: Run) -> dict:
 
 
 def own_content(path: Path) -> bytes | None:
-    """What a checkpoint file holds, for a worker elsewhere; None where there is none.
+    """What a checkpoint file holds, for a worker elsewhere.
 
-    One that is of another user, or no regular file, is kept under another name.
+    None for one that is of another user, or no regular file; it is kept under another name.
     """
-    if not os.path.lexists(path):
-        return None
     try:
         _check_owner(path)
         return paths.read_regular(path, _LARGEST_SENT)

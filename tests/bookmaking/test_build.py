@@ -147,11 +147,6 @@ def test_shared_link_of_a_published_book_has_whole_addresses(project):
 # ---------------------------------------------------------------- the book itself
 
 
-@pytest.fixture(scope="module")
-def html() -> Path:
-    return build.build_book().parent
-
-
 def toc_pages() -> list[str]:
     toc = yaml.safe_load((REPOSITORY / "_toc.yml").read_text())
     return [toc["root"]] + [page["file"] for part in toc["parts"] for page in part["chapters"]]

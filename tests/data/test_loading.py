@@ -155,6 +155,15 @@ def test_photo_patches_are_400_distinct_pictures_of_the_size_of_digits():
     assert len(patches.flatten(1).unique(dim=0)) == 400
 
 
+def test_photo_patches_begin_and_end_in_the_corners_of_scikit_learns_photographs():
+    from sklearn.datasets import load_sample_images
+
+    patches = load_ood_images("digits")["photos"].permute(0, 2, 3, 1).numpy()
+    for number, photo in enumerate(load_sample_images().images):
+        first, last = patches[200 * number], patches[200 * number + 199]
+        assert np.array_equal(first, photo[:16, :16]) and np.array_equal(last, photo[-16:, -16:])
+
+
 def test_cifar_sets_are_each_others_ood_set(known_copy):
     for name, other in (("cifar10", "cifar100"), ("cifar100", "cifar10")):
         images = load_ood_images(name)

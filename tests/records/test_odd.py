@@ -150,7 +150,8 @@ RECORD = full_record(ODD)
 PLACES = list(leaves(RECORD))
 
 
-def oracle() -> jsonschema.Draft202012Validator:
+@pytest.fixture(scope="module")
+def library() -> jsonschema.Draft202012Validator:
     """The library's own validator, with the two types that are narrower here."""
     formats = jsonschema.FormatChecker(formats=())
     formats.checks("plain")(lambda text: not isinstance(text, str) or validation.is_plain(text))
@@ -165,23 +166,20 @@ def oracle() -> jsonschema.Draft202012Validator:
     return kind(schema.RECORD, format_checker=formats)
 
 
-LIBRARY = oracle()
-
-
-def test_every_part_that_is_missing_gets_the_verdict_of_the_library(survived):
+def test_every_part_that_is_missing_gets_the_verdict_of_the_library(library, survived):
     for place in PLACES:
         edited = without(RECORD, place)
         problem = validation.first_problem(validation.compiled(schema.RECORD), edited)
-        assert (problem == "") == LIBRARY.is_valid(edited), (place, problem)
+        assert (problem == "") == library.is_valid(edited), (place, problem)
     survived(len(PLACES))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(PLACES), ANY)
-def test_any_value_in_any_place_gets_the_verdict_of_the_library(place, value):
+def test_any_value_in_any_place_gets_the_verdict_of_the_library(library, place, value):
     edited = put(RECORD, place, value)
     problem = validation.first_problem(validation.compiled(schema.RECORD), edited)
-    assert (problem == "") == LIBRARY.is_valid(edited), problem
+    assert (problem == "") == library.is_valid(edited), problem
     assert len(problem.splitlines()) <= 1 and len(problem) < 500
 
 
@@ -203,11 +201,11 @@ def test_any_value_in_any_place_is_refused_in_one_line_or_makes_a_row(
     assert frame.accuracy.dtype == "float64" and frame["n"].dtype == "int64"
 
 
-def test_every_committed_record_is_good_for_the_library_too():
+def test_every_committed_record_is_good_for_the_library_too(library):
     committed = sorted((paths.ROOT / "results" / "runs").glob("cifar*/*.json"))[:5]
     for path in committed:
         record = json.loads(path.read_text())
-        assert record_problem(record) == "" and LIBRARY.is_valid(record)
+        assert record_problem(record) == "" and library.is_valid(record)
 
 
 # --- the index -------------------------------------------------------------------------------

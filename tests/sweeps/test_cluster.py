@@ -412,8 +412,11 @@ def test_what_fails_is_noted_what_is_claimed_is_passed_over_and_the_sweep_goes_o
 @pytest.mark.faults
 def test_a_time_budget_ends_the_sweep_and_leaves_a_checkpoint(store, two_nodes):
     long = tiny(epochs=100_000)
-    report = sweep_script(two_nodes, "[tiny(epochs=100_000)]", time_budget=40)
-    assert report == {"trained": 0, "found": 0, "failed": {}, "unfinished": 1}
+    for seconds in (15, 60):  # on a busy machine a worker takes longer to begin
+        report = sweep_script(two_nodes, "[tiny(epochs=100_000)]", time_budget=seconds)
+        assert report == {"trained": 0, "found": 0, "failed": {}, "unfinished": 1}
+        if files_under(store):
+            break
     assert files_under(store) == [f"checkpoints/{run_id(long)}.pt"]
 
 
@@ -443,11 +446,8 @@ def test_gpus_of_a_cluster_without_any_are_refused(store, two_nodes, capfd):
 def test_a_sweep_that_loses_a_node_ends_with_every_record_of_the_local_executor(
     tmp_path, monkeypatch, store, two_nodes
 ):
-    options = {"models": ["resnet-8"], "ratios": ["dense", "erk"], "sparsities": [0.5, 0.8, 0.9]}
-    configs = grid("depth", "quick", **options)
-    process = start_sweep(
-        two_nodes.address, "--ratios", "dense", "erk", "--sparsities", "0.5", "0.8", "0.9"
-    )
+    configs = grid("depth", "quick", models=["resnet-8"], ratios=["dense", "erk"])
+    process = start_sweep(two_nodes.address, "--ratios", "dense", "erk")
     wait_for_checkpoints(2, process)  # one on each node
     two_nodes.raylet(1).kill()
     assert len(list(paths.RUNS.glob("*/*.json"))) < len(configs)

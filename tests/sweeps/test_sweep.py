@@ -88,6 +88,22 @@ def test_a_sweep_works_wherever_python_takes_its_code_from(store, tmp_path, form
     assert len(files_under(store / "runs")) == 2
 
 
+def test_a_sweep_on_cores_leaves_torch_to_its_workers(store):
+    code = (
+        "import sys; from conftest import tiny; from randprune_core.sweeps import cores, sweep; "
+        "cores.run_on_cores = lambda schedule, workers: [(schedule.next(), 'trained', '')]; "
+        "print(sweep.sweep([tiny()], device='cpu').trained, 'torch' in sys.modules)"
+    )
+    search = os.pathsep.join((str(paths.ROOT), str(paths.ROOT / "tests")))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "1 False\n", done.stderr
+
+
 def test_a_sweep_over_recorded_runs_starts_nothing(store, no_pool):
     configs = [tiny(seed_init=seed) for seed in range(3)]
     record(*configs)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,20 @@ def modules(package: Path = PACKAGE) -> dict[str, Path]:
     return found
 
 
+@cache  # copies of the package differ in one file
+def import_statements(code: str) -> list[ast.ImportFrom]:
+    """The relative imports of a module, inside functions too."""
+    nodes = ast.walk(ast.parse(code))
+    return [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+
+
 def imports(package: Path = PACKAGE) -> Iterator[tuple[str, str, str]]:
     """Every import of a module by another one, inside functions too: importer, imported, name."""
     known = modules(package)
     for importer, path in known.items():
         own = importer.split(".") if importer else []
         folder = own if path.name == "__init__.py" else own[:-1]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom) or not node.level:
-                continue
+        for node in import_statements(path.read_text(encoding="utf-8")):
             base = [*folder[: len(folder) - node.level + 1], *(node.module or "").split(".")]
             base = ".".join(part for part in base if part)
             for alias in node.names:
@@ -158,6 +164,8 @@ def test_a_wing_holds_its_purpose_and_loads_nothing():
         "sweeps.coverage",
         "sweeps.run",
         "sweeps.sweep",
+        "sweeps.cores",
+        "sweeps.cluster",
         "presentation.theme",
         "presentation.words",
         "analysis.cells",

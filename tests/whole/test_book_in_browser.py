@@ -21,7 +21,7 @@ from pages import tab_of
 from PIL import Image
 
 from randprune_core import paths
-from randprune_core.bookmaking import build, cite
+from randprune_core.bookmaking import cite
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
@@ -59,11 +59,6 @@ class WebServer(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-
-@pytest.fixture(scope="module")
-def html() -> Path:
-    return build.build_book().parent
 
 
 @pytest.fixture(scope="module")

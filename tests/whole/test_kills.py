@@ -56,9 +56,9 @@ def kill_at_random(process, store: Path, draw: random.Random) -> bool:
     """A few kills come before the first epoch ends, half just when a file is being written."""
     started, when = time.time(), draw.random()
 
-    def alive_until(true):
+    def alive_until(true, seconds):
         while process.poll() is None and not true():
-            time.sleep(0.001)
+            time.sleep(seconds)
 
     def written():
         found = [path for path in store.rglob("*.*") if path.suffix != ".lock"]
@@ -66,10 +66,12 @@ def kill_at_random(process, store: Path, draw: random.Random) -> bool:
 
     try:
         # Locks that killed processes left are older.
-        alive_until(lambda: any(written_at(lock) >= started for lock in store.rglob("*.lock")))
+        alive_until(
+            lambda: any(written_at(lock) >= started for lock in store.rglob("*.lock")), 0.02
+        )
         if when > 0.2:
             before = written()
-            alive_until(lambda: written() != before)
+            alive_until(lambda: written() != before, 0.001)
         time.sleep(draw.uniform(0, 0.04 if when > 0.5 else 2))
     finally:
         killed = kill(process)

@@ -11,7 +11,7 @@ from torch import nn
 from whole.test_book_in_browser import inaccessible, overflow
 
 from randprune_core import paths
-from randprune_core.bookmaking import build, train_it
+from randprune_core.bookmaking import train_it
 from randprune_core.pruning.ratios import SHAPE_RATIOS, kept_counts
 
 WIDTHS = (16, 32, 64, 128, 256, 512)
@@ -195,10 +195,9 @@ def test_gap_shrinks_with_width_over_five_seeds(network):
 
 
 @pytest.fixture(scope="module")
-def address() -> str:
+def address(html) -> str:
     """The built page, as a file."""
-    build.build_book()
-    return (paths.BUILD / "html/book/train_it.html").as_uri()
+    return (html / "book/train_it.html").as_uri()
 
 
 @pytest.fixture
