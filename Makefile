@@ -28,8 +28,10 @@ quoted = '$(subst ','\'',$(value $(1)))'
 # Candidates, the first one that is 3.11 or later is taken.
 PYTHON ?= python3 python3.12 python3.11 python3.13
 PORT ?= 8000
+# Of the command line only: shells set a HOST of their own.
+HOST = 127.0.0.1
 # They get to the shell as `quoted` gives them, and in no other way; ARGS is words of the shell.
-unexport NAME ARGS PORT PYTHON
+unexport NAME ARGS HOST PORT PYTHON
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -89,10 +91,10 @@ notebook: $(STAMP) ## re-run one chapter: make notebook NAME=02_depth ARGS="-p p
 lab: $(LAB_STAMP) ## open the notebooks in JupyterLab (ARGS: its own options)
 	@$(PY) -m jupyterlab notebooks $(ARGS)
 
-serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000)
+serve: book ## build the book and serve it on http://127.0.0.1:PORT (PORT=8000 HOST=127.0.0.1)
 	@port=$(call quoted,PORT)
 	echo "http://127.0.0.1:$$port"
-	$(PY) -m http.server "$$port" --bind 127.0.0.1 --directory _build/html
+	$(PY) -m http.server "$$port" --bind $(call quoted,HOST) --directory _build/html
 
 lint: $(STAMP) ## check style, formatting and what may import what
 	@$(PY) -m ruff check .

@@ -5,6 +5,7 @@ importing the package, or asking the command line for help, does not load PyTorc
 """
 
 from importlib import import_module
+from pathlib import Path
 
 PUBLIC = {
     "metrics.attacks": ("fgsm", "gaussian_noise", "pgd"),
@@ -47,7 +48,8 @@ _MODULES = {"datasets": "datasets", "models": "models", "ratios": "pruning.ratio
 _MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
-__version__ = "0.1.0"
+# Not a line of code, so that a new version does not make the outputs of the chapters stale.
+__version__ = (Path(__file__).parent / "VERSION").read_text(encoding="ascii").strip()
 
 
 def __getattr__(name: str):

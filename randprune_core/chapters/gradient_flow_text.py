@@ -8,12 +8,11 @@ from math import isnan
 import pandas as pd
 
 from ..analysis.cells import CELL
-from ..analysis.gradient_flow import FLAT, INITIAL, PEAK, TO_FLAT, TOLERANCE
+from ..analysis.gradient_flow import FLAT, INITIAL, TO_FLAT, TOLERANCE
 from ..analysis.intervals import mean_interval
 from ..presentation.theme import LABELS
-from ..presentation.words import data_label, listing, model_label, number, plus_minus
+from ..presentation.words import data_label, model_label, number, plus_minus
 from .gradient_flow import PREDICTORS, TOLERANCES, VIEWS, comparable
-from .shared.gradient_curves import PAPER_SPARSITY
 from .shared.records import Records
 
 
@@ -43,22 +42,6 @@ def predictors_title(records: Records, flows: pd.DataFrame) -> str:
         f"Profile {records.profile}: {data_label(config)}, {config.train_images:,} images, "
         f"{config.epochs} epochs\n{len(comparable(flows))} sparse runs"
     )
-
-
-def drawn(records: Records, flows: pd.DataFrame, sparsity: float | None) -> str:
-    """Which sparsity is drawn, the paper's beside it, and how much of it is recorded."""
-    if sparsity is None:
-        return f"Profile {records.profile} has no sparse run of this figure on record yet."
-    cells = flows[flows.sparsity == sparsity].drop_duplicates(CELL)
-    models: dict[str, list[str]] = {}  # the ratios that share their networks in one part
-    for ratio, part in cells.groupby("ratio", sort=False):
-        names = listing(model_label(model) for model in part.model)
-        models.setdefault(names, []).append(LABELS[ratio])
-    parts = [f"{listing(ratios)} for {names}" for names, ratios in models.items()]
-    text = f"The records are drawn at sparsity {sparsity:g}: {'; '.join(parts)}."
-    if sparsity == PAPER_SPARSITY:
-        return f"{text} That is the sparsity of the paper's figure."
-    return f"{text} The paper's figure is at {PAPER_SPARSITY:g}."
 
 
 def saw_tooth(records: Records, found: Sequence[Mapping]) -> str:
@@ -123,49 +106,3 @@ def flat_rows(starts: pd.DataFrame) -> pd.DataFrame:
         row["lowest, below the level"] = f"{number(100 * part.dip.mean(), 0)} %"
         rows.append(row | {"at epoch": _cell(part.lowest.tolist(), 1)})
     return pd.DataFrame(rows)
-
-
-def shapes(records: Records, flows: pd.DataFrame, tolerance: float = TOLERANCE) -> str:
-    """How many sparse curves of the grid rise first, fall from where they begin, and are flat."""
-    sparse = flows[flows.ratio != "dense"]
-    if sparse.empty:
-        return f"Profile {records.profile} has no sparse run of this figure on record yet."
-    flat = sparse[sparse.start.notna()]
-    rises = flat[PEAK] > (1 + tolerance) * flat[INITIAL]
-    top = flat[[PEAK, INITIAL]].max(axis=1)
-    falls = top > (1 + tolerance) * flat[FLAT]
-    text = (
-        f"Of the {len(sparse)} sparse {'run' if len(sparse) == 1 else 'runs'} of this figure that "
-        f"{'is' if len(sparse) == 1 else 'are'} recorded, {len(flat)} "
-        f"{'has' if len(flat) == 1 else 'have'} a flat phase by the rule"
-    )
-    if flat.empty:
-        return f"{text}."
-    first, last = flat.start.min(), flat.start.max()
-    when = f"at epoch {first:g}" if first == last else f"between epochs {first:g} and {last:g}"
-    counts = [number or "none" for number in (rises.sum(), falls.sum(), (rises & falls).sum())]
-    return (
-        f"{text}, which begins {when}. Before it, {counts[0]} of them first rise by more than "
-        f"{tolerance:.0%} above the norm at initialisation, and {counts[1]} fall by more than "
-        f"that to the flat level; {counts[2]} do both.".replace("%", " %")
-    )
-
-
-def order(flows: pd.DataFrame) -> str:
-    """Whether of ERK and SNIP ratio the one with the higher flat level is the more accurate."""
-    cells = flows.groupby(CELL, sort=False)
-    means = cells[["accuracy", FLAT]].mean().assign(n=cells.size()).reset_index()
-    left, right = (means[means.ratio == ratio] for ratio in ("erk", "snip"))
-    both = left.merge(right, on=["model", "sparsity"], suffixes=("", "_snip")).dropna()
-    if both.empty:
-        return "No network has both ERK and SNIP ratio at one sparsity, with flat phases."
-    higher = both[FLAT] > both[f"{FLAT}_snip"]
-    same = (higher == (both.accuracy > both.accuracy_snip)).sum()
-    single = int((both[["n", "n_snip"]].min(axis=1) == 1).sum())
-    which = "each" if single == len(both) else single
-    alone = f" In {which} of them one side is one seed, which decides nothing." * bool(single)
-    pairs = "pair" if len(both) == 1 else "pairs"
-    return (
-        f"Of ERK and SNIP ratio, the one with the higher flat level is the more accurate in {same} "
-        f"of {len(both)} {pairs} of network and sparsity.{alone}"
-    )

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,9 +59,6 @@ def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
     assert gradient_flow_text.norm_rows(flows).empty
     assert gradient_flow.correlations(flows).value.isna().all()
     assert gradient_flow_text.flat_rows(gradient_flow.flat_starts(found)).empty
-    assert "no sparse run" in gradient_flow_text.drawn(records, flows, None)
-    assert "no sparse run" in gradient_flow_text.shapes(records, flows)
-    assert "No network has both" in gradient_flow_text.order(flows)
     assert gradient_flow_text.saw_tooth(records, found) == ""
     figure = gradient_curves.plot_curves(curves, flows, gradient_curves.rate_steps(found), None)
     assert "1 panel, 0 numbers" in plots.digest(figure)
@@ -271,34 +266,6 @@ def test_starts_of_the_flat_phase_are_told_at_each_tolerance_with_the_dip_before
     assert 0.15 < row["dip"] < 0.2 and 0.7 < row["lowest"] < 1.3
     shown = gradient_flow_text.flat_rows(pd.DataFrame([row])).iloc[0]
     assert shown["flat from, 15 %"] == f"{row[0.15]:.1f}"
-
-
-def test_shapes_counts_rises_and_falls():
-    columns = ["ratio", "start", INITIAL, PEAK, FLAT]
-    rows = [
-        ["erk", 1.0, 1.0, 3.0, 1.0],  # rises and falls
-        ["erk", 2.0, 3.0, 2.0, 1.0],  # falls
-        ["snip", 0.5, 1.0, 2.0, 1.9],  # rises
-        ["snip", math.nan, 1.0, math.nan, math.nan],
-        ["dense", 9.0, 1.0, 9.0, 1.0],
-    ]
-    records = Records("gradient_flow", "cpu", [], pd.DataFrame(), True)
-    text = gradient_flow_text.shapes(records, pd.DataFrame(rows, columns=columns))
-    assert "Of the 4 sparse runs" in text and "3 have a flat phase" in text
-    assert "between epochs 0.5 and 2" in text
-    assert "2 of them first rise" in text and "and 2 fall" in text and "1 do both" in text
-
-
-def test_order_counts_pairs_that_agree(store):
-    record_all(seeds=(0, 1))
-    flows = flow_table(gradient_flow.grid_records(collect()))
-    assert "in 4 of 4 pairs" in gradient_flow_text.order(flows)
-    assert "one seed" not in gradient_flow_text.order(flows)
-    worse = flows.assign(accuracy=flows.accuracy.where(flows.ratio != "erk", 0.0))
-    assert "in 0 of 4 pairs" in gradient_flow_text.order(worse)
-    assert "In each of them one side is one seed" in gradient_flow_text.order(
-        flows[flows.seed == 0]
-    )
 
 
 def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):

@@ -106,7 +106,7 @@ def test_chapters_ask_for_their_claims_and_for_no_other_verdict():
         source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         (asked,) = re.findall(r"verdicts\.of\(records, ([\d, ]+)\)", source)
         assert tuple(int(claim) for claim in asked.split(", ")) == mine
-        assert "verdicts.line(parts)" in source and "verdicts.show(" in source
+        assert "verdicts.brief(parts)" in source
 
 
 @pytest.mark.parametrize("profile", ["mini", "paper"])
@@ -131,7 +131,7 @@ def test_nothing_else_decides():
     assert sorted(callers) == ["claim_tests.py", "intervals.py", "parts.py"]
 
 
-def test_line_names_each_part_of_a_claim():
+def test_a_claim_has_the_verdict_of_its_parts():
     sure = Estimate(1.0, 0.9, 1.1, 3)
     parts = [
         Part(1, "sparsity 0.5", lacking="no runs"),
@@ -139,15 +139,15 @@ def test_line_names_each_part_of_a_claim():
         Part(5, "ERK", estimate=sure, own=sure),
         Part(5, "ImageNet", kind="cited", lacking="cited"),
     ]
-    text = verdicts.line(parts)
-    assert text.startswith("Claim 1 (the gap between dense and ERK shrinks with depth")
-    assert "is undecided (undecided for sparsity 0.5 and supported for sparsity 0.9)." in text
-    assert text.endswith("as SNIP and GraSP) is supported.")
-
-
-def test_line_gives_the_reason_that_all_parts_share(store):
-    text = verdicts.line(verdicts.of(records_of("cpu"), 2))
-    assert "is undecided. Profile cpu is too short to decide: its networks do not" in text
+    assert verdicts.verdict(parts, 1) == "undecided" and verdicts.verdict(parts, 5) == "supported"
+    rows = verdicts.brief(parts).splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "1, sparsity 0.5",
+        "1, sparsity 0.9",
+        "5, ERK",
+    ]
+    assert "0.90 to 1.10" in rows[1] and rows[1].split()[-2] == "supported"
+    assert "undecided" in rows[0]
 
 
 def test_table_shows_both_intervals_and_what_would_decide():

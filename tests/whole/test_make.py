@@ -77,11 +77,19 @@ HOSTILE = (
 def test_a_name_and_a_port_are_one_word_whatever_is_in_them(tmp_path, name, how):
     project = Project(tmp_path, "plain")
     assert project.make("setup").returncode == 0
-    for variable, target in (("NAME", "notebook"), ("PORT", "serve")):
+    variables = [("NAME", "notebook"), ("PORT", "serve"), ("HOST", "serve")]
+    for variable, target in variables[: 3 if how == "argument" else 2]:
         arguments = [f"{variable}={name}"] if how == "argument" else []
         more = {} if arguments else {variable: name}
         assert project.make(target, *arguments, **more).returncode == 0
         assert name in project.logged()
+
+
+def test_the_book_is_served_to_this_machine_whatever_the_shell_says_of_its_host(tmp_path):
+    project = Project(tmp_path, "plain")
+    for given, host in (((), "127.0.0.1"), (("HOST=0.0.0.0",), "0.0.0.0")):
+        assert project.make("serve", *given, HOST="elsewhere").returncode == 0
+        assert project.logged()[-4:-2] == ["--bind", host]
 
 
 def test_arguments_of_a_notebook_are_words_of_the_shell(tmp_path):

@@ -37,7 +37,7 @@ class Statements:
             self._box = display(Markdown(""), display_id=True)
 
     def say(self, *statements: Statement, below: str = ""):
-        """The sentences as one paragraph, with a table or other Markdown below it.
+        """The sentences as one paragraph, as Markdown, with a table or the like below it.
 
         A number that is not recorded (NaN) is written as a dash and makes its sentence untrue.
         Raises `Untrue` for a sentence that does not hold where `default` is set.

@@ -61,21 +61,6 @@ def of(records: Records, *claims: int) -> tuple[Part, ...]:
     return judge(runs, records.profile, claims)
 
 
-def line(parts: Sequence[Part]) -> str:
-    """A sentence for each claim with its verdict, and those of its parts where they differ."""
-    sentences = []
-    for claim in dict.fromkeys(part.claim for part in parts):
-        mine = [part for part in parts if part.claim == claim and part.kind == "measured"]
-        text = f"Claim {claim} ({STATEMENTS[claim][0].lower()}{STATEMENTS[claim][1:]}) is "
-        text += together(part.verdict for part in mine)
-        if len({part.verdict for part in mine}) > 1:
-            text += f" ({listing(f'{part.verdict} for {part.part}' for part in mine)})"
-        reasons = {part.why for part in mine if pd.isna(part.estimate.value)}
-        alike = len(reasons) == 1 and all(pd.isna(part.estimate.value) for part in mine)
-        sentences.append(f"{text}. {reasons.pop()}" if alike else f"{text}.")
-    return " ".join(sentences)
-
-
 def table(parts: Sequence[Part]) -> pd.DataFrame:
     """The parts to read: effect, threshold, both intervals, runs, seeds of the look, verdict."""
     rows = []
