@@ -195,19 +195,17 @@ _CITED = (
 
 def _finding(numbers: Numbers) -> str:
     """The gap of the smallest and of the largest network, in depth and in width."""
-    sentences = []
+    found = []
     for records in (numbers.depth, numbers.width):
         changes = cells.gap_change(records.runs)
         changes = changes[changes.ratio == "erk"]
         if changes.empty:
             return "No two networks have dense and ERK runs at one sparsity yet."
         last = changes.iloc[-1]
-        sentences.append(
-            f"At sparsity {last.sparsity:g}, dense minus ERK is {plus_minus(last.first_gap)} points "
-            f"of accuracy in {model_label(last['first'])} and {plus_minus(last.last_gap)} in "
-            f"{model_label(last['last'])}."
-        )
-    return " ".join(sentences)
+        ends = ((last.first_gap, last["first"]), (last.last_gap, last["last"]))
+        both = (f"{plus_minus(gap)} in {model_label(model)}" for gap, model in ends)
+        found.append(f"{' and '.join(both)} (sparsity {last.sparsity:g})")
+    return f"Points of accuracy that ERK loses against the dense network: {'; '.join(found)}."
 
 
 def _source(numbers: Numbers) -> str:
