@@ -24,10 +24,10 @@ from matplotlib.textpath import text_to_path
 from ..analysis import cells, claims, published
 from ..chapters import scorecard
 from ..chapters.shared import verdicts
-from ..chapters.shared.gap_to_dense import gap_finding
 from ..chapters.shared.records import Records
 from ..config import parse_model_name
 from ..presentation.theme import COLOURS, use_theme
+from ..presentation.words import model_label, plus_minus
 from .boxes import chapter_records
 from .repository import Repository
 
@@ -157,7 +157,7 @@ def _page(numbers: Numbers, home: Repository | None, height: float) -> tuple[Fig
     companion = "A reproducible companion to The Unreasonable Effectiveness of Random Pruning"
     y = _text(figure, y - 0.04, f"{companion}, arXiv:2202.02643", 9.5, color="#1259c3", url=_PAPER)
     y = _text(figure, y - 0.12, _CLAIM, 9)
-    y = _text(figure, y - 0.08, gap_finding(numbers.depth), 9, weight="bold")
+    y = _text(figure, y - 0.08, _finding(numbers), 9, weight="bold")
 
     y -= 0.42  # the key, and room above the axes
     _key(figure, 7.5, loc="center", bbox_to_anchor=(0.5, (y + 0.2) / _SIZE[1]))
@@ -191,6 +191,21 @@ _CITED = (
     "Effectiveness of Random Pruning: Return of the Most Naive Baseline for Sparse Training. "
     "International Conference on Learning Representations, 2022. arXiv:2202.02643."
 )
+
+
+def _finding(numbers: Numbers) -> str:
+    """The gap of the smallest and of the largest network, in depth and in width."""
+    found = []
+    for records in (numbers.depth, numbers.width):
+        changes = cells.gap_change(records.runs)
+        changes = changes[changes.ratio == "erk"]
+        if changes.empty:
+            return "No two networks have dense and ERK runs at one sparsity yet."
+        last = changes.iloc[-1]
+        ends = ((last.first_gap, last["first"]), (last.last_gap, last["last"]))
+        both = (f"{plus_minus(gap)} in {model_label(model)}" for gap, model in ends)
+        found.append(f"{' and '.join(both)} (sparsity {last.sparsity:g})")
+    return f"Points of accuracy that ERK loses against the dense network: {'; '.join(found)}."
 
 
 def _source(numbers: Numbers) -> str:

@@ -9,9 +9,10 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.text import Text
 
-from randprune_core.analysis import claims
+from randprune_core.analysis import cells, claims
 from randprune_core.bookmaking import summary
 from randprune_core.bookmaking.repository import Repository
+from randprune_core.presentation.words import model_label, plus_minus
 
 HOME = Repository("a-person-with-a-long-name", "a-repository-with-a-long-name", "main")
 
@@ -72,6 +73,11 @@ def test_page_says_what_the_records_say(numbers):
         assert claims.STATEMENTS[row.claim] in text
     assert text.count("undecided") >= (numbers.verdicts.verdict == "undecided").sum()
     assert HOME.url in text
+    for records in (numbers.depth, numbers.width):
+        changes = cells.gap_change(records.runs)
+        last = changes[changes.ratio == "erk"].iloc[-1]
+        for gap, model in ((last.first_gap, last["first"]), (last.last_gap, last["last"])):
+            assert f"{plus_minus(gap)} in {model_label(model)}" in text
     plt.close("all")
 
 

@@ -403,7 +403,10 @@ def test_sidebar_leads_to_every_page_and_opens_on_a_phone(site, tab):
         "document.querySelector('#pst-primary-sidebar').getBoundingClientRect().right <= 0"
     )
     tab.locator("button.primary-toggle").click()
-    tab.get_by_role("dialog").get_by_role("link", name="Glossary").click()
+    glossary = tab.get_by_role("dialog").get_by_role("link", name="Glossary")
+    glossary.wait_for()
+    assert [*small_targets(tab)] == []
+    glossary.click()
     tab.wait_for_url("**/glossary.html")
     assert tab.complaints == []
 
