@@ -142,6 +142,26 @@ def draws_labelled_captioned_described_figures(notebook: dict) -> Iterator[str]:
             yield f"figure without the plotted numbers or their digest: {source(cell)[:60]}"
 
 
+def answers_before_it_shows(notebook: dict) -> Iterator[str]:
+    """The answer comes before all figures and tables, and the first figure right after it."""
+    shown = [cell for cell in notebook["cells"] if not {"footer", "parameters"} & {*tags(cell)}]
+    shown = [cell for cell in shown if cell["cell_type"] == "markdown" or cell["outputs"]]
+    shown = [cell for cell in shown if "answer" in tags(cell) or not only_counts(cell)]
+    if "answer" not in tags(shown[1]):
+        yield "the second cell that is seen is not the answer"
+    elif any(map(draws, code_cells(notebook))) and not (
+        shown[2]["cell_type"] == "code" and draws(shown[2])
+    ):
+        yield "the answer is not followed by a figure"
+
+
+def only_counts(cell: dict) -> bool:
+    """Whether a code cell prints lines that the page leaves out, and no more."""
+    return cell["cell_type"] == "code" and all(
+        output["output_type"] == "stream" for output in cell["outputs"]
+    )
+
+
 def leaves_training_to_the_core(notebook: dict) -> Iterator[str]:
     for cell in code_cells(notebook):
         magic = [line for line in source(cell).splitlines() if re.match(r"\s*[!%]", line)]
@@ -171,6 +191,7 @@ RULES: list[Callable[[dict], Iterator[str]]] = [
     stores_no_error_and_nothing_on_stderr,
     stores_nothing_that_depends_on_the_machine,
     draws_labelled_captioned_described_figures,
+    answers_before_it_shows,
     leaves_training_to_the_core,
     ends_no_cell_with_a_semicolon,
 ]
@@ -225,6 +246,7 @@ def good() -> dict:
         markdown("(chapter-line)=\n# A line\n\nThey claim {cite}`liu2022unreasonable`."),
         cell('profile = "auto"\nseeds = [0, -1]', tags=["parameters"]),
         cell("import time\nprint(time.time())", "12:00:01", tags=["nbval-ignore-output"]),
+        cell("page.say(*answer)", picture={"text/markdown": "So it is."}, tags=["answer"]),
         cell("plot()", "0.9 0.8", picture=picture, mystnb=mystnb),
         markdown("## What differs\n\n{download}`numbers </results/figures/line.csv>`"),
         cell("plots.provenance(runs)", "commit 0123abc, 12 s, n = 3"),
@@ -250,34 +272,36 @@ def cell(text: str, printed: str = "", picture: dict | None = None, **metadata) 
 
 BREAKAGES = {
     "no label": lambda nb: nb["cells"][0]["source"].insert(0, "Hello.\n\n"),
-    "two titles": lambda nb: nb["cells"][4]["source"].insert(0, "# Another\n\n"),
+    "two titles": lambda nb: nb["cells"][5]["source"].insert(0, "# Another\n\n"),
     "no citation": lambda nb: nb["cells"][0].update(source=["(chapter-line)=\n# A line"]),
-    "nothing differs": lambda nb: nb["cells"][4].update(source=["results/figures/line.csv"]),
-    "no provenance": lambda nb: nb["cells"][5].update(source=["footer(runs)"]),
+    "nothing differs": lambda nb: nb["cells"][5].update(source=["results/figures/line.csv"]),
+    "no provenance": lambda nb: nb["cells"][6].update(source=["footer(runs)"]),
     "no parameters": lambda nb: nb["cells"][1]["metadata"].clear(),
     "unknown parameter": lambda nb: nb["cells"][1].update(source=["seed = 0"]),
     "computed parameter": lambda nb: nb["cells"][1].update(source=["seeds = range(3)"]),
     "import in parameters": lambda nb: nb["cells"][1].update(source=["import torch"]),
-    "not executed": lambda nb: nb["cells"][3].update(execution_count=None),
-    "error": lambda nb: nb["cells"][3]["outputs"].append(
+    "not executed": lambda nb: nb["cells"][4].update(execution_count=None),
+    "error": lambda nb: nb["cells"][4]["outputs"].append(
         {"output_type": "error", "ename": "KeyError", "evalue": "", "traceback": []}
     ),
-    "stderr": lambda nb: nb["cells"][5]["outputs"][0].update(name="stderr"),
-    "path": lambda nb: nb["cells"][5]["outputs"][0].update(text=["read /home/a/b"]),
-    "address": lambda nb: nb["cells"][5]["outputs"][0].update(text=["<A at 0x7f00aa00>"]),
+    "stderr": lambda nb: nb["cells"][6]["outputs"][0].update(name="stderr"),
+    "path": lambda nb: nb["cells"][6]["outputs"][0].update(text=["read /home/a/b"]),
+    "address": lambda nb: nb["cells"][6]["outputs"][0].update(text=["<A at 0x7f00aa00>"]),
     "time of day": lambda nb: nb["cells"][2]["metadata"].clear(),
-    "timestamps": lambda nb: nb["cells"][3]["metadata"].update(execution={"iopub": "now"}),
+    "timestamps": lambda nb: nb["cells"][4]["metadata"].update(execution={"iopub": "now"}),
     "kernel version": lambda nb: nb["metadata"]["language_info"].update(version="3.11.7"),
-    "no figure": lambda nb: nb["cells"][3].update(outputs=[]),
-    "no name": lambda nb: nb["cells"][3]["metadata"]["mystnb"]["figure"].pop("name"),
-    "no caption": lambda nb: nb["cells"][3]["metadata"]["mystnb"]["figure"].pop("caption"),
-    "no alt": lambda nb: nb["cells"][3]["metadata"]["mystnb"].pop("image"),
-    "svg": lambda nb: nb["cells"][3]["outputs"][1]["data"].update({"image/svg+xml": "<svg/>"}),
-    "numbers not printed": lambda nb: nb["cells"][3]["outputs"].pop(0),
-    "training loop": lambda nb: nb["cells"][3].update(source=["loss.backward()"]),
-    "shell": lambda nb: nb["cells"][3].update(source=["!pip install torch"]),
-    "own path": lambda nb: nb["cells"][3].update(source=["open('../results/runs')"]),
-    "semicolon": lambda nb: nb["cells"][3].update(source=["plot();"]),
+    "no figure": lambda nb: nb["cells"][4].update(outputs=[]),
+    "no name": lambda nb: nb["cells"][4]["metadata"]["mystnb"]["figure"].pop("name"),
+    "no caption": lambda nb: nb["cells"][4]["metadata"]["mystnb"]["figure"].pop("caption"),
+    "no alt": lambda nb: nb["cells"][4]["metadata"]["mystnb"].pop("image"),
+    "svg": lambda nb: nb["cells"][4]["outputs"][1]["data"].update({"image/svg+xml": "<svg/>"}),
+    "numbers not printed": lambda nb: nb["cells"][4]["outputs"].pop(0),
+    "training loop": lambda nb: nb["cells"][4].update(source=["loss.backward()"]),
+    "shell": lambda nb: nb["cells"][4].update(source=["!pip install torch"]),
+    "own path": lambda nb: nb["cells"][4].update(source=["open('../results/runs')"]),
+    "no answer": lambda nb: nb["cells"][3]["metadata"].clear(),
+    "words first": lambda nb: nb["cells"].insert(4, markdown("Before the figure, something.")),
+    "semicolon": lambda nb: nb["cells"][4].update(source=["plot();"]),
 }
 
 

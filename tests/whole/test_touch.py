@@ -4,8 +4,6 @@ import pytest
 from pages import NARROW, WIDE, centre, tab_of, words
 from whole.test_book_in_browser import inaccessible, overflow
 
-from randprune_core.bookmaking import build
-
 SMALL = """[...document.querySelectorAll(
     ".explorer-controls :is(select, button, input:not([type=checkbox]), fieldset label)")]
   .filter((node) => {
@@ -14,9 +12,9 @@ SMALL = """[...document.querySelectorAll(
   }).map((node) => node.outerHTML.slice(0, 80))"""
 
 
-@pytest.fixture(scope="module")
-def book():
-    return build.build_book().parent / "book"
+@pytest.fixture
+def book(html):
+    return html / "book"
 
 
 def tap(tab, node) -> None:
