@@ -89,7 +89,9 @@ def _draw(axis: Axes, points: pd.DataFrame, look: Look, sides: Mapping | None = 
     axis.errorbar(known.weights, known.value, yerr=reach, fmt="none", ecolor=look.colour, capsize=2)
     for point in points.itertuples():
         name = point.model.removeprefix("resnet-")
-        side = "left" if "-" in name else look.side
+        side = look.side
+        if "-" in name:
+            side = "left" if point.weights > 100 or not look.filled else "below right"
         if sides:
             name, side = f"{name} on {point.images:,}", sides[point.model]
         offset, across, up = _SIDES[side]
@@ -100,6 +102,7 @@ def _draw(axis: Axes, points: pd.DataFrame, look: Look, sides: Mapping | None = 
 _SIDES = {
     "below left": ((-5, -5), "right", "top"),
     "above right": ((5, 5), "left", "bottom"),
+    "below right": ((5, -5), "left", "top"),
     "right": ((7, 0), "left", "center"),
     "left": ((-7, 0), "right", "center"),
 }
