@@ -25,6 +25,7 @@ from ..config import run_id
 from ..presentation import foreign
 from ..records.files import CannotWrite
 from ..scratch import scratch_folder
+from .drawings import put_drawings
 from .notebooks import (
     SIDE_BY_SIDE,
     VOLATILE_TAG,
@@ -115,14 +116,14 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """Write into a staging folder what its pages take from the code, the records and the chapters.
 
     The reference pages, the boxes of the chapters, the data of the explorer and of the two pages to
-    play with, and the picture of the first page, which is that of chapter 02. Runs on digits do not
-    count: no copy of the book has the same. Where the book is published (`repository.url`), the
-    copies that Colab opens are written to `_build/launch/`.
+    play with, the style of figures, and the picture of the first page, which is that of chapter 02.
+    Runs on digits do not count: no copy of the book has the same. Where the book is published
+    (`repository.url`), the copies that Colab opens are written to `_build/launch/`.
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
     from ..records.table import load_runs
-    from . import draw_a_mask, explorer, repository, train_it
+    from . import draw_a_mask, drawings, explorer, repository, train_it
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
@@ -141,6 +142,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
+    drawings.write_style(staging)
 
 
 def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
@@ -217,6 +219,7 @@ def render(staging: Path) -> Path:
         print(log, file=sys.stderr)
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     _mend_roles(index.parent)
+    put_drawings(index.parent, staging)
     paths.write_whole(key_file, key.encode())
     say(f"book: built in {time.monotonic() - started:.0f} s")
     return index

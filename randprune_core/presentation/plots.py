@@ -187,6 +187,13 @@ def digest(figure: Figure) -> str:
     return f"{panels} panel{'s' * (panels != 1)}, {points} numbers, digest {drawn.hexdigest()[:12]}"
 
 
+def is_empty(figure: Figure) -> bool:
+    """Whether nothing is drawn in any panel."""
+    return not any(
+        [*axis.lines, *axis.images, *axis.collections, *axis.patches] for axis in figure.get_axes()
+    )
+
+
 Layers = list[tuple[pd.DataFrame, bool]]
 """What one row of panels draws, bottom layer first: frames, and whether they are hollow."""
 

@@ -1,0 +1,182 @@
+"""Figures as vectors: what a chapter drew as SVG stands in the page in the place of its picture.
+
+An SVG is a shared file and may come from anybody: it is taken apart and written anew from the
+elements and attributes that figures have, and anything else is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape, unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .. import paths
+from ..presentation import vector
+from ..presentation.theme import FONT
+from .notebooks import VOLATILE_TAG, read_notebook
+
+KINDS = {"": "wide", "-phone": "phone"}
+"""What is added to the name of a figure for each of its files, and its class in a page."""
+
+_PRINTED = re.compile(r"^results/figures/(\w+)\.svg: (.+)$", re.MULTILINE)
+_PICTURE = re.compile(r'<img\b[^>]*\bsrc="[^"]*?(_images/[^"/]+\.png)"[^>]*>')
+_ALT = re.compile(r'\balt="([^"]*)"')
+_MOST_BYTES = 2**21
+
+_ELEMENTS = {"svg", "g", "path", "use", "defs", "clipPath", "rect", "text", "tspan", "image"}
+_SIMPLE = re.compile(r"[\w\s.,:;#%()'+-]*")
+_ATTRIBUTES = dict.fromkeys(("d", "x", "y", "width", "height", "transform"), _SIMPLE)
+_ATTRIBUTES |= {
+    "id": re.compile(r"\w+[0-9a-f]{10}"),
+    "clip-path": re.compile(r"url\(#\w+\)"),
+    "href": re.compile(r"#\w+|data:image/png;base64,[A-Za-z0-9+/=\s]+"),
+    "style": re.compile(r"(?!.*url)[\w\s.,:;#%()'+-]*", re.DOTALL | re.IGNORECASE),
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure among the outputs of a chapter: its name, what was printed of it, its PNG.
+
+    One that is not `steady` differs from machine to machine.
+    """
+
+    name: str
+    about: str
+    picture: bytes
+    steady: bool
+
+
+def drawn(notebook: Mapping) -> Iterator[Drawing]:
+    """The figures that the cells of a notebook drew and saved in `results/figures/`."""
+    for cell in notebook["cells"]:
+        outputs = cell.get("outputs", ())
+        text = "".join("".join(output.get("text", "")) for output in outputs)
+        pictures = [output["data"] for output in outputs if "image/png" in output.get("data", {})]
+        steady = VOLATILE_TAG not in cell["metadata"].get("tags", ())
+        for (name, about), data in zip(_PRINTED.findall(text), pictures, strict=False):
+            yield Drawing(name, about, base64.b64decode("".join(data["image/png"])), steady)
+
+
+def problem(folder: Path, drawing: Drawing) -> str:
+    """What is wrong with the files of a figure in a folder; empty where they are what was drawn."""
+    for ending in KINDS:
+        path = folder / f"{drawing.name}{ending}.svg"
+        if not path.is_file():
+            return f"{path}: missing"
+        try:
+            about = _parsed(path).findtext("desc")
+        except ValueError as error:
+            return str(error)
+        if drawing.steady and about != drawing.about:
+            return f"{path}: not what the chapter drew, which is {drawing.about}"
+    return ""
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    """The SVG in a file, its elements without their name space; ValueError for anything else."""
+    try:
+        text = paths.read_regular(path, _MOST_BYTES).decode()
+        if "<!" in text or "<?" in text:
+            raise ValueError("it holds a declaration")
+        drawing = ElementTree.fromstring(text)
+        for element in drawing.iter():
+            element.tag = element.tag.removeprefix("{http://www.w3.org/2000/svg}")
+    except (ValueError, ElementTree.ParseError) as error:
+        raise ValueError(f"{path}: not readable as a figure ({error}); restore it") from None
+    return drawing
+
+
+def markup(path: Path, kind: str, alt: str) -> str:
+    """The SVG in a file for a page, named by `alt`; ValueError for what no figure has."""
+    drawing = _parsed(path)
+    size = drawing.get("viewBox", "")
+    if drawing.tag != "svg" or not re.fullmatch(r"0 0 [\d.]+ [\d.]+", size):
+        raise ValueError(f"{path}: not a figure; restore it")
+    inside = "".join(_markup(part, path) for part in drawing if part.tag != "desc")
+    return f'<svg class="{kind}" role="img" aria-label="{alt}" viewBox="{size}">{inside}</svg>'
+
+
+def _markup(element: ElementTree.Element, path: Path) -> str:
+    attributes = ""
+    for key, value in element.attrib.items():
+        if key not in _ATTRIBUTES or not _ATTRIBUTES[key].fullmatch(value):
+            raise ValueError(f"{path}: a figure has no {key}={value[:40]!r}; restore it")
+        attributes += f' {key}="{escape(value)}"'
+    if element.tag not in _ELEMENTS:
+        raise ValueError(f"{path}: a figure has no element {element.tag!r}; restore it")
+    inside = escape(element.text or "") + "".join(_markup(part, path) for part in element)
+    return f"<{element.tag}{attributes}>{inside}</{element.tag}>"
+
+
+def put_drawings(html: Path, staging: Path) -> None:
+    """Put the figures of the chapters as SVG in the place of their pictures, on every page.
+
+    A picture is known by its bytes. One without files that belong to it stays.
+    """
+    folder = staging / "results" / "figures"
+    found = {
+        hashlib.sha256(drawing.picture).hexdigest(): drawing.name
+        for chapter in sorted((staging / "notebooks").glob("*.ipynb"))
+        for drawing in drawn(read_notebook(chapter))
+        if not problem(folder, drawing)
+    }
+
+    def put(image: re.Match) -> str:
+        picture = html / unescape(image[1])
+        name = picture.is_file() and found.get(hashlib.sha256(picture.read_bytes()).hexdigest())
+        if not name:
+            return image[0]
+        alt = _ALT.search(image[0])
+        files = {kind: folder / f"{name}{ending}.svg" for ending, kind in KINDS.items()}
+        inside = "".join(markup(file, kind, alt[1] if alt else "") for kind, file in files.items())
+        return f'<span class="drawing">{inside}</span>'
+
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (replaced := _PICTURE.sub(put, text)) != text:
+            paths.write_whole(page, replaced.encode())
+
+
+def write_style(staging: Path) -> None:
+    """Write the style of figures: their colours, and the letters that they were measured with.
+
+    The letters are those that the figures have, from the font that comes with matplotlib.
+    """
+    files = sorted((staging / "results" / "figures").glob("*.svg"))
+    letters = {letter for path in files for letter in "".join(_parsed(path).itertext())}
+    static = staging / "book" / "_static"
+    faces = []
+    for weight in ("normal", "bold"):
+        paths.write_whole(static / f"figures-{weight}.woff", _font(weight, letters))
+        source = f'src: url("figures-{weight}.woff") format("woff");'
+        faces.append(f'@font-face {{ font-family: "figures"; font-weight: {weight}; {source} }}\n')
+    licence = _font_file("normal").with_name("LICENSE_DEJAVU")
+    paths.write_whole(static / "figures-font-LICENSE.txt", licence.read_bytes())
+    colours = vector.colours(path.read_text(encoding="utf-8") for path in files)
+    paths.write_whole(static / "figures-ink.css", ("".join(faces) + colours).encode())
+
+
+def _font_file(weight: str) -> Path:
+    from matplotlib.font_manager import FontProperties, findfont
+
+    return Path(findfont(FontProperties(family=FONT, weight=weight), fallback_to_default=False))
+
+
+def _font(weight: str, letters: set[str]) -> bytes:
+    from fontTools import subset
+
+    options = subset.Options(flavor="woff", name_IDs=["*"], layout_features=["kern"])
+    font = subset.load_font(_font_file(weight), options)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(text="".join(sorted(letters)))
+    subsetter.subset(font)
+    made = io.BytesIO()
+    subset.save_font(font, made, options)
+    return made.getvalue()
