@@ -173,6 +173,7 @@ def _font(weight: str, letters: set[str]) -> bytes:
     from fontTools import subset
 
     options = subset.Options(flavor="woff", name_IDs=["*"], layout_features=["kern"])
+    options.drop_tables += ["FFTM"]  # FontForge's time stamp
     font = subset.load_font(_font_file(weight), options)
     subsetter = subset.Subsetter(options)
     subsetter.populate(text="".join(sorted(letters)))

@@ -24,7 +24,7 @@ WIDTH = 3.4
 LEAST = 8
 """Points, of the smallest letters: 11 pixels on a phone."""
 
-_GAP = 7.0  # points between what is below or beside each other
+_GAP = 10.0  # points between what is below or beside each other
 _LOWEST = 80.0  # points: no panel with a numeric axis is lower
 _BAR = 8.0  # points: a colour bar
 _NAMES = 0.36  # the part of the width that names of rows take at most
@@ -185,6 +185,8 @@ def _share_labels(part: Figure | SubFigure, axes: Sequence[Axes]) -> None:
     for axis, x, y in found:
         axis.set(xlabel=x, ylabel=y)
         axis.tick_params(labelbottom=True, labelleft=True)
+        axis.xaxis.label.set_visible(True)
+        axis.yaxis.label.set_visible(True)
     for text in part.texts:
         if text.get_text() in (part.get_supxlabel(), part.get_supylabel()):
             text.set_visible(False)
@@ -235,7 +237,7 @@ def _place(figure: Figure, column: list, high: dict[Axes, float]) -> None:
             outer, inner = axis.get_tightbbox(_renderer(figure)), axis.bbox
             right = outer.x1 - inner.x1
             above, below = outer.y1 - inner.y1, inner.y0 - outer.y0
-            around[axis] = (inner.x0 - outer.x0, right, above, below)
+            around[axis] = (inner.x0 - outer.x0 + 2, right + 1, above, below)
 
 
 def _measures(line: list, high: dict, around: dict, sides: list, width: float) -> tuple:
@@ -280,7 +282,8 @@ def _fit_labels(axis: Axes) -> None:
     for text in axis.get_children():
         if isinstance(text, Text) and text.get_text() in titles:
             _wrap(text, axis.bbox.width)
-    _wrap(axis.xaxis.label, axis.bbox.width)
+    if not _is_picture(axis):  # beside what is written below a picture there is room
+        _wrap(axis.xaxis.label, axis.bbox.width)
     _wrap(axis.yaxis.label, axis.bbox.height)
     axis.tick_params(axis="x", rotation=0)
     renderer = _renderer(axis.get_figure(root=True))

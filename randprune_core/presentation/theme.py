@@ -10,6 +10,9 @@ WIDTH = 6.6
 FONT = "DejaVu Sans"
 """What texts are measured with: the page that shows a figure needs it too."""
 
+ON_CELLS = ("#ffffff", "#111111")
+"""Text on the dark and the light cells of a heat map, in light and dark pages."""
+
 
 @dataclass(frozen=True)
 class Look:

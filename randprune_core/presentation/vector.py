@@ -20,22 +20,24 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from .theme import FONT
+from .theme import FONT, ON_CELLS
 
 GROUNDS = {"light": "#ffffff", "dark": "#121212"}
 """What the page is drawn on."""
-CONTRAST = {"": 3.0, "text-": 4.5}
-"""The least contrast of lines and of text with the ground (WCAG 2.2, level AA)."""
+CONTRAST = {"light": {"": 3.0, "text-": 4.5}, "dark": {"": 4.5, "text-": 4.5}}
+"""The least contrast of lines and of text with the ground: that of WCAG 2.2 (AA), or more."""
 
 _INK = ("#000000", "#222222", "#262626")
-_KEPT = ("{http://www.w3.org/1999/xlink}href", "viewBox", "width", "height")
 _VARIABLE = re.compile(r"var\(--figure-(text-|)([0-9a-f]{6}),")
 _HEX = re.compile(r"#[0-9a-f]{6}\b")
 _LONG = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 
 
 def svg(figure: Figure, name: str, about: str) -> str:
-    """A figure as SVG text, with `about` as its description; `name` keeps its ids apart."""
+    """A figure as SVG text, with `about` as its description; `name` keeps its ids apart.
+
+    Masks in it become paths: give a copy (`stacked.fitted`) of a figure that is used further.
+    """
     for axis in figure.axes:
         for image in list(axis.images):
             if set(np.unique(image.get_array())) <= {0, 1}:  # a mask: its dark pixels are ink
@@ -118,11 +120,13 @@ def _style(style: str, text: bool, heat: bool) -> str:
 
 
 def _variable(colour: str, text: bool) -> str:
-    """What stands for a colour; white text stands on dark cells, and stays."""
+    """What stands for a colour."""
     if colour in _INK:
         return "currentColor"
+    if text and colour in ON_CELLS:
+        return colour
     if colour == "#ffffff":
-        return colour if text else "var(--figure-ground,#ffffff)"
+        return "var(--figure-ground,#ffffff)"
     return f"var(--figure-{'text-' if text else ''}{colour[1:]},{colour})"
 
 
@@ -133,7 +137,7 @@ def colours(drawn: Iterable[str]) -> str:
     for mode, ground in GROUNDS.items():
         lines = [f"  --figure-ground: {ground};"]
         for use, digits in found:
-            value = readable(f"#{digits}", ground, CONTRAST[use])
+            value = readable(f"#{digits}", ground, CONTRAST[mode][use])
             lines.append(f"  --figure-{use}{digits}: {value};")
         blocks.append("\n".join([f'html[data-theme="{mode}"] {{', *lines, "}"]))
     return "\n".join([*blocks, ""])
