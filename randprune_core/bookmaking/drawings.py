@@ -24,6 +24,9 @@ from .notebooks import VOLATILE_TAG, read_notebook
 KINDS = {"": "wide", "-phone": "phone"}
 """What is added to the name of a figure for each of its files, and its class in a page."""
 
+FIGURES = Path("results", "figures")
+"""Where their files are in a staging folder."""
+
 _PRINTED = re.compile(r"^results/figures/(\w+)\.svg: (.+)$", re.MULTILINE)
 _PICTURE = re.compile(r'<img\b[^>]*\bsrc="[^"]*?(_images/[^"/]+\.png)"[^>]*>')
 _ALT = re.compile(r'\balt="([^"]*)"')
@@ -71,26 +74,13 @@ def problem(folder: Path, drawing: Drawing) -> str:
         if not path.is_file():
             return f"{path}: missing"
         try:
+            markup(path, "", "")
             about = _parsed(path).findtext("desc")
         except ValueError as error:
-            return str(error)
+            return f"{path}: not a figure ({error})"
         if drawing.steady and about != drawing.about:
             return f"{path}: not what the chapter drew, which is {drawing.about}"
     return ""
-
-
-def _parsed(path: Path) -> ElementTree.Element:
-    """The SVG in a file, its elements without their name space; ValueError for anything else."""
-    try:
-        text = paths.read_regular(path, _MOST_BYTES).decode()
-        if "<!" in text or "<?" in text:
-            raise ValueError("it holds a declaration")
-        drawing = ElementTree.fromstring(text)
-        for element in drawing.iter():
-            element.tag = element.tag.removeprefix("{http://www.w3.org/2000/svg}")
-    except (ValueError, ElementTree.ParseError) as error:
-        raise ValueError(f"{path}: not readable as a figure ({error}); restore it") from None
-    return drawing
 
 
 def markup(path: Path, kind: str, alt: str) -> str:
@@ -98,21 +88,45 @@ def markup(path: Path, kind: str, alt: str) -> str:
     drawing = _parsed(path)
     size = drawing.get("viewBox", "")
     if drawing.tag != "svg" or not re.fullmatch(r"0 0 [\d.]+ [\d.]+", size):
-        raise ValueError(f"{path}: not a figure; restore it")
-    inside = "".join(_markup(part, path) for part in drawing if part.tag != "desc")
+        raise ValueError("it has no size")
+    inside = "".join(_markup(part) for part in drawing if part.tag != "desc")
     return f'<svg class="{kind}" role="img" aria-label="{alt}" viewBox="{size}">{inside}</svg>'
 
 
-def _markup(element: ElementTree.Element, path: Path) -> str:
+def _parsed(path: Path) -> ElementTree.Element:
+    """The SVG in a file, its elements without their name space; ValueError for anything else."""
+    text = paths.read_regular(path, _MOST_BYTES).decode()
+    if "<!" in text or "<?" in text:
+        raise ValueError("it holds a declaration")
+    try:
+        drawing = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(error) from None
+    for element in drawing.iter():
+        element.tag = element.tag.removeprefix("{http://www.w3.org/2000/svg}")
+    return drawing
+
+
+def _markup(element: ElementTree.Element) -> str:
     attributes = ""
     for key, value in element.attrib.items():
         if key not in _ATTRIBUTES or not _ATTRIBUTES[key].fullmatch(value):
-            raise ValueError(f"{path}: a figure has no {key}={value[:40]!r}; restore it")
+            raise ValueError(f"a figure has no {key}={value[:40]!r}")
         attributes += f' {key}="{escape(value)}"'
     if element.tag not in _ELEMENTS:
-        raise ValueError(f"{path}: a figure has no element {element.tag!r}; restore it")
-    inside = escape(element.text or "") + "".join(_markup(part, path) for part in element)
+        raise ValueError(f"a figure has no element {element.tag[:40]!r}")
+    inside = escape(element.text or "") + "".join(map(_markup, element))
     return f"<{element.tag}{attributes}>{inside}</{element.tag}>"
+
+
+def _found(staging: Path) -> dict[str, str]:
+    """The names of the figures whose files belong to them, by the hash of their pictures."""
+    return {
+        hashlib.sha256(drawing.picture).hexdigest(): drawing.name
+        for chapter in sorted((staging / "notebooks").glob("*.ipynb"))
+        for drawing in drawn(read_notebook(chapter))
+        if not problem(staging / FIGURES, drawing)
+    }
 
 
 def put_drawings(html: Path, staging: Path) -> None:
@@ -120,13 +134,7 @@ def put_drawings(html: Path, staging: Path) -> None:
 
     A picture is known by its bytes. One without files that belong to it stays.
     """
-    folder = staging / "results" / "figures"
-    found = {
-        hashlib.sha256(drawing.picture).hexdigest(): drawing.name
-        for chapter in sorted((staging / "notebooks").glob("*.ipynb"))
-        for drawing in drawn(read_notebook(chapter))
-        if not problem(folder, drawing)
-    }
+    found = _found(staging)
 
     def put(image: re.Match) -> str:
         picture = html / unescape(image[1])
@@ -134,7 +142,7 @@ def put_drawings(html: Path, staging: Path) -> None:
         if not name:
             return image[0]
         alt = _ALT.search(image[0])
-        files = {kind: folder / f"{name}{ending}.svg" for ending, kind in KINDS.items()}
+        files = {kind: staging / FIGURES / f"{name}{ending}.svg" for ending, kind in KINDS.items()}
         inside = "".join(markup(file, kind, alt[1] if alt else "") for kind, file in files.items())
         return f'<span class="drawing">{inside}</span>'
 
@@ -149,7 +157,8 @@ def write_style(staging: Path) -> None:
 
     The letters are those that the figures have, from the font that comes with matplotlib.
     """
-    files = sorted((staging / "results" / "figures").glob("*.svg"))
+    names = sorted(set(_found(staging).values()))
+    files = [staging / FIGURES / f"{name}{ending}.svg" for name in names for ending in KINDS]
     letters = {letter for path in files for letter in "".join(_parsed(path).itertext())}
     static = staging / "book" / "_static"
     faces = []
@@ -174,10 +183,9 @@ def _font(weight: str, letters: set[str]) -> bytes:
 
     options = subset.Options(flavor="woff", name_IDs=["*"], layout_features=["kern"])
     options.drop_tables += ["FFTM"]  # FontForge's time stamp
-    font = subset.load_font(_font_file(weight), options)
-    subsetter = subset.Subsetter(options)
+    subsetter, made = subset.Subsetter(options), io.BytesIO()
     subsetter.populate(text="".join(sorted(letters)))
-    subsetter.subset(font)
-    made = io.BytesIO()
-    subset.save_font(font, made, options)
+    with subset.load_font(_font_file(weight), options) as font:
+        subsetter.subset(font)
+        subset.save_font(font, made, options)
     return made.getvalue()
