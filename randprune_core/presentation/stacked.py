@@ -70,10 +70,14 @@ def fitted(figure: Figure) -> Figure:
 
 
 def _copied(figure: Figure) -> Figure:
-    """A copy in which a pixel is a point."""
-    figure = copy.deepcopy(figure)
-    figure.set_dpi(72)
-    return figure
+    """A copy in which a pixel is a point, and which pyplot does not know."""
+    manager, figure.canvas.manager = figure.canvas.manager, None
+    try:
+        copied = copy.deepcopy(figure)
+    finally:
+        figure.canvas.manager = manager
+    copied.set_dpi(72)
+    return copied
 
 
 def _renderer(figure: Figure) -> RendererSVG:
