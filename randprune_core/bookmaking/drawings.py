@@ -17,7 +17,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from .. import paths
-from ..presentation import vector
 from ..presentation.theme import FONT
 from .notebooks import VOLATILE_TAG, read_notebook
 
@@ -157,6 +156,8 @@ def write_style(staging: Path) -> None:
 
     The letters are those that the figures have, from the font that comes with matplotlib.
     """
+    from ..presentation import vector  # here, because matplotlib takes a second
+
     names = sorted(set(_found(staging).values()))
     files = [staging / FIGURES / f"{name}{ending}.svg" for name in names for ending in KINDS]
     letters = {letter for path in files for letter in "".join(_parsed(path).itertext())}

@@ -7,9 +7,10 @@ other colour a variable: `colours` gives its values for light pages and dark one
 from __future__ import annotations
 
 import colorsys
+import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
@@ -30,6 +31,7 @@ CONTRAST = {"light": {"": 3.0, "text-": 4.5}, "dark": {"": 4.5, "text-": 4.5}}
 _INK = ("#000000", "#222222", "#262626")
 _VARIABLE = re.compile(r"var\(--figure-(text-|)([0-9a-f]{6}),")
 _HEX = re.compile(r"#[0-9a-f]{6}\b")
+_TARGET = re.compile(r"#([\w-]+)")
 _LONG = re.compile(r"-?\d+\.\d{3,}(?:e-?\d+)?")
 
 
@@ -49,8 +51,11 @@ def svg(figure: Figure, name: str, about: str) -> str:
     drawn = ElementTree.fromstring(buffer.getvalue())
     for element in drawn.iter():
         element.tag = element.tag.partition("}")[2]
-    width, height = drawn.get("viewBox").split()[2:]
-    used = set(re.findall(r"#([\w-]+)[\")]", buffer.getvalue().decode()))
+    width, height = _short(drawn.get("viewBox")).split()[2:]
+    # By number: matplotlib's own ids change with the last digit of a coordinate.
+    used = dict.fromkeys(re.findall(r"(?:url\(|href=\")#([\w-]+)", buffer.getvalue().decode()))
+    own = hashlib.sha256(name.encode()).hexdigest()[:10]
+    used = {old: f"i{number}_{own}" for number, old in enumerate(used)}
     parts = [part for part in drawn if part.tag == "g" or part.find("clipPath") is not None]
     inside = "".join(_written(part, used) for part in parts)
     return (
@@ -72,8 +77,8 @@ def _dark(image) -> Path:
     return Path(np.array(vertices).reshape(-1, 2), codes)
 
 
-def _written(element: ElementTree.Element, used: set[str], heat: bool = False) -> str:
-    """An element as text: short numbers, no id that nothing uses, no group without a meaning."""
+def _written(element: ElementTree.Element, used: Mapping[str, str], heat: bool = False) -> str:
+    """An element as text: short numbers, ids as in `used`, no group without a meaning."""
     heat = heat or element.get("id", "").startswith("QuadMesh")  # its colours are values
     styles = {part.get("style") for part in element}
     if element.tag == "g" and len(element) > 1 and len(styles) == 1 and None not in styles:
@@ -82,12 +87,14 @@ def _written(element: ElementTree.Element, used: set[str], heat: bool = False) -
             del part.attrib["style"]
     attributes = ""
     for key, value in element.attrib.items():
-        if key == "id" and value not in used:
-            continue
-        if key == "style":
+        if key == "id":
+            value = used.get(value)
+        elif key == "style":
             value = _style(value, element.tag == "text", heat)
+        elif key == "clip-path" or (key.endswith("href") and value.startswith("#")):
+            value = _TARGET.sub(lambda found: f"#{used[found[1]]}", value)
         elif not key.endswith("href"):
-            value = _short(value, keep=element.tag == "image")
+            value = _short(value) if (element.tag, key) != ("image", "transform") else value
         if value:
             attributes += f" {key.partition('}')[2] or key}={quoteattr(value)}"
     inside = escape(element.text.strip() if element.text else "")
@@ -98,12 +105,11 @@ def _written(element: ElementTree.Element, used: set[str], heat: bool = False) -
     return f"<{element.tag}{attributes}{end}"
 
 
-def _short(value: str, keep: bool) -> str:
+def _short(value: str) -> str:
     """Numbers with two decimals, no line ends, no turn by nothing."""
     value = re.sub(r"rotate\(-?0 [^)]*\)", "", " ".join(value.split())).strip()
-    if keep:
-        return value
     value = _LONG.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
+    value = re.sub(r"-0(?![.\d])", "0", value)
     return re.sub(r" ?([MLCQz]) ?", r"\1", value) if re.match(r"M ", value) else value
 
 
@@ -115,7 +121,7 @@ def _style(style: str, text: bool, heat: bool) -> str:
             continue
         if not (heat and key == "fill"):
             value = _HEX.sub(lambda found: _variable(found[0], text), value)
-        parts.append(f"{key}:{_short(value, keep=False)}")
+        parts.append(f"{key}:{_short(value)}")
     return ";".join(parts)
 
 
