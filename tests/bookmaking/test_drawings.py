@@ -167,6 +167,11 @@ def test_style_has_the_colours_and_the_letters_of_the_figures(staged):
     assert before == {path.name: path.read_bytes() for path in static.iterdir()}
 
 
+def test_a_book_without_figures_has_a_style(project):
+    drawings.write_style(project)
+    assert "--figure-ground" in (project / "book" / "_static" / "figures-ink.css").read_text()
+
+
 # ---------------------------------------------------------------- what `check` says of them
 
 
