@@ -167,13 +167,14 @@ def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
 
 def _make_chapters(staging: Path, executed: Mapping[str, Path], runs, home) -> None:
     """Give the staged chapters their boxes and the CSV of their runs; write the launch copies."""
-    from . import boxes, repository
+    from . import boxes, drawings, repository
 
     launch = paths.BUILD / "launch" / "notebooks"
     shutil.rmtree(launch, ignore_errors=True)
     for name, path in executed.items():
         notebook = read_notebook(path)
-        boxed = boxes.add_boxes(notebook, name, runs, home, staging / "results" / "runs")
+        shown = drawings.without_empty_figures(read_notebook(path))
+        boxed = boxes.add_boxes(shown, name, runs, home, staging / "results" / "runs")
         write_notebook(boxed, staging / "notebooks" / path.name)
         if home:
             write_notebook(repository.launch_copy(notebook, home), launch / path.name)

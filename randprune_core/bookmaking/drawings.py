@@ -66,6 +66,15 @@ def drawn(notebook: Mapping) -> Iterator[Drawing]:
             yield Drawing(name, about, base64.b64decode("".join(data["image/png"])), steady)
 
 
+def without_empty_figures(notebook: dict) -> dict:
+    """A notebook in which a cell that shows no picture is no numbered figure with a caption."""
+    for cell in notebook["cells"]:
+        outputs = cell.get("outputs", ())
+        if not any("image/png" in output.get("data", {}) for output in outputs):
+            cell["metadata"].get("mystnb", {}).pop("figure", None)
+    return notebook
+
+
 def problem(folder: Path, drawing: Drawing) -> str:
     """What is wrong with the files of a figure in a folder; empty where they are what was drawn."""
     for ending in KINDS:

@@ -167,6 +167,17 @@ def test_style_has_the_colours_and_the_letters_of_the_figures(staged):
     assert before == {path.name: path.read_bytes() for path in static.iterdir()}
 
 
+def test_a_cell_without_a_picture_is_no_figure():
+    metadata = {"mystnb": {"figure": {"name": "fig-a", "caption": "A"}, "image": {"alt": "B"}}}
+    said = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": "Nothing."}}
+    empty, full = (code("show()", outputs=[out], **metadata) for out in (said, picture()))
+    shown = drawings.without_empty_figures(
+        json.loads(json.dumps(notebook(PARAMETERS, empty, full)))
+    )
+    kept = [cell["metadata"].get("mystnb", {}) for cell in shown["cells"]]
+    assert [list(each) for each in kept] == [[], ["image"], ["figure", "image"]]
+
+
 def test_a_book_without_figures_has_a_style(project):
     drawings.write_style(project)
     assert "--figure-ground" in (project / "book" / "_static" / "figures-ink.css").read_text()
