@@ -25,6 +25,7 @@ from ..config import run_id
 from ..presentation import foreign
 from ..records.files import CannotWrite
 from ..scratch import scratch_folder
+from .drawings import put_drawings
 from .notebooks import (
     SIDE_BY_SIDE,
     VOLATILE_TAG,
@@ -115,16 +116,16 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     """Write into a staging folder what its pages take from the code, the records and the chapters.
 
     The reference pages, the boxes of the chapters, the data of the explorer and of the two pages to
-    play with, the summary on one page, the archive of all data, and the pictures of a shared link
-    and of the first page, which is that of chapter 02. Runs on digits do not count: no copy of the
-    book has the same. Where the book is published (`repository.url`), the copies that Colab opens
-    are written to `_build/launch/`.
+    play with, the style of figures, the summary on one page, the archive of all data, and the
+    pictures of a shared link and of the first page, which is that of chapter 02. Runs on digits do
+    not count: no copy of the book has the same. Where the book is published (`repository.url`), the
+    copies that Colab opens are written to `_build/launch/`.
     """
     from ..datasets import DATASETS
     from ..records.failures import all_failures
     from ..records.store import read_record
     from ..records.table import load_runs
-    from . import archive, draw_a_mask, explorer, repository, summary, train_it
+    from . import archive, draw_a_mask, drawings, explorer, repository, summary, train_it
 
     home = repository.repository()
     failures = {name: note for name, note in all_failures().items() if note[0].dataset != "digits"}
@@ -152,6 +153,8 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
+    drawings.note_drawings(staging, executed.values())
+    drawings.write_style(staging)
 
 
 def fill_page(page: Path, made: Mapping[str | None, str]) -> None:
@@ -176,13 +179,14 @@ def _generated(runs, failures, home) -> dict[str, dict[str | None, str]]:
 
 def _make_chapters(staging: Path, executed: Mapping[str, Path], runs, home) -> None:
     """Give the staged chapters their boxes and the CSV of their runs; write the launch copies."""
-    from . import boxes, repository
+    from . import boxes, drawings, repository
 
     launch = paths.BUILD / "launch" / "notebooks"
     shutil.rmtree(launch, ignore_errors=True)
     for name, path in executed.items():
         notebook = read_notebook(path)
-        boxed = boxes.add_boxes(notebook, name, runs, home, staging / "results" / "runs")
+        shown = drawings.without_empty_figures(read_notebook(path))
+        boxed = boxes.add_boxes(shown, name, runs, home, staging / "results" / "runs")
         write_notebook(boxed, staging / "notebooks" / path.name)
         if home:
             write_notebook(repository.launch_copy(notebook, home), launch / path.name)
@@ -229,6 +233,7 @@ def render(staging: Path) -> Path:
         raise RuntimeError("the book was not built: Sphinx's errors and warnings stand above")
     _mend_roles(index.parent)
     _give_head(index)
+    put_drawings(index.parent, staging)
     paths.write_whole(key_file, key.encode())
     say(f"book: built in {time.monotonic() - started:.0f} s")
     return index

@@ -1,7 +1,7 @@
 """What contradicts itself in the results, and how to mend it: `python -m randprune_core check`.
 
 Records are compared with their own configs and numbers, the stored outputs of the chapters with
-what they were made from, and each figure's CSV with the digest that its chapter printed.
+what they were made from, and each figure's CSV and SVG with the digest that its chapter printed.
 """
 
 import csv
@@ -17,7 +17,7 @@ from ..presentation import foreign
 from ..records.failures import read_failure
 from ..records.files import BadRecord, listed
 from ..records.store import flatten, read_record, record_files
-from . import notebooks
+from . import drawings, notebooks
 
 _PRINTED = re.compile(r"^results/figures/(\w+\.csv): \d+ rows, digest ([0-9a-f]{12})$", re.M)
 _REFRESH = "run `python -m randprune_core book --refresh`"
@@ -122,7 +122,8 @@ def check_notebooks() -> list[str]:
 def check_figures() -> list[str]:
     """Files in `results/figures/` that are not what the stored outputs of a chapter say of them.
 
-    Any CSV below `results/` with a cell that a spreadsheet would take for a formula is named too.
+    Of a figure that differs between machines the SVG need only be there. Any CSV below `results/`
+    with a cell that a spreadsheet would take for a formula is named too.
     """
     problems, named = [], set()
     for chapter, source in notebooks.chapters().items():
@@ -134,7 +135,11 @@ def check_figures() -> list[str]:
                 problems.append(f"{path}: missing, though {source.name} names it; {remedy}")
             elif hashlib.sha256(paths.content(path)).hexdigest()[:12] != digest:
                 problems.append(f"{path}: not the numbers that {source.name} drew; {remedy}")
-    for path in sorted(paths.FIGURES.glob("*.csv")):
+        for drawing in _drawings(source):
+            named |= {f"{drawing.name}{ending}.svg" for ending in drawings.KINDS}
+            if problem := drawings.problem(paths.FIGURES, drawing):
+                problems.append(f"{problem}; {remedy}")
+    for path in sorted([*paths.FIGURES.glob("*.csv"), *paths.FIGURES.glob("*.svg")]):
         if path.name not in named:
             problems.append(f"{path}: no chapter's stored outputs name it; {_REFRESH} or delete it")
     benchmarks = {paths.COMMITTED_BENCHMARKS, paths.BENCHMARKS}
@@ -151,6 +156,14 @@ def check_figures() -> list[str]:
                     f"{path}: a spreadsheet takes its cell {found[0]!r} for a formula; restore it"
                 )
     return problems
+
+
+def _drawings(source: Path) -> list[drawings.Drawing]:
+    """The figures among the stored outputs of a notebook; none for no notebook."""
+    try:
+        return list(drawings.drawn(notebooks.read_notebook(source)))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _printed(source: Path) -> str:

@@ -174,7 +174,7 @@ def show_commands(records: Records):
 
 
 def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = False) -> Figure:
-    """Figure 6, bottom: gradient norm against epoch, a line a ratio; says what is not recorded."""
+    """Figure 6, bottom: gradient norm against epoch, a line a ratio."""
     flows = flow_table(found)
     sparsity = gradient_curves.shown_sparsity(flows)
     title = source(records, made)
@@ -184,13 +184,6 @@ def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = 
     steps = gradient_curves.rate_steps(found)
     figure = gradient_curves.plot_curves(curves, flows, steps, sparsity, title)
     _trim_key(figure)
-    if not found:
-        figure.set_figheight(1.8)
-        axis = figure.axes[0]
-        axis.tick_params(labelleft=False, labelbottom=False)
-        centre = {"ha": "center", "va": "center", "transform": axis.transAxes}
-        box = {"facecolor": "white", "edgecolor": "none"}
-        axis.text(0.5, 0.5, _missing(records), color=gradient_curves.GREY, bbox=box, **centre)
     return figure
 
 
@@ -212,10 +205,8 @@ def _trim_key(figure: Figure) -> None:
         figure.legend(handles=shown, labels=kept, **where)
 
 
-def _missing(records: Records) -> str:
-    """The cells of the grid that are not recorded, a line a model."""
+def missing(records: Records) -> str:
+    """The cells of the grid that are not recorded, in words."""
     cells = records.cells()
-    lines = []
-    for model, part in cells[cells.recorded == 0].groupby("model", sort=False):
-        lines.append(f"{model_label(model)}: {', '.join(cell_labels(part))}")
-    return "\n".join(["not recorded", *lines])
+    parts = cells[cells.recorded == 0].groupby("model", sort=False)
+    return "; ".join(f"{model_label(model)}: {listing(cell_labels(part))}" for model, part in parts)

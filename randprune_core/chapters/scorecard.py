@@ -16,6 +16,7 @@ from ..analysis.claims import CHAPTERS, TITLES, together
 from ..analysis.decisions import CONFIDENCE, LARGE, SMALL_DEPTH
 from ..analysis.intervals import ENOUGH, VERDICTS
 from ..config import run_id
+from ..presentation import stacked
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from ..sweeps import coverage, grids
 from ..sweeps import sweep as sweep_module
@@ -142,23 +143,27 @@ def paragraphs(found: pd.DataFrame, parts: pd.DataFrame):
     return Markdown("\n\n".join(blocks))
 
 
-def draw(parts: pd.DataFrame, title: str = "") -> Figure:
+def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure:
     """Every part of every claim as a row: effect with interval, threshold, and verdict in words.
 
     `parts` is `claims.parts`. Claims 1 to 8 share an axis in points, on which ECE and AUROC are
     drawn times 100, linear up to one point and logarithmic beyond; claims 9 and 10 have one of
-    their own. A part without an effect has no marker.
+    their own. A part without an effect has no marker. For a `phone`, words stand above markers.
     """
     use_theme()
     blocks = [parts[parts.claim < 9], parts[parts.claim >= 9]]
     labels = ["In favour of the claim (points, or points per doubling of the size)"]
     labels.append("In favour of the claim (doublings; share of rank correlation or variance)")
     rows = [len(block) + block.claim.nunique() for block in blocks]
-    size = (WIDTH, _ROW * sum(rows) + 1.9)
+    if phone:
+        labels = [label.replace(" (", "\n(").replace("per", "\nper", 1) for label in labels]
+    size = (
+        (stacked.WIDTH, 1.7 * _ROW * sum(rows) + 2.8) if phone else (WIDTH, _ROW * sum(rows) + 1.9)
+    )
     figure, axes = plt.subplots(2, 1, figsize=size, height_ratios=rows, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     for axis, block, label in zip(axes, blocks, labels, strict=True):
-        _draw_block(axis, block)
+        _draw_block(axis, block, phone)
         axis.set_xlabel(label)
     axes[0].set_xscale("symlog", linthresh=1, linscale=1)
     axes[0].set_xticks(_TICKS, [f"{tick:g}".replace("-", "−") for tick in _TICKS], minor=False)
@@ -166,7 +171,9 @@ def draw(parts: pd.DataFrame, title: str = "") -> Figure:
     _fit(axes[0])
     handles = [_marker(verdict, label=verdict) for verdict in VERDICTS[:3]]
     handles.append(Line2D([], [], color="black", marker="|", linestyle="", label="threshold"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=2 if phone else 4, frameon=False
+    )
     return figure
 
 
@@ -184,25 +191,31 @@ def _marker(verdict: str, x: Sequence = (), y: Sequence = (), **more) -> Line2D:
     return Line2D(x, y, linestyle="", markersize=6, zorder=3, **look, **more)
 
 
-def _draw_block(axis: Axes, parts: pd.DataFrame) -> None:
+def _draw_block(axis: Axes, parts: pd.DataFrame, phone: bool) -> None:
     scale = np.where(parts.unit.isin(_PERCENT), 100, 1)
     numbers = parts[["effect", "low", "high", "threshold"]].mul(scale, axis=0)
     place, ticks, labels = 0, [], []
-    across = axis.get_yaxis_transform()
+    right = {"x": 0.99, "ha": "right"} if phone else {"x": 1.02, "ha": "left"}
+    words = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 8 if phone else 9}
     for claim, mine in parts.groupby("claim"):
         measured = mine[mine.kind == "measured"]
         verdict = together(mine.verdict)
-        head = {"transform": across, "va": "center", "weight": "bold"}
-        axis.text(0.01, place, f"{claim}  {TITLES[claim]}", **head)
-        axis.text(1.02, place, verdict, color=STYLES.get(verdict, STYLES["undecided"])[0], **head)
+        bold = words | {"y": place, "weight": "bold"}
+        axis.text(0.01, s=f"{claim}  {TITLES[claim]}", **bold)
+        axis.text(s=verdict, color=STYLES.get(verdict, STYLES["undecided"])[0], **bold, **right)
         axis.axhspan(place - 0.5, place + 0.5, color="#EEEEEE", linewidth=0, zorder=1.6)
         for index, part in measured.iterrows():
             place += 1
-            _draw_part(axis, place, part, numbers.loc[index])
+            word = part.verdict if np.isfinite(numbers.effect[index]) else "no runs"
+            height = place - 0.22 if phone else place
+            axis.text(y=height, s=word, color=STYLES[part.verdict][0], **words, **right)
+            if phone:
+                axis.text(0.01, height, part.part, **words)
+            _draw_part(axis, place + 0.22 if phone else place, part, numbers.loc[index])
             ticks.append(place)
             labels.append(part.part)
         place += 1
-    axis.set_yticks(ticks, labels)
+    axis.set_yticks([] if phone else ticks, [] if phone else labels)
     axis.set_ylim(place - 0.5, -0.5)
     axis.grid(False, axis="y")
     axis.axvline(0, color="#999999", linewidth=0.8, zorder=1)
@@ -210,12 +223,9 @@ def _draw_block(axis: Axes, parts: pd.DataFrame) -> None:
 
 def _draw_part(axis: Axes, place: float, part: pd.Series, numbers: pd.Series) -> None:
     colour, _ = STYLES[part.verdict]
-    known = np.isfinite(numbers.effect)
-    word = part.verdict if known else "no runs"
-    axis.text(1.02, place, word, transform=axis.get_yaxis_transform(), va="center", color=colour)
-    if not known:
+    if not np.isfinite(numbers.effect):
         return
-    axis.plot([numbers.threshold] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.2)
+    axis.plot([numbers.threshold] * 2, [place - 0.3, place + 0.3], color="black", linewidth=1.2)
     if np.isfinite(numbers.low):
         axis.plot([numbers.low, numbers.high], [place] * 2, color=colour, linewidth=1.6)
     axis.add_line(_marker(part.verdict, [numbers.effect], [place]))

@@ -61,7 +61,7 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
         if len(part):
             bound = float((part.images_per_second / part.share_of_matmul).median())
             axis.axvline(bound, color="#222222", linestyle=(0, (3, 2)), linewidth=1)
-            axis.text(bound, -0.75, "bound ", ha="right", va="center", fontsize=8)
+            axis.text(bound, 0, "bound ", ha="right", va="center", fontsize=8)
             axis.set_xlim(0, 1.12 * max(bound, part.images_per_second.max()))
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)

@@ -16,12 +16,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from . import panels
-from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, WIDTH, in_order, place, use_theme
+from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, ON_CELLS, WIDTH, in_order, place, use_theme
 from .words import model_label
 
 
@@ -110,6 +112,7 @@ def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
             style["linestyle"] = (0, (2, 2)) if ratio.endswith("_plus") else "-"
             axis.plot(line.position, line.sparsity, **style | {"markeredgewidth": 0.3})
         axis.set_xlim(0, part.position.max() + 1)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axis.set_ylim(-0.05, 1.05)
         axis.set_title(model_label(model), loc="left")
     axes[-1, 0].set_xlabel("Layer, in module order")
@@ -134,6 +137,8 @@ def plot_heatmap(
     bar = {"label": label, "pad": 0.02}
     scale = {"vmin": 0, "vmax": high, "cmap": "viridis", "cbar_kws": bar}
     sns.heatmap(table, annot=True, fmt=format, linewidths=1, ax=axis, **scale)
+    for text in axis.texts:
+        text.set_color(ON_CELLS[min(to_rgb(text.get_color())) < 0.5])
     axis.tick_params(axis="y", rotation=0)
     return figure
 
@@ -185,6 +190,13 @@ def digest(figure: Figure) -> str:
         drawn.update(axis.get_title("left").encode() + axis.get_title().encode() + b"\n")
     panels = len(figure.get_axes())
     return f"{panels} panel{'s' * (panels != 1)}, {points} numbers, digest {drawn.hexdigest()[:12]}"
+
+
+def is_empty(figure: Figure) -> bool:
+    """Whether nothing is drawn in any panel."""
+    return not any(
+        [*axis.lines, *axis.images, *axis.collections, *axis.patches] for axis in figure.get_axes()
+    )
 
 
 Layers = list[tuple[pd.DataFrame, bool]]

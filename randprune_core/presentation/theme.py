@@ -7,6 +7,11 @@ from ..config import RATIOS
 
 WIDTH = 6.6
 """Inches; at a text column of 620 to 740 pixels a text of 9 points is 12 to 14 pixels high."""
+FONT = "DejaVu Sans"
+"""What texts are measured with: the page that shows a figure needs it too."""
+
+ON_CELLS = ("#ffffff", "#111111")
+"""Text on the dark and the light cells of a heat map, in light and dark pages."""
 
 
 @dataclass(frozen=True)
@@ -92,5 +97,6 @@ def use_theme() -> None:
     sizes |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "figure.titlesize": 10}
     lines = {"lines.linewidth": 1.6, "lines.markersize": 6, "axes.linewidth": 0.8}
     paper = {"figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 160}
-    ink = {"grid.color": "#DDDDDD", "axes.edgecolor": "#777777", "font.family": "DejaVu Sans"}
+    ink = {"grid.color": "#DDDDDD", "axes.edgecolor": "#777777", "font.family": FONT}
+    ink |= {"axes.formatter.min_exponent": 4}  # 100, and no power of ten
     sns.set_theme(context="paper", style="whitegrid", rc=sizes | lines | paper | ink)

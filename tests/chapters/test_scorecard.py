@@ -144,6 +144,19 @@ def test_picture_writes_each_verdict_as_a_word_and_of_each_claim():
     ]
 
 
+def test_picture_for_a_phone_draws_and_says_the_same():
+    rows = (part(1), part(1, "undecided", -1.0, 2.0), part(6, "undecided", math.nan), part(9))
+    wide, phone = (scorecard.draw(table_of(*rows), phone=narrow) for narrow in (False, True))
+    names = [label.get_text() for axis in wide.axes for label in axis.get_yticklabels()]
+    assert names and sorted(texts(phone)) == sorted(texts(wide) + names)
+    across = [
+        sorted(list(line.get_xdata()) for axis in figure.axes for line in axis.lines)
+        for figure in (wide, phone)
+    ]
+    assert across[0] == across[1]
+    assert phone.get_figwidth() < wide.get_figwidth()
+
+
 def test_picture_draws_calibration_times_a_hundred_and_one_seed_without_a_line():
     rows = (
         part(6, effect=0.02, reach=0.01, unit="ECE", threshold=-0.005),

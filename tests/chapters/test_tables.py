@@ -2,13 +2,17 @@ import hashlib
 import math
 import sys
 
+import matplotlib
 import pandas as pd
+import pytest
 from conftest import files_under
 from made_up_runs import SMALL, record_all
+from matplotlib import pyplot as plt
 
 from randprune_core import paths
 from randprune_core.chapters.shared import tables
 from randprune_core.chapters.shared.records import collect_records
+from randprune_core.presentation import plots
 
 
 def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one():
@@ -68,6 +72,53 @@ def test_figure_data_that_did_not_change_is_not_written_again(store):
     assert tables.save_figure_data(table, "depth", default=True).stat().st_mtime_ns == before
     tables.save_figure_data(table + 1, "depth", default=True)
     assert path.read_text() == "gap\n2\n"
+
+
+@pytest.fixture
+def figure(monkeypatch):
+    """A figure with a line; what `plt.show` is called for is counted in `shown`."""
+    matplotlib.use("Agg")
+    made, axis = plt.subplots()
+    axis.plot([1, 2])
+    made.shown = []
+    monkeypatch.setattr(plt, "show", lambda: made.shown.append(plt.get_fignums()))
+    return made
+
+
+def test_a_figure_is_shown_and_saved_twice_with_what_it_draws(store, capsys, figure):
+    size = tuple(figure.get_size_inches())
+    assert tables.show_figure(figure, "gap", default=True) is None
+    about = plots.digest(figure)
+    assert capsys.readouterr().out == f"results/figures/gap.svg: {about}\n"
+    saved = {path.name: path.read_text() for path in (store / "figures").iterdir()}
+    assert sorted(saved) == ["gap-phone.svg", "gap.svg"]
+    assert all(f"<desc>{about}</desc>" in text for text in saved.values())
+    assert figure.shown == [[figure.number]] and tuple(figure.get_size_inches()) == size
+    tables.show_figure(figure, "gap", default=True)
+    assert saved == {path.name: path.read_text() for path in (store / "figures").iterdir()}
+
+
+def test_a_figure_of_a_rerun_is_saved_where_its_numbers_are(store, capsys, figure, monkeypatch):
+    monkeypatch.setenv("RANDPRUNE_RERUN", str(store / "local" / "02_depth" / "seeds=0"))
+    tables.show_figure(figure, "gap", default=False)
+    assert capsys.readouterr().out.startswith("results/local/02_depth/seeds=0/gap.svg: 1 panel, ")
+    assert not (store / "figures").exists()
+
+
+def test_a_figure_of_its_own_for_a_phone_is_saved_and_not_shown(store, figure):
+    phone, axis = plt.subplots(figsize=(3.4, 9))
+    axis.plot([1, 2])
+    tables.show_figure(figure, "gap", default=True, phone=phone)
+    assert 'height="648pt"' in (store / "figures" / "gap-phone.svg").read_text()
+    assert figure.shown == [[figure.number]]
+
+
+def test_in_place_of_an_empty_figure_stands_what_is_missing(store, capsys, figure):
+    figure.axes[0].lines[0].remove()
+    said = tables.show_figure(figure, "gap", default=True, missing="ERK 0.5").data
+    assert said == "Nothing is recorded for this figure: ERK 0.5."
+    assert figure.shown == [] and plt.get_fignums() == []
+    assert capsys.readouterr().out == "" and not (store / "figures").exists()
 
 
 def test_provenance_is_grouped_by_where_the_runs_were_made(store):

@@ -22,6 +22,7 @@ from PIL import Image
 
 from randprune_core import paths
 from randprune_core.bookmaking import cite
+from randprune_core.presentation import vector
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
@@ -109,25 +110,95 @@ def visit(tab, address: str) -> None:
 
 
 def broken_figures(tab) -> Iterator[str]:
-    """Figures that are not loaded, not visible, not numbered, or not described."""
+    """Figures that are not drawn, not visible, not numbered, or not described."""
     yield from tab.evaluate(
         """async () => {
           const faults = [];
           for (const figure of document.querySelectorAll("article figure")) {
-            const image = figure.querySelector("img");
+            const drawings = [...figure.querySelectorAll(".drawing > svg[role=img]")];
+            const shown = drawings.filter((drawing) => drawing.checkVisibility());
             const number = figure.querySelector("figcaption .caption-number");
-            image.loading = "eager";
-            await image.decode().catch(() => {});
             const wrong = {
-              "is not loaded": !(image.complete && image.naturalWidth > 100),
-              "is not visible": !image.checkVisibility() || image.clientWidth < 100,
-              "is not described": image.alt.length < 20,
+              "is not drawn once for a desk and once for a phone": drawings.length !== 2,
+              "is a picture": figure.querySelector("img"),
+              "is not visible": shown.length !== 1 || shown[0].clientWidth < 200,
+              "is not described": !(drawings[0]?.getAttribute("aria-label").length >= 20),
               "has no number": !number?.textContent.startsWith("Fig."),
             };
             const named = Object.keys(wrong).filter((fault) => wrong[fault]);
-            faults.push(...named.map((fault) => `${image.getAttribute("src")} ${fault}`));
+            faults.push(...named.map((fault) => `${figure.id} ${fault}`));
           }
           return faults;
+        }"""
+    )
+
+
+LETTERS = """(kind) => {
+  // What is wrong with the letters of the drawings that are shown, by their boxes as rendered.
+  const faults = [];
+  for (const drawing of document.querySelectorAll(".drawing > svg")) {
+    if (!drawing.checkVisibility()) continue;
+    const name = drawing.closest("figure").id, frame = drawing.getBoundingClientRect();
+    if (!drawing.classList.contains(kind)) faults.push(`${name} is not the ${kind} one`);
+    const scale = frame.width / drawing.viewBox.baseVal.width;
+    const texts = [...drawing.querySelectorAll("text")].filter((text) => text.textContent.trim());
+    const boxes = texts.map((text) => text.getBoundingClientRect());
+    texts.forEach((text, place) => {
+      const box = boxes[place], words = `${name}: ${text.textContent}`;
+      const size = parseFloat(getComputedStyle(text).fontSize) * scale;
+      if (size < 11) faults.push(`${words} is ${size.toFixed(1)} pixels high`);
+      if (box.left < 0 || box.right > window.innerWidth
+          || box.left < frame.left - 1 || box.right > frame.right + 1
+          || box.top < frame.top - 2 || box.bottom > frame.bottom + 2)
+        faults.push(`${words} is outside`);
+      for (let other = place + 1; other < texts.length; other += 1) {
+        const beside = boxes[other];
+        const across = Math.min(box.right, beside.right) - Math.max(box.left, beside.left);
+        const down = Math.min(box.bottom, beside.bottom) - Math.max(box.top, beside.top);
+        if (across > 1 && down > 4) faults.push(`${words} lies on ${texts[other].textContent}`);
+      }
+    });
+  }
+  return faults;
+}"""
+
+
+def small_letters(tab) -> Iterator[str]:
+    """Letters on a phone that are smaller than 11 pixels, on each other, or cut off."""
+    yield from tab.evaluate(LETTERS, "phone")
+
+
+def letters_of_a_desk(tab) -> Iterator[str]:
+    yield from tab.evaluate(LETTERS, "wide")
+
+
+def faint_letters(tab) -> Iterator[str]:
+    """Letters in drawings whose contrast with the page is below 4.5; those on cells left out."""
+    found = tab.evaluate(
+        """() => [...document.querySelectorAll(".drawing > svg text")]
+          .filter((text) => text.checkVisibility())
+          .filter((text) => !/fill: *(#|rgb)/.test(text.getAttribute("style")))
+          .map((text) => [text.textContent, getComputedStyle(text).fill,
+            getComputedStyle(document.body).backgroundColor])"""
+    )
+    for words, ink, ground in {tuple(row) for row in found}:
+        one, other = (
+            "#{:02x}{:02x}{:02x}".format(*map(int, re.findall(r"\d+", colour)[:3]))
+            for colour in (ink, ground)
+        )
+        if vector.contrast(one, other) < 4.5:
+            yield f"{words}: {one} on {other}"
+
+
+def other_letters(tab) -> Iterator[str]:
+    """Drawings whose letters are not those that they were laid out with."""
+    yield from tab.evaluate(
+        """async () => {
+          await document.fonts.ready;
+          const used = new Set([...document.querySelectorAll(".drawing text")].map((text) =>
+            getComputedStyle(text).fontFamily.split(",")[0].replaceAll('"', "")));
+          return [...used].filter((name) => name !== "figures"
+            || !document.fonts.check(`12px ${name}`));
         }"""
     )
 
@@ -280,19 +351,42 @@ def test_page_has_no_fault(site, tab, name):
     assert tab.locator("article h1").count() == 1
     if name.startswith("notebooks/"):
         assert tab.locator("article figure").count() > 0
-    wide = (broken_figures, broken_maths, open_code, overflow, hidden_ends, too_heavy, inaccessible)
+    wide = (broken_figures, letters_of_a_desk, faint_letters, other_letters, broken_maths)
+    wide += (open_code, overflow, hidden_ends, too_heavy, inaccessible)
     faults = [fault for rule in wide for fault in rule(tab)]
     dark_and_narrow(tab)
-    for rule in (overflow, hidden_ends, loose_columns, small_targets):
+    for rule in (overflow, hidden_ends, loose_columns, small_targets, small_letters, faint_letters):
         faults += rule(tab)
     faults += inaccessible(tab, "color-contrast", "scrollable-region-focusable", "target-size")
     assert [*faults, *complaints(tab)] == []
 
 
+def drawing(inside: str, kind: str = "phone") -> str:
+    """A drawing that is shown whatever the width is."""
+    look = "display:block !important;width:100px"
+    return (
+        f"<figure id='x'><span class='drawing'><svg class='{kind}' style='{look}' role='img' "
+        f"aria-label='x' viewBox='0 0 100 100'>{inside}</svg></span></figure>"
+    )
+
+
 BREAKAGES = {
-    "a figure without a picture": (
+    "a figure that is a picture": (
         broken_figures,
         "<figure><img src='data:,' alt='a picture that is described at length'></figure>",
+    ),
+    "small letters": (small_letters, drawing("<text y='20' style='font-size:1px'>a</text>")),
+    "letters on letters": (small_letters, drawing("<text y='20'>a</text><text y='21'>b</text>")),
+    "letters that are cut off": (small_letters, drawing("<text x='-9' y='20'>a</text>")),
+    "a wide drawing on a phone": (small_letters, drawing("", "wide")),
+    "a narrow drawing on a desk": (letters_of_a_desk, drawing("")),
+    "faint letters": (
+        faint_letters,
+        drawing("<text y='20' style='fill:var(--none,#cccccc)'>a</text>"),
+    ),
+    "letters of another kind": (
+        other_letters,
+        drawing("<text y='20' style='font-family:serif'>a</text>"),
     ),
     "a formula with an error": (broken_maths, "<mjx-merror>x</mjx-merror>"),
     "code that is not folded": (

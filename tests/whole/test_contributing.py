@@ -117,6 +117,7 @@ def test_a_new_chapter_is_executed_keeps_the_rules_and_shows_its_figure(clone):
     ]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
     assert "last_dense" in (clone / "results" / "figures" / "lenet.csv").read_text()
+    assert (clone / "results" / "figures" / "lenet-phone.svg").is_file()
     assert "15_lenet" in (clone / "_toc.yml").read_text()
     checks = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/bookmaking/test_notebooks.py"]
     assert " passed" in run(clone, *checks, "-k", "15_lenet")

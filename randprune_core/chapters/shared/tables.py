@@ -1,10 +1,11 @@
-"""How a chapter shows what it computed: tables, sentences, named values, the CSV of a figure."""
+"""How a chapter shows what it computed: tables, sentences, named values, figures and their CSV."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -14,6 +15,9 @@ from ...presentation import foreign
 from ...presentation.theme import LABELS, in_order
 from ...presentation.words import commit_label, listing, model_label, plus_minus
 from ...records.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame:
@@ -114,16 +118,53 @@ def save_figure_data(table: pd.DataFrame, name: str, *, default: bool) -> Path:
     own folder under `results/local/` (`paths.rerun_folder`). Equal numbers give equal files on
     every machine.
     """
-    folder = paths.FIGURES if default else paths.rerun_folder()
     text = foreign.csv_text(table, float_format="%.6g")
-    path = folder / f"{name}.csv"
+    path = _save(f"{name}.csv", text, default)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    print(f"{_shown(path)}: {len(table)} rows, digest {digest}")
+    return path
+
+
+def show_figure(
+    figure: Figure, name: str, *, default: bool, phone: Figure | None = None, missing: str = ""
+):
+    """Show a figure, write it as SVG where its numbers are written, print where and its digest.
+
+    `NAME-phone.svg` has its panels below each other, for a narrow page; `phone` is drawn there
+    instead. The figure itself stays as it is. In place of one that draws nothing stands a sentence,
+    with what is `missing`.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import Markdown
+
+    from ...presentation import plots, stacked, vector
+
+    if phone:
+        plt.close(phone)
+    if plots.is_empty(figure):
+        plt.close(figure)
+        return Markdown(f"Nothing is recorded for this figure{f': {missing}' * bool(missing)}.")
+    about = plots.digest(figure)
+    narrow = stacked.fitted(phone) if phone else stacked.stacked(figure)
+    _save(f"{name}-phone.svg", vector.svg(narrow, f"{name}-phone", about), default)
+    path = _save(f"{name}.svg", vector.svg(stacked.fitted(figure), name, about), default)
+    print(f"{_shown(path)}: {about}")
+    plt.show()
+    return None
+
+
+def _save(name: str, text: str, default: bool) -> Path:
+    """Write a file of a figure, unless it is there already."""
+    path = (paths.FIGURES if default else paths.rerun_folder()) / name
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_whole(path, text)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    shown = path
+    return path
+
+
+def _shown(path: Path) -> Path:
+    """A path as it is printed, the same wherever the results lie."""
     if path.is_relative_to(paths.RESULTS):
-        shown = Path("results", path.relative_to(paths.RESULTS))
-    print(f"{shown}: {len(table)} rows, digest {digest}")
+        return Path("results", path.relative_to(paths.RESULTS))
     return path
 
 
