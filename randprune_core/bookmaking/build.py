@@ -47,7 +47,7 @@ _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
 _MADE_HERE = re.compile(r"^% generated(?: (\w+))?$", re.MULTILINE)
 """A comment in a page, in whose place stands what `make_pages` makes."""
-_MAIN_FIGURE = ("02_depth", "accuracy-figure", "figure-depth.png")  # chapter, cell, picture
+_MAIN_FIGURE = ("02_depth", "scales-figure", "figure-depth.png")  # chapter, cell, picture
 
 
 def build_book() -> Path:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from .. import paths
 from ..analysis import claims
 from ..presentation import foreign
+from ..presentation.words import number
 
 _BADGES = {"supported": "success", "contradicted": "danger", "undecided": "muted"}
 _BADGES["out of reach"] = "muted"
 
 
 def scorecard() -> str:
-    """Every claim in a few words with its verdict, as cards that lead to their chapters.
+    """Every claim in a few words with verdict and effect, as cards that lead to their chapters.
 
     MyST Markdown, from `results/figures/scorecard.csv`, which chapter 14 writes. Of its cells only
     numbers and known verdicts are used; ValueError for a file with anything else in their place.
@@ -41,6 +44,43 @@ def _card(row: dict) -> str:
             ":::{grid-item-card}",
             f":link: {label}\n:link-type: ref\n:link-alt: Claim {claim}, {words}: {verdict}",
             f"\n{claim}\\. {words[0].upper()}{words[1:]}\n",
-            f"{{bdg-{badge}}}`{verdict}` {runs}\n:::",
+            f"{{bdg-{badge}}}`{verdict}` {runs}\n",
+            _effect(row),
+            ":::",
         ]
+    )
+
+
+_HALF = 60  # half of the width of a bar, pixels
+
+
+def _effect(row: dict) -> str:
+    """The effect in words, positive where it speaks for the claim, and as a bar; "" for none."""
+    effect, low, high, threshold = (
+        float(row[name]) for name in ("effect", "low", "high", "threshold")
+    )
+    if not math.isfinite(effect):
+        return ""
+    unit = foreign.text(row["unit"])
+    sign = "+" if effect > 0 else ""
+    words = f"{sign}{number(effect, 4 if unit in ('ECE', 'AUROC') else 2)} {unit}"
+    if not math.isfinite(low) or not math.isfinite(high):
+        return f"{words} ○\n"
+    return f"{words}\n\n```{{raw}} html\n{_bar(effect, low, high, threshold)}\n```"
+
+
+def _bar(effect: float, low: float, high: float, threshold: float) -> str:
+    """An effect with its interval against its threshold, the upright line in the middle."""
+    reach = max(abs(value - threshold) for value in (effect, low, high)) or 1.0
+
+    def place(value: float) -> str:
+        return f"{_HALF + (_HALF - 6) * (value - threshold) / reach:.1f}"
+
+    drawn = f'<line class="threshold" x1="{_HALF}" x2="{_HALF}" y1="1" y2="13"/>'
+    drawn += f'<line x1="{place(low)}" x2="{place(high)}" y1="7" y2="7"/>'
+    side = "for" if effect > threshold else "against"
+    size = f'viewBox="0 0 {2 * _HALF} 14" width="{2 * _HALF}" height="14"'
+    return (
+        f'<svg class="effect" role="img" aria-label="the effect speaks {side} the claim" {size}>'
+        f'{drawn}<circle cx="{place(effect)}" cy="7" r="4"/></svg>'
     )

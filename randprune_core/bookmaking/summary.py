@@ -22,6 +22,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
 from ..analysis import cells, claims, published
+from ..analysis.intervals import VERDICTS
 from ..chapters import scorecard
 from ..chapters.shared import verdicts
 from ..chapters.shared.records import Records
@@ -69,7 +70,12 @@ def collect() -> Numbers:
     judged = scorecard.collect(train_missing=False)
     found = claims.verdicts(verdicts.of(judged))
     parts = (chapter_records(name)[0] for name in ("02_depth", "03_width"))
-    return Numbers(*parts, found, scorecard.summary(found, judged))
+    supported, contradicted, undecided, out = (scorecard.count(found, word) for word in VERDICTS)
+    sentence = (
+        f"Of the paper's {len(found)} claims the records of this book support {supported}, "
+        f"contradict {contradicted} and leave {undecided} undecided; {out} is out of reach."
+    )
+    return Numbers(*parts, found, sentence)
 
 
 # ---------------------------------------------------------------- the figure

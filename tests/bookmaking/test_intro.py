@@ -1,0 +1,46 @@
+"""The scorecard of the first page: verdict, effect and its bar, from the file of chapter 14."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from randprune_core import paths
+from randprune_core.bookmaking import intro
+
+ROW = {"claim": 1, "verdict": "undecided", "runs": 9, "threshold": 0.0}
+ROW |= {"effect": 0.55, "low": None, "high": None, "unit": "points per doubling of the depth"}
+
+
+@pytest.fixture
+def card(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+
+    def made(**changes) -> str:
+        pd.DataFrame([ROW | changes]).to_csv(tmp_path / "scorecard.csv", index=False)
+        return intro.scorecard()
+
+    return made
+
+
+def test_one_seed_has_its_mark_and_no_bar(card):
+    text = card()
+    assert "+0.55 points per doubling of the depth ○" in text and "<svg" not in text
+
+
+def test_an_interval_is_a_bar_about_the_threshold_in_the_middle(card):
+    text = card(effect=-0.01, low=-0.03, high=0.01, threshold=-0.005, unit="ECE", claim=6)
+    assert "−0.0100 ECE" in text and "○" not in text
+    assert 'class="threshold" x1="60" x2="60"' in text
+    assert 'x1="6.0" x2="92.4"' in text and 'cx="49.2"' in text
+
+
+def test_no_effect_is_nothing(card):
+    text = card(effect=None)
+    assert "○" not in text and re.search(r"`undecided` 9 runs\n\n\n:::", text)
+
+
+@pytest.mark.parametrize("changes", [{"verdict": "<b>"}, {"effect": "many"}, {"claim": 99}])
+def test_a_file_with_anything_else_is_refused(card, changes):
+    with pytest.raises(ValueError, match="not the scorecard of chapter 14"):
+        card(**changes)
