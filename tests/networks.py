@@ -1,6 +1,7 @@
 """Other people's networks, small: what the library must be right on besides the book's own."""
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from randprune_core import build_model
@@ -60,15 +61,7 @@ def convolutions(dimensions: int) -> nn.Module:
     )
 
 
-def resnet_18() -> nn.Module:
-    import torchvision  # in a second or two, which most of these networks need not wait for
-
-    return torchvision.models.resnet18(num_classes=5)
-
-
 def vision_transformer() -> nn.Module:
-    import torchvision
-
     return torchvision.models.VisionTransformer(16, 8, 2, 2, 24, 48, num_classes=5)
 
 
@@ -78,7 +71,7 @@ def mlp() -> nn.Module:
 
 NETWORKS = {
     "mlp": (mlp, (3, 4, 4)),
-    "resnet-18": (resnet_18, (3, 32, 32)),
+    "resnet-18": (lambda: torchvision.models.resnet18(num_classes=5), (3, 32, 32)),
     "vgg": (lambda: build_model("vgg-11", 5), (3, 16, 16)),
     "separable": (separable, (3, 8, 8)),
     "transformer": (vision_transformer, (3, 16, 16)),
