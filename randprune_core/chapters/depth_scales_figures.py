@@ -91,7 +91,7 @@ def _draw(axis: Axes, points: pd.DataFrame, look: Look, sides: Mapping | None = 
         name = point.model.removeprefix("resnet-")
         side = look.side
         if "-" in name:
-            side = "left" if point.weights > 100 or not look.filled else "below right"
+            side = "below right" if look == LOOKS["mini"] and point.weights < 100 else "left"
         if sides:
             name, side = f"{name} on {point.images:,}", sides[point.model]
         offset, across, up = _SIDES[side]

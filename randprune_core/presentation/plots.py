@@ -63,7 +63,7 @@ def plot_gap_to_dense(
     title: str = "",
     published_title: str = "",
     sparsities: Sequence[float] | None = None,
-    label: str = "Dense minus sparse (points)",
+    label: str = "Dense − sparse (points)",
     xlabel: str = "Depth of the ResNet",
 ) -> Figure:
     """A panel a sparsity: dense minus sparse against the models, a line a ratio.

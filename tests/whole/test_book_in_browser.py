@@ -636,3 +636,19 @@ def test_explorer_works_from_a_file_at_a_shared_address(html, browser):
         assert page.get_by_label("Metric").input_value() == "ece"
         assert page.locator(".chart .zero").count() == 2
         assert page.locator(".explorer-table tbody tr").count() > 2
+
+
+def test_a_chapter_shows_its_answer_and_its_figure_on_the_first_screen(site, tab):
+    """The answer begins within 500 pixels of the top, the figure within 900, on a wide page."""
+    late = []
+    for page in pages():
+        if not page.startswith("notebooks/"):
+            continue
+        visit(tab, f"{site}/{page}.html")
+        answer, figure = (
+            tab.locator(found).first.bounding_box()["y"]
+            for found in (".tag_answer .cell_output", "article .cell :is(svg.wide, img)")
+        )
+        if answer > 500 or figure > 900:
+            late.append(f"{page}: answer at {answer:.0f}, figure at {figure:.0f}")
+    assert late == []

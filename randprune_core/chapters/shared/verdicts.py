@@ -95,7 +95,7 @@ def brief(parts: Sequence[Part]) -> str:
             "claim": f"{part.claim}, {part.part}" if part.part else str(part.claim),
             "effect": _effect(part),
             "97.5 % interval": _interval(part, *part.estimate[1:3]),
-            "needed": f"above {_threshold(part.threshold)}",
+            "supported if": f"> {_threshold(part.threshold)}",
             "runs": len(part.runs),
             "verdict": part.verdict,
         }
