@@ -52,6 +52,8 @@ def stacked(figure: Figure) -> Figure:
             column += [line, *([bar] for bar, axis in bars.items() if axis in line)]
     for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), LEAST))
+    for text in (text for axis in bars.values() for text in axis.texts):
+        text.set_fontsize(LEAST)  # cells are narrow
     figure.set_figwidth(WIDTH)
     _place(figure, column, high | dict.fromkeys(bars, _BAR))
     return figure

@@ -90,7 +90,7 @@ def place(setting: str) -> int:
 
 
 def use_theme() -> None:
-    """Set the book's theme: light background for either mode of the page, 9-point text."""
+    """Set the book's theme: white ground, which `vector` leaves out in a page, 9-point text."""
     import seaborn as sns  # here, because it takes seconds and the names above are wanted without
 
     sizes = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 9}
