@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..presentation import stacked
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from .depth_scales import HIGH, SPARSITIES
 
@@ -33,21 +34,21 @@ LOOKS = {
 }
 
 
-def plot(points: pd.DataFrame) -> Figure:
+def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
     """The gap of ERK to dense against weights per training image, a panel a sparsity.
 
     Ours are filled, the paper's hollow; a number beside a point is the depth of its ResNet, with
     the filters of its first convolution where these are not 16. Thin lines are fitted to the points
     of a scale. A last panel has the control, where one is recorded: the lines join the points of a
-    network.
+    network. For a `phone` the largest network of a scale has its name, and the paper's smallest.
     """
     use_theme()
     shown = points[points.ratio == "erk"]
     names = [f"sparsity {sparsity:g}" for sparsity in SPARSITIES]
     if (shown.scale == "control").any():
         names.append(f"the control of mini: sparsity {HIGH:g}")
-    size = {"figsize": (WIDTH, 2.7 * len(names) + 0.7), "sharex": True, "layout": "constrained"}
-    figure, axes = plt.subplots(len(names), 1, **size)
+    size = (stacked.WIDTH if phone else WIDTH, 2.7 * len(names) + 0.7)
+    figure, axes = plt.subplots(len(names), 1, figsize=size, sharex=True, layout="constrained")
     for axis, name in zip(axes, names, strict=True):
         axis.axhline(0, color=COLOURS["dense"], linewidth=1)
         axis.set_title(name, loc="left")
@@ -56,18 +57,20 @@ def plot(points: pd.DataFrame) -> Figure:
     for axis, sparsity in zip(axes, SPARSITIES, strict=False):
         for scale in ("mini", "cpu", "paper"):
             part = shown[(shown.sparsity == sparsity) & (shown.scale == scale)]
-            _draw(axis, part, LOOKS[scale])
+            ends = [part.weights.max(), part.weights.min()][: 1 + (scale == "paper")]
+            named = part[part.weights.isin(ends) & (scale != "cpu")] if phone else part
+            _draw(axis, part, LOOKS[scale], named)
             _fit(axis, part, LOOKS[scale])
     if len(names) > len(SPARSITIES):
         _draw_control(axes[-1], shown[shown.sparsity == HIGH])
     axes[0].set_xscale("log")
     axes[0].set_xlim(1.1, 300)
-    ticks = (2, 5, 10, 20, 50, 100, 200)
+    ticks = (2, 10, 50, 200) if phone else (2, 5, 10, 20, 50, 100, 200)
     axes[-1].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[-1].minorticks_off()
     axes[-1].set_xlabel("Weights for each training image")
     found = {label: handle for axis in axes for handle, label in _key(axis)}
-    key = {"loc": "outside upper left", "ncols": 2, "frameon": False}
+    key = {"loc": "outside upper left", "ncols": 1 if phone else 2, "frameon": False}
     figure.legend(found.values(), found.keys(), **key)
     return figure
 
@@ -76,8 +79,14 @@ def _key(axis: Axes) -> Iterable[tuple]:
     return zip(*axis.get_legend_handles_labels(), strict=True)
 
 
-def _draw(axis: Axes, points: pd.DataFrame, look: Look, sides: Mapping | None = None):
-    """Points with their intervals and names; with `sides` of models, the images stand there too."""
+def _draw(
+    axis: Axes,
+    points: pd.DataFrame,
+    look: Look,
+    named: pd.DataFrame,
+    sides: Mapping | None = None,
+) -> None:
+    """Points with their intervals, and names of the `named`; with `sides`, their images too."""
     if points.empty:
         return
     inside = look.colour if look.filled else "white"
@@ -87,7 +96,7 @@ def _draw(axis: Axes, points: pd.DataFrame, look: Look, sides: Mapping | None = 
     known = points[points.low.notna()]
     reach = [known.value - known.low, known.high - known.value]
     axis.errorbar(known.weights, known.value, yerr=reach, fmt="none", ecolor=look.colour, capsize=2)
-    for point in points.itertuples():
+    for point in named.itertuples():
         name = point.model.removeprefix("resnet-")
         side = look.side
         if "-" in name:
@@ -123,7 +132,7 @@ def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
     own = points[points.scale == "control"]
     usual = points[(points.scale == "mini") & points.model.isin(own.model)]
     sides = {"resnet-8": "above right", "resnet-20": "below left"}
-    _draw(axis, own, LOOKS["control"], sides)
-    _draw(axis, usual, LOOKS["mini"], sides)
+    _draw(axis, own, LOOKS["control"], own, sides)
+    _draw(axis, usual, LOOKS["mini"], usual, sides)
     for _, line in pd.concat([own, usual]).sort_values("weights").groupby("model"):
         axis.plot(line.weights, line.value, color=LOOKS["control"].colour, linewidth=1, zorder=2)
