@@ -17,12 +17,14 @@ from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
 import yaml
+from matplotlib.backends.backend_svg import RendererSVG
+from matplotlib.font_manager import FontProperties
 from pages import tab_of
 from PIL import Image
 
 from randprune_core import paths
 from randprune_core.bookmaking import cite
-from randprune_core.presentation import vector
+from randprune_core.presentation import theme, vector
 
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
@@ -428,6 +430,26 @@ def test_heavy_page_and_complaints_are_found(site, tab, monkeypatch):
         tab.evaluate("fetch('/missing.json').then(() => console.error('broken'))")
     assert any("broken" in complaint for complaint in tab.complaints)
     assert any("404" in complaint for complaint in tab.complaints)
+
+
+def test_letters_are_as_wide_as_the_layout_took_them(site, tab):
+    visit(tab, f"{site}/notebooks/02_depth.html")
+    found = tab.evaluate(
+        """async () => {
+          await document.fonts.ready;
+          return [...document.querySelectorAll(".drawing > svg.wide text")].map((text) => {
+            const style = getComputedStyle(text);
+            return [text.textContent, parseFloat(style.fontSize), style.fontWeight,
+              text.getComputedTextLength()];
+          });
+        }"""
+    )
+    renderer = RendererSVG(500, 500, io.StringIO(), image_dpi=72)
+    assert len(found) > 50 and {weight for _, _, weight, _ in found} == {"400", "700"}
+    for words, size, weight, width in found:
+        font = FontProperties(family=theme.FONT, size=size, weight=int(weight))
+        taken = renderer.get_text_width_height_descent(words, font, False)[0]
+        assert width == pytest.approx(taken, rel=0.03, abs=0.7), words
 
 
 # ---------------------------------------------------------------- links
