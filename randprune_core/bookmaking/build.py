@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from .. import paths
 from ..config import run_id
+from ..devices import environment
 from ..presentation import foreign
 from ..records.files import CannotWrite
 from ..scratch import scratch_folder
@@ -137,7 +138,9 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
         paths.write_whole(citation, text.encode())
     static = staging / "book" / "_static"
     paths.write_whole(static / "explorer-data.js", explorer.script(runs).encode())
-    paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.script().encode())
+    with scratch_folder() as scratch, environment({"TORCHINDUCTOR_CACHE_DIR": str(scratch)}):
+        masks = draw_a_mask.script()  # torchvision loads torch's compiler, which makes a folder
+    paths.write_whole(static / "draw_a_mask-data.js", masks.encode())
     paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
