@@ -43,7 +43,7 @@ lock_with = $(shell cat requirements.lock $(wildcard $(1)) | cksum | tr ' ' -)
 CLUSTER_STAMP := $(VENV)/.cluster-$(call lock_with,requirements-cluster.lock)
 LAB_STAMP := $(VENV)/.lab-$(call lock_with,requirements-lab.lock)
 # The files that take longest are begun first.
-LONGEST := tests/whole/test_kills.py tests/whole/test_killed_programs.py tests/whole/test_book_in_browser.py
+LONGEST := $(patsubst %,tests/whole/test_%.py,kills killed_programs book_in_browser)
 first = $(filter $(LONGEST),$(1)) $(filter-out $(LONGEST),$(1))
 TESTS = $(wildcard tests/test_*.py tests/*/test_*.py)
 LONG_TESTS = $(shell grep -lE 'mark\.(faults|slow)' /dev/null $(TESTS))
@@ -77,6 +77,7 @@ test: $(STAMP) ## run the tests, then every notebook against its stored outputs
 	$(NOTEBOOK_ENV) $(PY) -m pytest -p no:cacheprovider --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
 
+# Three at a time on two cores: many of them wait for a cluster or for a program to end.
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
 		$(call first,$(LONG_TESTS))

@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from .. import paths
 from ..config import run_id
+from ..devices import environment
 from ..presentation import foreign
 from ..records.files import CannotWrite
 from ..scratch import scratch_folder
@@ -149,7 +150,9 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
     files = map(paths.record_path, runs.dataset, runs.run_id)
     explored = explorer.script(runs, map(read_record, files))
     paths.write_whole(static / "explorer-data.js", explored.encode())
-    paths.write_whole(static / "draw_a_mask-data.js", draw_a_mask.kept_script().encode())
+    with scratch_folder() as scratch, environment({"TORCHINDUCTOR_CACHE_DIR": str(scratch)}):
+        masks = draw_a_mask.kept_script()  # torchvision loads torch's compiler: it makes a folder
+    paths.write_whole(static / "draw_a_mask-data.js", masks.encode())
     paths.write_whole(static / "train_it-data.js", train_it.script().encode())
     chapter_name, cell, picture = _MAIN_FIGURE
     paths.write_whole(static / picture, _picture(executed[chapter_name], cell))
