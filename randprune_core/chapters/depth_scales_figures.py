@@ -29,7 +29,7 @@ class Look(NamedTuple):
 LOOKS = {
     "mini": Look("mini: 5,000 images of 16 pixels, 160 epochs", COLOURS["erk"], "o", "above right"),
     "control": Look("its control: 10,000 or 2,500 images", COLOURS["grasp"], "D", "right"),
-    "cpu": Look("cpu: 10,000 images of 32 pixels, 16 epochs", "#777777", "X", "right"),
+    "cpu": Look("cpu: 10,000 images of 32 pixels, 16 epochs", "#666666", "X", "right"),
     "paper": Look("the paper: 45,000 images, 160 epochs", COLOURS["erk"], "o", "below left", False),
 }
 
@@ -37,10 +37,11 @@ LOOKS = {
 def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
     """The gap of ERK to dense against weights per training image, a panel a sparsity.
 
-    Ours are filled, the paper's hollow; a number beside a point is the depth of its ResNet, with
-    the filters of its first convolution where these are not 16. Thin lines are fitted to the points
-    of a scale. A last panel has the control, where one is recorded: the lines join the points of a
-    network. For a `phone` the largest network of a scale has its name, and the paper's smallest.
+    Ours are filled, the paper's hollow; a number beside a point of the first panel is the depth of
+    its ResNet, with the filters of its first convolution where these are not 16. Thin lines are
+    fitted to the points of a scale. A last panel has the control, where one is recorded: the lines
+    join the points of a network. For a `phone` the largest network of a scale has its name, and the
+    paper's smallest.
     """
     use_theme()
     shown = points[points.ratio == "erk"]
@@ -59,6 +60,7 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
             part = shown[(shown.sparsity == sparsity) & (shown.scale == scale)]
             ends = [part.weights.max(), part.weights.min()][: 1 + (scale == "paper")]
             named = part[part.weights.isin(ends) & (scale != "cpu")] if phone else part
+            named = named[: len(named) if sparsity == HIGH else 0]  # they lie above each other
             _draw(axis, part, LOOKS[scale], named)
             _fit(axis, part, LOOKS[scale])
     if len(names) > len(SPARSITIES):

@@ -261,7 +261,7 @@ def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
         (staging / "book" / f"{name}.md").write_bytes((paths.BOOK / f"{name}.md").read_bytes())
     chapter = tmp_path / "02_depth.ipynb"
     output = {"output_type": "display_data", "data": {"image/png": "aGVsbG8="}, "metadata": {}}
-    cell = {"cell_type": "code", "id": "accuracy-figure", "metadata": {}, "source": ""}
+    cell = {"cell_type": "code", "id": "scales-figure", "metadata": {}, "source": ""}
     cell["outputs"] = [output]
     chapter.write_text(json.dumps({"cells": [cell]}))
 

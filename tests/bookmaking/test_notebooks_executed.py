@@ -336,7 +336,7 @@ def test_refresh_of_one_chapter_leaves_the_fingerprints_of_the_others(project, c
 def test_refresh_stores_the_picture_of_the_depth_chapter_for_the_readme(project, monkeypatch):
     png = {"output_type": "display_data", "metadata": {}, "data": {"image/png": "aGVsbG8="}}
     monkeypatch.setattr(notebooks, "execute", lambda source, _, target: shutil.copy(source, target))
-    figure = code("draw()", outputs=[png]) | {"id": "accuracy-figure"}
+    figure = code("draw()", outputs=[png]) | {"id": "scales-figure"}
     write(project, "02_depth", figure)
     (project / "book" / "_static").mkdir()
     (project / "_build" / "executed").mkdir(parents=True)
@@ -346,7 +346,7 @@ def test_refresh_stores_the_picture_of_the_depth_chapter_for_the_readme(project,
 
 def test_readme_shows_the_picture_of_the_book():
     (picture,) = re.findall(r"!\[.*\]\((.*)\)", (REPOSITORY / "README.md").read_text())
-    stored = build._picture(notebooks.chapter("02_depth"), "accuracy-figure")
+    stored = build._picture(notebooks.chapter("02_depth"), "scales-figure")
     assert (REPOSITORY / picture).read_bytes() == stored
 
 
