@@ -79,7 +79,7 @@ def small_copy(folder: Path, chapter: str = CHAPTER) -> None:
     base = {"metadata": {}, "cell_type": "code", "execution_count": None, "outputs": []}
     cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Depth"}]
     cells.append(base | {"id": "values", "source": "a = 1", "metadata": {"tags": ["parameters"]}})
-    cells.append(base | {"id": "accuracy-figure", "source": chapter})
+    cells.append(base | {"id": "scales-figure", "source": chapter})
     (folder / "notebooks").mkdir()
     whole = {"cells": cells, "metadata": notebooks._METADATA, "nbformat": 4, "nbformat_minor": 5}
     (folder / "notebooks" / "02_depth.ipynb").write_text(json.dumps(whole))

@@ -71,8 +71,8 @@ CASES = [
     ("temporary", "4k", "notebook 02_depth", "temporary/randprune-scratch-"),
     ("project/_build", "4k", "book", "_build/executed/02_depth.ipynb"),
     ("project/_build", "40k", "book", "_build/staging/"),
-    ("project/_build", "3m", "book", "_build/html"),
-    ("project/_build", "8m", "book", "_build/html"),
+    ("project/_build", "6m", "book", "_build/html"),
+    ("project/_build", "9m", "book", "_build/html"),
 ]
 
 

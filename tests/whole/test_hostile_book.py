@@ -57,7 +57,7 @@ def chapter(records: Records) -> dict:
         cell("markdown", "title", "(chapter-depth)=\n# Depth"),
         cell("code", "values", 'profile = "auto"', tags=["parameters"]),
         cell("code", "collect", CHAPTER, output(text_markdown=records.summary().data)),
-        cell("code", "accuracy-figure", "plt.show()", output(image_png=figure)),
+        cell("code", "scales-figure", "plt.show()", output(image_png=figure)),
         cell("markdown", "data", "{download}`depth.csv </results/figures/depth.csv>`"),
         cell(
             "code",
