@@ -451,7 +451,8 @@ def test_an_answer_that_is_far_down_is_found(site, tab):
     visit(tab, f"{site}/notebooks/10_when_to_prune.html")
     assert list(late(tab)) == []
     space = "<div style='height: 700px'></div>"
-    tab.evaluate("(m) => document.querySelector('article h1').insertAdjacentHTML('afterend', m)", space)
+    title = "document.querySelector('article h1')"
+    tab.evaluate(f"(space) => {title}.insertAdjacentHTML('afterend', space)", space)
     assert len(list(late(tab))) == 2
 
 
