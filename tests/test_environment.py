@@ -15,7 +15,7 @@ CASES = [
     ("TQDM_MININTERVAL", "0,5"),
     ("WORLD_SIZE", "2.5"),
     ("RANDPRUNE_DATA", LONG),
-    ("RANDPRUNE_DATA", "/tmp/" + "y" * 300),
+    ("RANDPRUNE_DATA", "/" + "y" * 300),
     ("RANDPRUNE_RESULTS", LONG),
 ]
 

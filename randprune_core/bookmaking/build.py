@@ -188,7 +188,7 @@ def _make_chapters(staging: Path, executed: Mapping[str, Path], runs, home) -> N
     shutil.rmtree(launch, ignore_errors=True)
     for name, path in executed.items():
         notebook = read_notebook(path)
-        shown = drawings.without_empty_figures(read_notebook(path))
+        shown = drawings.without_empty_figures(notebook)
         boxed = boxes.add_boxes(shown, name, runs, home, staging / "results" / "runs")
         write_notebook(boxed, staging / "notebooks" / path.name)
         if home:

@@ -70,11 +70,16 @@ def drawn(notebook: Mapping) -> Iterator[Drawing]:
 
 def without_empty_figures(notebook: dict) -> dict:
     """A notebook in which a cell that shows no picture is no numbered figure with a caption."""
-    for cell in notebook["cells"]:
-        outputs = cell.get("outputs", ())
-        if not any("image/png" in output.get("data", {}) for output in outputs):
-            cell["metadata"].get("mystnb", {}).pop("figure", None)
-    return notebook
+    return notebook | {"cells": [_shown_as_it_is(cell) for cell in notebook["cells"]]}
+
+
+def _shown_as_it_is(cell: dict) -> dict:
+    look = cell["metadata"].get("mystnb", {})
+    outputs = cell.get("outputs", ())
+    if "figure" not in look or any("image/png" in output.get("data", {}) for output in outputs):
+        return cell
+    look = {key: value for key, value in look.items() if key != "figure"}
+    return cell | {"metadata": cell["metadata"] | {"mystnb": look}}
 
 
 def problem(folder: Path, drawing: Drawing) -> str:

@@ -33,10 +33,8 @@ def lay_out(notebook: dict, first: str, last: Iterable[str], name: str) -> dict:
             cells.append(_on_page(cell))
     parameters = "".join(_code(cell) for cell in rest if PARAMETERS in _tags(cell))
     box = "\n\n".join([*footer, *filter(None, last), parameters]).strip()
-    opened = (
-        f"::::::{{dropdown}} How this page was made, and how to make it again\n:name: made-{name}"
-    )
-    cells.append(markdown("boxes-end", f"{opened}\n:class-container: footer\n\n{box}\n::::::"))
+    opened = f"::::::{{dropdown}} {_TITLE}\n:name: made-{name}\n:class-container: footer"
+    cells.append(markdown("boxes-end", f"{opened}\n\n{box}\n::::::"))
     return notebook | {"cells": cells}
 
 

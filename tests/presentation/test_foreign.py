@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from randprune_core import paths
 from randprune_core.presentation import foreign
 
-CORPUS = hostile.texts(Path("/tmp/marker"), Path("/tmp/secret"), Path("/tmp/pages/book"))
+CORPUS = hostile.texts(Path("marker"), Path("secret"), Path("pages/book"))
 by_name = pytest.mark.parametrize("text", CORPUS, ids=hostile.trace)
 EXTENSIONS = {
     *("amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"),

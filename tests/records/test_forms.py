@@ -16,7 +16,7 @@ from randprune_core.records import failures, forms
 from randprune_core.records import store as store_module
 from randprune_core.records.files import BadRecord
 
-CORPUS = hostile.texts(Path("/tmp/marker"), Path("/tmp/secret"), Path("/tmp/pages/book"))
+CORPUS = hostile.texts(Path("marker"), Path("secret"), Path("pages/book"))
 # A text that every dialect of everything shows as it is may be a name: only its sinks mind it.
 PRINTABLE = "+1+formula plain words, (R) @ 2/255: 3"
 

@@ -330,7 +330,7 @@ def test_a_cluster_that_is_lost_between_two_runs_fails_the_next_one(store):
 
 
 class TaskFailed(Exception):
-    cause = PermissionError("/tmp/randprune-1 (owner 2, mode 700) must be a folder of user 1 alone")
+    cause = PermissionError("shm/randprune-1 (owner 2, mode 700) must be a folder of user 1 alone")
 
 
 def test_a_node_whose_folder_is_anothers_ends_the_sweep_in_one_line(store):
@@ -340,7 +340,7 @@ def test_a_node_whose_folder_is_anothers_ends_the_sweep_in_one_line(store):
     ray = MadeUpRay()
     ray.exceptions = SimpleNamespace(RayTaskError=TaskFailed, RayError=ZeroDivisionError)
     ray.get = get
-    with pytest.raises(DataError, match="on a node of the cluster: /tmp/randprune-1 .* alone$"):
+    with pytest.raises(DataError, match="on a node of the cluster: shm/randprune-1 .* alone$"):
         cluster._take(ray, "task", tiny())
 
 
