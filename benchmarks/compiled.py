@@ -107,7 +107,7 @@ def main() -> None:
             torch.compiler.reset()
             found = measure(config, device, options.steps, options.repetitions)
             table += rows(found, config, device, count)
-    print(save_rows("compiled", table, device.type))
+    print(save_rows("compiled", table, device))
     save_description("compiled", device)
 
 

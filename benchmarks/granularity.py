@@ -162,7 +162,7 @@ def main() -> None:
     with arithmetic():
         for model in options.models:
             rows += measure(options, model, device, precision)
-    path = save_rows("granularity", rows, device.type)
+    path = save_rows("granularity", rows, device)
     save_description("granularity", device, repetitions=options.repetitions)
     for row in rows:
         print(

@@ -69,24 +69,33 @@ def matmul_rate(device: torch.device, precision: str, seconds: float = 2.0) -> f
     return statistics.median(rates)
 
 
-def save_rows(name: str, rows: list[dict], device: str) -> Path:
-    """Put rows into `results/benchmarks/<name>.csv` in place of the device's own older ones."""
+def processor(device: torch.device) -> str:
+    """The model name of the processor or GPU in one word, without the marks of its maker."""
+    words = device_name(device.type).replace("(R)", "").replace("(TM)", "").split()
+    return "-".join(word for word in words if word not in ("CPU", "Processor"))
+
+
+def save_rows(name: str, rows: list[dict], device: torch.device) -> Path:
+    """Put rows into `results/benchmarks/<name>.csv` in place of older ones of this processor.
+
+    The column `processor` says which one that is.
+    """
     path = paths.BENCHMARKS / f"{name}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(processor=processor(device))
     if path.exists():
         old = pd.read_csv(path)
-        table = pd.concat([old[old.device != device], table], ignore_index=True)
+        table = pd.concat([old[old.processor != processor(device)], table], ignore_index=True)
     path.write_text(foreign.csv_text(table, float_format="%.6g"), encoding="utf-8")
     return path
 
 
 def save_description(name: str, device: torch.device, **facts) -> None:
-    """Note in `results/benchmarks/machines.json` where a benchmark's rows of a device were made."""
+    """Note in `results/benchmarks/machines.json` where the rows of a processor were made."""
     path = paths.BENCHMARKS / "machines.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known.setdefault(name, {})[device.type] = {
-        "device": device_name(device.type),
+    known.setdefault(name, {})[processor(device)] = {
+        "device": device.type,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import pandas as pd
 import torch
-from machine import cifar_at_hand, save_description, save_rows
+from machine import cifar_at_hand, processor, save_description, save_rows
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -115,13 +115,13 @@ def configs(options, variant: str) -> list[RunConfig]:
     return found
 
 
-def finished(device: str) -> list[dict]:
-    """The rows of this device that an earlier call wrote."""
+def finished(device: torch.device) -> list[dict]:
+    """The rows of this processor that an earlier call wrote."""
     path = paths.BENCHMARKS / "precision.csv"
     if not path.exists():
         return []
     table = pd.read_csv(path, keep_default_na=False)
-    return table[table.device == device].to_dict("records")
+    return table[table.processor == processor(device)].to_dict("records")
 
 
 def main() -> None:
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--train-images", type=int, default=10_000, help="with --epochs")
     options = parser.parse_args()
     device = pick_device(options.device)
-    rows = finished(device.type)
+    rows = finished(device)
     known = {place(row) for row in rows}
     workers = os.cpu_count() if device.type == "cpu" else 1
     spawn = multiprocessing.get_context("spawn")
@@ -144,7 +144,7 @@ def main() -> None:
             waiting = [pool.submit(measure, config, options.device) for config in todo]
             for future in as_completed(waiting):
                 rows.append(future.result())
-                path = save_rows("precision", sorted(rows, key=place), device.type)
+                path = save_rows("precision", sorted(rows, key=place), device)
                 print(*place(rows[-1]), rows[-1]["arithmetic"], rows[-1]["accuracy"])
     if not todo:
         print("every run is in the file")

@@ -157,8 +157,8 @@ def main() -> None:
         facts = {"largest": depths[-1], "batch": options.batch, "precision": common["precision"]}
         facts["peak_mib"] = round(peak_memory(depths[-1], common))
         print(f"{depths[-1]} at batch {options.batch}: {facts['peak_mib']} MiB")
-    print(save_rows("scaling", rows, device.type))
-    print(save_rows("load_runs", store_rows(options.records, device.type), device.type))
+    print(save_rows("scaling", rows, device))
+    print(save_rows("load_runs", store_rows(options.records, device.type), device))
     save_description("scaling", device, **facts)
 
 

@@ -2,6 +2,9 @@
 
     python benchmarks/training_speed.py [--model resnet-20] [--batch 128] [--device cpu]
 
+Once at 32 x 32 pixels, in bfloat16 where the processor has it, and once as profile `mini` trains,
+at 16 x 16 pixels in float32.
+
 Cases: `plain`, a DataLoader with two workers, an image at a time through torchvision's transforms,
 float32 NCHW, masks multiplied one by one; `torch_prune`, torch.nn.utils.prune on the engine's data;
 `engine`, one sparse run; `engine_dense`, the same without masks, which bounds it; `sweep`, as many
@@ -30,11 +33,12 @@ from torchvision import transforms
 from randprune_core import apply_masks, build_model, layer_sparsities, random_masks, to_torch_prune
 from randprune_core.config import RunConfig
 from randprune_core.data.loading import dataset_on
-from randprune_core.datasets import DATASETS
+from randprune_core.datasets import DATASETS, padding
 from randprune_core.devices import one_thread, pick_device, worker_environment
 from randprune_core.metrics.cost import network_macs
 from randprune_core.precision import arithmetic, native_precision
 from randprune_core.pruning.layers import maskable_weights
+from randprune_core.sweeps.profiles import PROFILES
 from randprune_core.training.engine import Run
 
 WARM_UP = 6
@@ -50,14 +54,15 @@ def sgd(model: nn.Module, **options) -> torch.optim.SGD:
 class Pictures(torch.utils.data.Dataset):
     """Images and labels as torchvision's CIFAR10 holds them: one array, a PIL image at a time."""
 
-    def __init__(self, variant: str):
-        dataset = dataset_on("cifar10", variant, torch.device("cpu"))
+    def __init__(self, variant: str, image_size: int | None):
+        dataset = dataset_on("cifar10", variant, torch.device("cpu"), image_size)
+        side, border = dataset.train_images.shape[-1], padding("cifar10", image_size)
         self.pixels = dataset.train_images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = dataset.train_labels.tolist()
         mean, std = DATASETS["cifar10"].normalization
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(32, padding=4, padding_mode="reflect"),
+                transforms.RandomCrop(side, padding=border, padding_mode="reflect"),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize(mean, std),
@@ -84,7 +89,7 @@ class Plain:
         self.masks = {name: mask.float().to(device) for name, mask in masks.items()}
         self.optimizer = sgd(self.model)
         self.loader = DataLoader(
-            Pictures(config.variant),
+            Pictures(config.variant, config.image_size),
             config.batch_size,
             shuffle=True,
             drop_last=True,
@@ -273,7 +278,7 @@ def best_sweep(rates: dict) -> str:
 
 def table(device: str, config: RunConfig, rates: dict, ceiling: float) -> list[dict]:
     """Rows of the CSV."""
-    macs, rows = network_macs(config.model), []
+    macs, rows = network_macs(config.model, image_size=config.image_size), []
     for name in ("plain", "torch_prune", "engine", "engine_dense", best_sweep(rates)):
         median = statistics.median(rates[name])
         rows.append(
@@ -281,6 +286,7 @@ def table(device: str, config: RunConfig, rates: dict, ceiling: float) -> list[d
                 "case": name.split()[0],
                 "device": device,
                 "model": config.model,
+                "side": config.image_size or DATASETS[config.dataset].side,
                 "precision": "float32" if name == "plain" else config.precision,
                 "images_per_second": median,
                 "ratio_to_plain": ratio(rates, name, "plain"),
@@ -306,29 +312,34 @@ def main() -> None:
     if precision == "bfloat16" and native_precision(options.device) == "float32":
         print("bfloat16 is not native here: float32 is measured")
         precision = "float32"
+    device, rows, facts = pick_device(options.device), [], {}
     with cifar_at_hand() as variant:
-        common = {"model": options.model, "batch_size": options.batch, "precision": precision}
-        common |= {"variant": variant, "train_images": WARM_UP * options.batch}
-        sparse = RunConfig(ratio="erk", sparsity=0.9, **common)
-        dense = RunConfig(ratio="dense", sparsity=0.0, **common)
-        rates, runs, ceiling = measure(options, sparse, dense)
-    device = pick_device(options.device)
-    rows = table(device.type, sparse, rates, ceiling)
-    path = save_rows("training_speed", rows, device.type)
-    facts = {"matmul_gflops": round(2 * ceiling / 1e9, 1), "sweep_runs": runs[best_sweep(rates)]}
-    facts["sparse_to_dense"] = round(ratio(rates, "engine", "engine_dense"), 3)
+        common = {"model": options.model, "batch_size": options.batch, "variant": variant}
+        common["train_images"] = WARM_UP * options.batch
+        for side, arithmetics in ((None, precision), (PROFILES["mini"]["image_size"], "float32")):
+            common |= {"image_size": side, "precision": arithmetics}
+            sparse = RunConfig(ratio="erk", sparsity=0.9, **common)
+            dense = RunConfig(ratio="dense", sparsity=0.0, **common)
+            rates, runs, ceiling = measure(options, sparse, dense)
+            rows += table(device.type, sparse, rates, ceiling)
+            facts = facts or {  # of the first, at the data's own size
+                "matmul_gflops": round(2 * ceiling / 1e9, 1),
+                "sweep_runs": runs[best_sweep(rates)],
+                "sparse_to_dense": round(ratio(rates, "engine", "engine_dense"), 3),
+            }
+            print(f"matrix product: {2 * ceiling / 1e9:.0f} GFLOP/s in {arithmetics}")
+            for name, values in rates.items():
+                if name.startswith("sweep "):
+                    print(f"{name}: {statistics.median(values):.0f} images/s")
+    path = save_rows("training_speed", rows, device)
     save_description("training_speed", device, **facts)
-    print(f"matrix product: {2 * ceiling / 1e9:.0f} GFLOP/s in {precision}")
     for row in rows:
         print(
-            f"{row['case']:>12} {row['images_per_second']:8.0f} images/s "
+            f"{row['side']} px {row['case']:>12} {row['images_per_second']:8.0f} images/s "
             f"{row['ratio_to_plain']:6.2f} x plain "
             f"{row['share_of_matmul']:6.1%} of the matrix product"
         )
     print(f"engine, sparse to dense: {facts['sparse_to_dense']:.3f}")
-    for name, values in rates.items():
-        if name.startswith("sweep "):
-            print(f"{name}: {statistics.median(values):.0f} images/s")
     print(path)
 
 

@@ -1,17 +1,16 @@
-"""Chapter 12: what the benchmarks measured, as tables, figures and sentences.
-
-Everything is read from `results/benchmarks/`, which the scripts in `benchmarks/` write.
-"""
+"""Chapter 12: what the benchmarks measured. Everything is read from `results/benchmarks/`."""
 
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..analysis.intervals import Estimate, mean_interval
 from ..presentation import foreign
-from ..presentation.theme import WIDTH, use_theme
-from ..presentation.words import commit_label, model_label
+from ..presentation.theme import LABELS, WIDTH, use_theme
+from ..presentation.words import commit_label, model_label, plus_minus
 from .shared.benchmarks import machines
 
 CASES = {
@@ -24,120 +23,118 @@ CASES = {
 _COLOURS = {"plain": "#777777", "torch_prune": "#E69F00", "sweep": "#009E73"}
 _ENGINE = "#0072B2"
 _GROWTH = {"depth": ("#0072B2", "o", "depth"), "width": ("#D55E00", "s", "width, 20 layers")}
-
-
-def speed_table(speed: pd.DataFrame) -> pd.DataFrame:
-    """Images per second of each case, to read."""
-    columns = ["device", "case", "precision", "images per second", "times the plain loop"]
-    rows = [
-        [
-            row.device,
-            CASES[row.case],
-            row.precision,
-            f"{row.images_per_second:,.0f}",
-            f"{row.ratio_to_plain:.2f}",
-            f"{100 * row.share_of_matmul:.0f} %",
-        ]
-        for row in speed.itertuples()
-    ]
-    return pd.DataFrame(rows, columns=[*columns, "of the matrix product"])
+_LINES = ("-", (0, (3, 2)), (0, (1, 1.5)))
+"""How the lines of processors differ, in the order in which they were measured."""
 
 
 def speed_figure(speed: pd.DataFrame) -> Figure:
-    """Bars of images per second, a panel a device; a dashed line is the matrix product's bound."""
+    """Bars of images per second, one panel for each processor and size of image.
+
+    Beside a bar stands its rate, and its ratio to the plain loop's. A dashed line is where the
+    processor's rate in a large matrix product would be.
+    """
     use_theme()
-    devices = list(speed.device.unique()) or ["no device"]
-    size = (WIDTH, 0.5 + 2.0 * len(devices))
-    figure, axes = plt.subplots(len(devices), 1, figsize=size, squeeze=False, layout="constrained")
-    for axis, device in zip(axes[:, 0], devices, strict=True):
-        part = speed[speed.device == device]
-        names = [CASES[case] for case in part.case]
+    panels = list(speed.groupby(["processor", "side"], sort=False))
+    if not panels:
+        return plt.figure()
+    size = (WIDTH, 0.5 + 1.8 * len(panels))
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, layout="constrained")
+    for axis, ((processor, side), part) in zip(axes[:, 0], panels, strict=True):
         colours = [_COLOURS.get(case, _ENGINE) for case in part.case]
-        axis.barh(names, part.images_per_second, color=colours, height=0.7)
-        for place, rate in enumerate(part.images_per_second):
-            axis.annotate(
-                f"{rate:,.0f}", (rate, place), (3, 0), textcoords="offset points", va="center"
-            )
-        if len(part):
-            bound = float((part.images_per_second / part.share_of_matmul).median())
-            axis.axvline(bound, color="#222222", linestyle=(0, (3, 2)), linewidth=1)
-            axis.text(bound, 0, "bound ", ha="right", va="center", fontsize=8)
-            axis.set_xlim(0, 1.12 * max(bound, part.images_per_second.max()))
+        axis.barh([CASES[case] for case in part.case], part.images_per_second, color=colours)
+        for place, row in enumerate(part.itertuples()):
+            text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
+            where = (row.images_per_second, place)
+            axis.annotate(text, where, (3, 0), textcoords="offset points", va="center")
+        bound = float((part.images_per_second / part.share_of_matmul).iloc[1:].median())
+        axis.axvline(bound, color="#222222", linestyle=(0, (3, 2)), linewidth=1)
+        axis.text(bound, 0, "bound ", ha="right", va="center", fontsize=8)
+        axis.set_xlim(0, 1.12 * max(bound, part.images_per_second.max()))
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
-        axis.set_title(_title(part, device), loc="left")
-    axes[-1, 0].set_xlabel("Training images per second")
+        network, precision = model_label(part.model.iloc[0]), part.precision.iloc[-1]
+        title = f"{processor}: {network}, {side} × {side} pixels, {precision}"
+        axis.set_title(foreign.plain(title), loc="left")
+    axes[-1, 0].set_xlabel("Training images per second (times the plain loop)")
     return figure
-
-
-def _title(part: pd.DataFrame, device: str) -> str:
-    if part.empty:
-        return "nothing is measured"
-    return foreign.plain(f"{device}: {model_label(part.model.iloc[0])}, {part.precision.iloc[-1]}")
 
 
 def scaling_figure(scaling: pd.DataFrame) -> Figure:
-    """Time of a step against the network's size, and of runs at once; a colour a kind of growth."""
+    """Time of a step against the network's size, and of runs at once; a line a processor."""
     use_theme()
+    if scaling.empty:
+        return plt.figure()
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 2.7), layout="constrained", width_ratios=(3, 2)
+        1, 2, figsize=(WIDTH, 2.9), layout="constrained", width_ratios=(3, 2)
     )
-    for grows, (colour, marker, label) in _GROWTH.items():
-        part = scaling[scaling.grows == grows]
-        for device, line in part.groupby("device", sort=False):
-            style = {"color": colour, "marker": marker, "markersize": 5}
-            style["linestyle"] = "-" if device == "cpu" else (0, (3, 2))
-            left.plot(line.macs / 1e6, 1e3 * line.seconds_per_step, **style, label=label)
-            for row in line.itertuples():
-                if grows == "depth" or row.model.count("-") == 2:
-                    _name_point(left, row, below=grows == "depth")
-    left.set(xscale="log", yscale="log")
+    for (processor, part), line in zip(
+        scaling.groupby("processor", sort=False), _LINES, strict=False
+    ):
+        for grows, (colour, marker, label) in _GROWTH.items():
+            step = part[part.grows == grows]
+            style = {"color": colour, "marker": marker, "markersize": 5, "linestyle": line}
+            style["label"] = f"{label}, {processor}"
+            left.plot(step.macs / 1e6, 1e3 * step.seconds_per_step, **style)
+            if line == _LINES[0]:
+                _name_points(left, step, below=grows == "depth")
+        step = part[part.grows == "runs_at_once"]
+        rate = step.runs_at_once / step.seconds_per_step
+        style = {"color": "#009E73", "marker": "^", "linestyle": line}
+        right.plot(step.runs_at_once, rate / rate.iloc[0], **style)
+    left.set(xscale="log", yscale="log", ylabel="Milliseconds a training step")
     left.set_xlabel("Million multiply-accumulates an image")
-    left.set_ylabel("Milliseconds a training step")
     left.margins(x=0.14, y=0.14)
-    if left.get_legend_handles_labels()[1]:
-        left.legend(frameon=False, loc="upper left")
-    at_once = scaling[scaling.grows == "runs_at_once"]
-    for device, line in at_once.groupby("device", sort=False):
-        gain = line.runs_at_once / line.seconds_per_step
-        right.plot(
-            line.runs_at_once,
-            gain / (1 / line.seconds_per_step.iloc[0]),
-            color="#009E73",
-            marker="^",
-            linestyle="-" if device == "cpu" else (0, (3, 2)),
-        )
-    if len(at_once):
-        most = int(at_once.runs_at_once.max())
-        right.plot([1, most], [1, most], color="#777777", linewidth=1, linestyle=(0, (1, 2)))
-        right.set_xticks(sorted(at_once.runs_at_once.unique()))
-    right.set_xlabel("Runs at once")
-    right.set_ylabel("Steps in the same time")
+    left.legend(frameon=False, loc="upper left", fontsize=8)
+    at_once = sorted(scaling[scaling.grows == "runs_at_once"].runs_at_once.unique())
+    right.plot(at_once, at_once, color="#777777", linewidth=1, linestyle=(0, (1, 2)))
+    right.set_xticks(at_once)
+    right.set(xlabel="Runs at once", ylabel="Steps in the same time")
     return figure
 
 
-def _name_point(axis, row, below: bool) -> None:
-    where = (row.macs / 1e6, 1e3 * row.seconds_per_step)
-    text = foreign.plain(row.model.removeprefix("resnet-"))
+def _name_points(axis: Axes, steps: pd.DataFrame, below: bool) -> None:
     shift, side = ((5, -9), "left") if below else ((-5, 4), "right")
-    axis.annotate(text, where, shift, textcoords="offset points", ha=side, fontsize=8)
+    for row in steps[below | (steps.model.str.count("-") == 2)].itertuples():
+        where = (row.macs / 1e6, 1e3 * row.seconds_per_step)
+        name = foreign.plain(row.model.removeprefix("resnet-"))
+        axis.annotate(name, where, shift, textcoords="offset points", ha=side, fontsize=8)
 
 
-def store_table(store: pd.DataFrame) -> pd.DataFrame:
-    """Seconds to load the record store, to read."""
-    rows = [[f"{int(row.records):,}", f"{row.seconds:.1f}"] for row in store.itertuples()]
-    return pd.DataFrame(rows, columns=["records", "seconds"])
+def precision_cells(trained: pd.DataFrame) -> list[tuple[tuple, pd.DataFrame, Estimate]]:
+    """Each cell with its pairs of runs and bfloat16 minus float32 in points of accuracy.
+
+    A pair is one seed in both precisions, percent correct. The interval is Student's over the
+    differences of the pairs; there is none for one pair. A cell without a pair is left out.
+    """
+    found = []
+    for cell, part in trained.groupby(["processor", "model", "ratio", "sparsity"], sort=False):
+        pairs = 100 * part.pivot(index="seed", columns="precision", values="accuracy")
+        pairs = pairs.reindex(columns=["float32", "bfloat16"]).dropna()
+        if len(pairs):
+            found.append((cell, pairs, mean_interval(pairs.bfloat16 - pairs.float32)))
+    return found
+
+
+def precision_table(trained: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy in both precisions and the difference of the pairs, to read."""
+    rows = []
+    for (_, model, ratio, sparsity), pairs, change in precision_cells(trained):
+        means = [plus_minus(*mean_interval(pairs[name])[:3]) for name in pairs]
+        network = [model_label(model), LABELS[ratio], f"{sparsity:g}", len(pairs)]
+        rows.append([*network, *means, plus_minus(*change[:3])])
+    columns = ["network", "ratio", "sparsity", "seeds", "float32", "bfloat16", "difference"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def machine_table(*names: str) -> pd.DataFrame:
     """The machines that the named benchmarks ran on, a row each."""
     rows = []
     for name in names:
-        for device, facts in machines(name).items():
+        for processor, facts in machines(name).items():
             rows.append(
                 {
                     "benchmark": name,
-                    "device": f"{facts['device']} ({device})",
+                    "processor": processor,
                     "cores": facts["cores"],
                     "torch": facts["torch"],
                     "date": facts["date"],

@@ -193,7 +193,7 @@ OFFENCES = {
     "wings": ("pruning/masks.py", "from ..training.engine import Run", upwards),
     "core": ("metrics/cost.py", "from ..chapters.shared.records import Records", upwards),
     "circles": ("records/files.py", "from .store import read_record", circles),
-    "chapters": ("chapters/width.py", "from .speed import speed_table", across_chapters),
+    "chapters": ("chapters/width.py", "from .speed import speed_figure", across_chapters),
 }
 """By contract: a module, what it must not import, and the function here that sees it."""
 

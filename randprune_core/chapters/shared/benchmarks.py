@@ -12,14 +12,16 @@ from ...records import forms
 
 DEVICES = ("cpu", "cuda")
 _COLUMNS = {
-    "granularity": "device model case",
-    "training_speed": "case device model precision images_per_second ratio_to_plain "
-    "share_of_matmul",
-    "scaling": "grows model runs_at_once device precision seconds_per_step macs",
-    "load_runs": "records seconds device",
+    "granularity": "device model case processor",
+    "training_speed": "case device model side precision images_per_second ratio_to_plain "
+    "share_of_matmul processor",
+    "scaling": "grows model runs_at_once device precision seconds_per_step macs processor",
+    "load_runs": "records seconds device processor",
     "compiled": "case device model precision threads first_epoch_seconds images_per_second "
-    "ratio_to_eager epochs_to_win_back",
-    "precision": "model ratio sparsity seed precision arithmetic device record accuracy ece",
+    "ratio_to_eager epochs_to_win_back processor",
+    "precision": "model ratio sparsity seed precision arithmetic device record accuracy ece "
+    "processor",
+    "overhead": "run part model device seconds share processor",
 }
 """Columns of the tables, where nothing was measured yet."""
 
@@ -34,6 +36,7 @@ def benchmark(name: str, device: str = "auto") -> pd.DataFrame:
     path = _folder(name) / f"{name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=_COLUMNS[name].split())
     forms.check_benchmark(table, path)
+    table["processor"] = [_spoken(name) for name in table.processor]
     return table if device == "auto" else table[table.device == device]
 
 
@@ -44,8 +47,13 @@ def _folder(name: str) -> Path:
 
 
 def machines(name: str) -> dict:
-    """Where the rows of a benchmark were made, by device."""
+    """Where the rows of a benchmark were made, by processor."""
     path = _folder(name) / "machines.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     forms.check_benchmark(known, path)
-    return known.get(name, {})
+    return {_spoken(processor): facts for processor, facts in known.get(name, {}).items()}
+
+
+def _spoken(processor: str) -> str:
+    """A processor's name as it is written: in the files it is one word."""
+    return processor.replace("-", " ")

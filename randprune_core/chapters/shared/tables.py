@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,18 @@ def show_table(table: pd.DataFrame, name: str, caption: str):
     if table.empty:
         return Markdown(f"Nothing is recorded for this table: {caption}")
     return Markdown(foreign.table(table, name, caption))
+
+
+def written(table: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """Columns of a table as text to read: by heading, the column and how a value is written.
+
+    `{"images per second": ("rate", "{:,.0f}")}`; a dash stands for what is missing.
+    """
+    read = {}
+    for heading, (name, form) in columns.items():
+        texts = ["–" if pd.isna(value) else form.format(value) for value in table[name]]
+        read[heading] = [re.sub(r"(?<!\w)-(?=\d)", "−", text) for text in texts]
+    return pd.DataFrame(read)
 
 
 def show_list(*lines: str):
