@@ -18,7 +18,13 @@ COLUMNS += ["kind", "why", "own_low", "own_high", "seeds", "needed", "images_err
 """Columns of a table of parts (`Part.row`)."""
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 _DIGITS = {"ECE": 4, "AUROC": 4}
+_USUAL_DIGITS = 2
 _PLACES = {"supported": "above", "contradicted": "below"}
+
+
+def digits(unit: str) -> int:
+    """Decimal places that an effect is written with."""
+    return _DIGITS.get(unit, _USUAL_DIGITS)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Part:
     @property
     def digits(self) -> int:
         """Decimal places that the unit is written with."""
-        return _DIGITS.get(self.unit, 2)
+        return digits(self.unit)
 
     def _limits(self) -> list[tuple[float, float]]:
         return [found[1:3] for found in (self.estimate, self.own) if found is not None]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from .. import paths
 from ..analysis import claims
+from ..analysis.parts import digits
 from ..presentation import foreign
 from ..presentation.words import number
 
@@ -63,7 +64,7 @@ def _effect(row: dict) -> str:
         return ""
     unit = foreign.text(row["unit"])
     sign = "+" if effect > 0 else ""
-    words = f"{sign}{number(effect, 4 if unit in ('ECE', 'AUROC') else 2)} {unit}"
+    words = f"{sign}{number(effect, digits(unit))} {unit}"
     if not math.isfinite(low) or not math.isfinite(high):
         return f"{words} ○\n"
     return f"{words}\n\n```{{raw}} html\n{_bar(effect, low, high, threshold)}\n```"

@@ -70,7 +70,8 @@ def collect() -> Numbers:
     judged = scorecard.collect(train_missing=False)
     found = claims.verdicts(verdicts.of(judged))
     parts = (chapter_records(name)[0] for name in ("02_depth", "03_width"))
-    supported, contradicted, undecided, out = (scorecard.count(found, word) for word in VERDICTS)
+    counts = (int((found.verdict == word).sum()) or "none" for word in VERDICTS)
+    supported, contradicted, undecided, out = counts
     sentence = (
         f"Of the paper's {len(found)} claims the records of this book support {supported}, "
         f"contradict {contradicted} and leave {undecided} undecided; {out} is out of reach."

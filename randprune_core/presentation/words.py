@@ -53,6 +53,12 @@ def plus_minus(value: float, low: float = nan, high: float = nan, digits: int = 
     return f"{value:.{digits}f}{reach}".replace("-", "−")
 
 
-def number(value: float, digits: int) -> str:
-    """A number with a true minus sign, and none before a zero."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+def number(value: float, digits: int | None = None) -> str:
+    """A number with a true minus sign, and none before a zero; a dash for NaN.
+
+    With as many decimal places as `digits`, or as few as it needs.
+    """
+    if isnan(value):
+        return "–"
+    text = f"{value:g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
+    return text.replace("-", "−")

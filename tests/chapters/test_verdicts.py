@@ -14,7 +14,7 @@ from randprune_core.analysis.decisions import DATE, DECISIONS
 from randprune_core.analysis.intervals import Estimate
 from randprune_core.analysis.parts import Part
 from randprune_core.bookmaking import intro, notebooks
-from randprune_core.chapters import gradient_flow, scorecard
+from randprune_core.chapters import gradient_flow
 from randprune_core.chapters.shared import verdicts
 from randprune_core.chapters.shared.records import Records
 from randprune_core.chapters.shared.tables import save_figure_data
@@ -92,7 +92,7 @@ def test_landing_page_shows_the_verdicts_of_the_same_parts(recorded, monkeypatch
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
     found = verdicts.of(records_of())
     table = claims.verdicts(found)
-    save_figure_data(scorecard.figure_table(table, records_of()), "scorecard", default=True)
+    save_figure_data(table, "scorecard", default=True)
     cards = re.findall(r"link-alt: Claim (\d+), .*: ([a-z ]+)\n", intro.scorecard())
     assert [(int(claim), verdict) for claim, verdict in cards] == [
         (claim, claims.together(p.verdict for p in found if p.claim == claim))
@@ -134,9 +134,9 @@ def test_nothing_else_decides():
 def test_a_claim_has_the_verdict_of_its_parts():
     sure = Estimate(1.0, 0.9, 1.1, 3)
     parts = [
-        Part(1, "sparsity 0.5", lacking="no runs"),
-        Part(1, "sparsity 0.9", estimate=sure, own=sure),
-        Part(5, "ERK", estimate=sure, own=sure),
+        Part(1, "sparsity 0.5", "points", lacking="no runs"),
+        Part(1, "sparsity 0.9", "points", estimate=sure, own=sure),
+        Part(5, "ERK", "points", estimate=sure, own=sure),
         Part(5, "ImageNet", kind="cited", lacking="cited"),
     ]
     assert verdicts.verdict(parts, 1) == "undecided" and verdicts.verdict(parts, 5) == "supported"
@@ -148,6 +148,7 @@ def test_a_claim_has_the_verdict_of_its_parts():
     ]
     assert "0.90 to 1.10" in rows[1] and rows[1].split()[-2] == "supported"
     assert "undecided" in rows[0]
+    assert verdicts.brief([Part(4, "", lacking="this profile decides nothing")]) == ""
 
 
 def test_table_shows_both_intervals_and_what_would_decide():
@@ -155,11 +156,12 @@ def test_table_shows_both_intervals_and_what_would_decide():
     part = Part(3, "deepest", "points", "x", estimate, own, -0.3, frozenset("abcdef"), 3, 7)
     table = verdicts.table([part, Part(6, "", "ECE", lacking="none", threshold=-0.005)])
     first, second = table.to_dict("records")
-    assert first["effect"] == "0.25 points" and first["threshold"] == "−0.3"
-    assert first["interval"] == "−0.10 to 0.60" and first["of its own cells"] == "−0.50 to 1.00"
+    assert first["effect"] == "0.25 points" and first["supported if"] == "> −0.3"
+    assert first["97.5 % interval"] == "−0.10 to 0.60"
+    assert first["of its own cells"] == "−0.50 to 1.00"
     assert (first["runs"], first["seeds"], first["would decide"]) == (6, 3, "7 seeds")
-    assert second["effect"] == second["interval"] == second["would decide"] == "–"
-    assert second["threshold"] == "−0.005" and second["part"] == "all"
+    assert second["effect"] == second["97.5 % interval"] == second["would decide"] == "–"
+    assert second["supported if"] == "> −0.005" and second["claim"] == "6"
 
 
 def test_the_table_of_decisions_is_shown_whole_with_its_date():

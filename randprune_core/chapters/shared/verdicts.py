@@ -7,6 +7,7 @@ the scorecard.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import pandas as pd
 
@@ -14,7 +15,8 @@ from ...analysis.claims import STATEMENTS, judge, together
 from ...analysis.contrasts import Cell, Decision
 from ...analysis.decisions import DATE, DECISIONS, pool
 from ...analysis.gradient_flow import CLAIMED, flow_table
-from ...analysis.parts import Part
+from ...analysis.intervals import Estimate
+from ...analysis.parts import NOTHING, Part
 from ...config import RunConfig
 from ...presentation import foreign
 from ...presentation.theme import LABELS
@@ -62,18 +64,17 @@ def of(records: Records, *claims: int) -> tuple[Part, ...]:
 
 
 def table(parts: Sequence[Part]) -> pd.DataFrame:
-    """The parts to read: effect, threshold, both intervals, runs, seeds of the look, verdict."""
+    """The parts to read: effect, both intervals, threshold, runs, seeds of the look, verdict."""
     rows = []
     for part in parts:
-        own = part.own or part.estimate._replace(low=float("nan"))
+        value, own = part.estimate.value, part.own or NOTHING
         rows.append(
             {
-                "claim": part.claim,
-                "part": part.part or "all",
-                "effect": _effect(part),
-                "threshold": _threshold(part.threshold) if part.unit else "–",
-                "interval": _interval(part, *part.estimate[1:3]),
-                "of its own cells": _interval(part, *own[1:3]),
+                "claim": f"{part.claim}, {part.part}" if part.part else str(part.claim),
+                "effect": "–" if isnan(value) else f"{number(value, part.digits)} {part.unit}",
+                "97.5 % interval": _interval(part, part.estimate),
+                "of its own cells": _interval(part, own),
+                "supported if": f"> {number(part.threshold)}" if part.unit else "–",
                 "runs": len(part.runs),
                 "seeds": part.seeds or "–",
                 "would decide": f"{part.needed} seeds" if part.needed else "–",
@@ -83,48 +84,32 @@ def table(parts: Sequence[Part]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _interval(part: Part, found: Estimate) -> str:
+    if isnan(found.low):
+        return "–"
+    return f"{number(found.low, part.digits)} to {number(found.high, part.digits)}"
+
+
 def verdict(parts: Sequence[Part], claim: int) -> str:
     """What the parts of a claim say together."""
     return together(part.verdict for part in parts if part.claim == claim)
 
 
 def brief(parts: Sequence[Part]) -> str:
-    """The measured parts as a small Markdown table: effect, interval, runs and verdict."""
-    rows = [
-        {
-            "claim": f"{part.claim}, {part.part}" if part.part else str(part.claim),
-            "effect": _effect(part),
-            "97.5 % interval": _interval(part, *part.estimate[1:3]),
-            "supported if": f"> {_threshold(part.threshold)}",
-            "runs": len(part.runs),
-            "verdict": part.verdict,
-        }
-        for part in parts
-        if part.kind == "measured"
-    ]
-    return foreign.rows(pd.DataFrame(rows))
+    """The parts that have runs as a small Markdown table: effect, interval, runs and verdict.
 
-
-def _effect(part: Part) -> str:
-    value = part.estimate.value
-    return "–" if pd.isna(value) else f"{number(value, part.digits)} {part.unit}"
-
-
-def _threshold(value: float) -> str:
-    return f"{value:g}".replace("-", "−")
-
-
-def _number(part: Part, value: float) -> str:
-    return "–" if pd.isna(value) else number(value, part.digits)
-
-
-def _interval(part: Part, low: float, high: float) -> str:
-    return "–" if pd.isna(low) else f"{_number(part, low)} to {_number(part, high)}"
+    "" where none has.
+    """
+    measured = [part for part in parts if part.kind == "measured" and part.unit]
+    if not measured:
+        return ""
+    columns = ["claim", "effect", "97.5 % interval", "supported if", "runs", "verdict"]
+    return foreign.rows(table(measured)[columns])
 
 
 def show(name: str, parts: Sequence[Part]):
-    """The table `tab-NAME-verdict` of parts."""
-    return show_table(
+    """The table `tab-NAME-verdict` of parts, opened with a click."""
+    shown = show_table(
         table(parts),
         f"tab-{name}-verdict",
         "What decides, as it was fixed beforehand: the effect, positive where it speaks for the "
@@ -132,24 +117,24 @@ def show(name: str, parts: Sequence[Part]):
         "and from that of its own cells. A verdict needs both on one side of the threshold. Seeds "
         "is the look that the numbers are from, a dash that none is complete.",
     )
+    return folded("Every part of every claim, with both intervals", shown.data)
 
 
 def decision_table(profile: str) -> pd.DataFrame:
     """The rows of the table of decisions for a profile, to read."""
-    rows = []
-    for row in (row for row in DECISIONS if row.profile == profile):
-        rows.append(
-            {
-                "claim": row.claim,
-                "part": row.part,
-                "metric": row.metric,
-                "networks": ", ".join(model_label(network) for network in row.networks),
-                "sparsity": "0.5, 0.9" if row.sparsity is None else f"{row.sparsity:g}",
-                "what is taken": _taken(row),
-                "threshold": _threshold(row.threshold),
-                "looks (seeds)": ", ".join(str(look) for look in row.looks),
-            }
-        )
+    rows = [
+        {
+            "claim": f"{row.claim}, {row.part}",
+            "metric": row.metric,
+            "networks": ", ".join(model_label(network) for network in row.networks),
+            "sparsity": "0.5, 0.9" if row.sparsity is None else f"{row.sparsity:g}",
+            "what is taken": _taken(row),
+            "threshold": number(row.threshold),
+            "looks (seeds)": ", ".join(str(look) for look in row.looks),
+        }
+        for row in DECISIONS
+        if row.profile == profile
+    ]
     return pd.DataFrame(rows)
 
 
@@ -164,10 +149,8 @@ def _taken(row: Decision) -> str:
 def show_decisions(profile: str):
     """The table `tab-scorecard-decisions` with its date, of `mini` where the profile has none.
 
-    Below it stands what the notes of the rows say.
+    Below it stands what the notes of the rows say. All of it opens with a click.
     """
-    from IPython.display import Markdown
-
     profile = profile if any(row.profile == profile for row in DECISIONS) else "mini"
     shown = show_table(
         decision_table(profile),
@@ -179,4 +162,13 @@ def show_decisions(profile: str):
     for row in (row for row in DECISIONS if row.profile == profile and row.note):
         notes.setdefault(row.note, []).append(f"{row.claim} ({row.part})")
     lines = [f"- Claim {listing(parts)}: {note}." for note, parts in notes.items()]
-    return Markdown("\n".join([shown.data, "", *lines]))
+    return folded(f"The table of decisions, fixed on {DATE}", shown.data, "", *lines)
+
+
+def folded(title: str, *lines: str):
+    """Markdown that opens with a click on its title."""
+    from IPython.display import Markdown
+
+    return Markdown(
+        "\n".join([f"::::{{admonition}} {title}", ":class: dropdown", "", *lines, "::::"])
+    )
