@@ -1,30 +1,36 @@
-"""Chapter 11: the runs on ImageNet, how to launch them, and the lower half of Figure 6.
+"""Chapter 11: the runs on ImageNet, what they cost, how to launch them, and Figure 6's lower half.
 
 Runs come from the record store, or, to try the path, from pictures that are made on the spot: these
-are trained here and never stored.
+are trained here and never stored. Costs need no data: they are counted from shapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from ..analysis.gradient_flow import flow_table
 from ..config import SEEDS, RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
 from ..devices import environment
-from ..presentation.words import listing, model_label
+from ..models import meta_model
+from ..presentation.words import listing
 from ..records.table import records_to_frame
 from ..scratch import scratch_folder
 from ..sweeps import grids
 from ..training import protocol
-from .imagenet_cost import MODEL, PROCESSES, SPARSITIES
 from .shared import gradient_curves
-from .shared.records import Records, cell_labels, grid_parameters, one_record
+from .shared.layers import budget_table
+from .shared.records import Records, grid_parameters, one_record
 from .shared.tables import show_list
 
+MODEL = protocol.IMAGENET["model"]
 RATIOS = ("dense", "snip", "erk")
+SPARSITIES = (0.5, 0.9)
+PROCESSES = 4
+"""GPUs that share a batch in the paper."""
 _MADE = {"model": "resnet-8-4", "batch_size": 16, "lr": 0.05, "weight_decay": 5e-4}
 _MADE_EPOCHS = {"quick": 4, "cpu": 12}
 
@@ -105,44 +111,62 @@ def made_runs(epochs: int, device: str = "auto", **lists) -> tuple[list[RunConfi
 def demonstration(
     records: Records, found: list[dict], device: str = "auto"
 ) -> tuple[Records, list[dict]]:
-    """Runs on made pictures: those of the chapter, else the grid at one sparsity."""
-    if records.profile != "paper":
+    """The runs to draw: those of the chapter, or, where none is recorded, of made pictures."""
+    if found:
         return records, found
     configs, made = made_runs(_MADE_EPOCHS["quick"], device, sparsities=SPARSITIES[:1])
     return Records("imagenet", "quick", configs, records_to_frame(made), records.default), made
 
 
-def source(records: Records, made: bool = False) -> str:
+def source(records: Records) -> str:
     """Where the runs of a figure are from, in one line above it."""
-    if made or records.profile != "paper":
+    if records.profile != "paper":
         return "Made pictures, not ImageNet"
     epochs = sorted({config.epochs for config in records.configs})
     return f"Profile paper: ImageNet, {listing(epochs)} epochs, {records.seeds()}"
 
 
 def summary(records: Records):
-    """What is shown, how much of it is recorded, and what it is good for: a list."""
-    purpose = "The paper's recipe; which sparsity its figure shows is not confirmed"
-    if records.profile != "paper":
-        purpose = "There to show that the machinery runs; it says nothing of ImageNet"
-    return show_list(source(records), records.coverage(), records.failed(), purpose)
+    """What is shown and how much of it is recorded: a list."""
+    return show_list(source(records), records.coverage(), records.failed())
 
 
-def checked(found: Sequence[Mapping]) -> str:
-    """What made runs show on every machine: that each trained, kept its budget and can be read."""
-    lines = []
-    for record in found:
-        config, cost, history = (record[name] for name in ("config", "cost", "history"))
-        steps = config["epochs"] * (config["train_images"] // config["batch_size"])
-        lines.append(
-            f"{config['ratio']} {config['sparsity']:g}: {steps} steps, "
-            f"{cost['kept_weights']} of {cost['dense_weights']} weights kept, the loss fell: "
-            f"{history['train_loss'][-1] < history['train_loss'][0]}"
-        )
-    return "\n".join(lines)
+def plot_gradient_norm(records: Records, found: Sequence[Mapping]) -> Figure:
+    """Figure 6, bottom: gradient norm against epoch, a line a ratio."""
+    flows = flow_table(found)
+    sparsity = gradient_curves.shown_sparsity(flows)
+    title = f"{source(records)}\nSparsity {sparsity:g}, and dense" if sparsity else source(records)
+    curves, steps = gradient_curves.mean_curves(found), gradient_curves.rate_steps(found)
+    return gradient_curves.plot_curves(curves, flows, steps, sparsity, title)
 
 
-# --- how to launch it --------------------------------------------------------------------------
+# --- what a run costs, and how to launch it ----------------------------------------------------
+
+
+def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
+    """Parameters and MACs of an image, and what training takes, dense and under each ratio.
+
+    `layers` is `layers.layer_table`. Columns `model, ratio, sparsity, parameters, macs` (both kept;
+    MACs of one image), `mac_ratio, epochs`, and `flop` of a training on dense kernels, which skip
+    no zero.
+    """
+    rows = []
+    for row in budget_table(layers).itertuples():
+        network = meta_model(row.model)
+        others = sum(parameter.numel() for parameter in network.parameters()) - row.total
+        part = layers[(layers.model == row.model) & (layers.ratio == row.ratio)]
+        dense = int(part[part.sparsity == row.sparsity].macs.sum())
+        settings = [(row.ratio, row.sparsity, row.kept, row.mac_ratio)]
+        if not any(found[:2] == [row.model, "dense"] for found in rows):
+            settings.insert(0, ("dense", 0.0, row.total, 1.0))
+        for ratio, sparsity, kept, share in settings:
+            epochs = protocol.imagenet_recipe(ratio)["epochs"]
+            # A multiply-accumulate is two operations; the backward pass takes twice the forward.
+            flop = 6 * dense * DATASETS["imagenet"].train_images * epochs
+            macs = round(dense * share)
+            rows.append([row.model, ratio, sparsity, others + kept, macs, share, epochs, flop])
+    names = ["model", "ratio", "sparsity", "parameters", "macs", "mac_ratio", "epochs", "flop"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def command(config: RunConfig, processes: int = PROCESSES) -> str:
@@ -168,45 +192,3 @@ def show_commands(records: Records):
     missing = [config for config in wanted if run_id(config) not in recorded]
     lines = [command(config) for config in missing] or ["# every run of the figure is recorded"]
     return Markdown("\n".join(["```bash", *lines, "```"]))
-
-
-# --- the figure --------------------------------------------------------------------------------
-
-
-def plot_gradient_norm(records: Records, found: Sequence[Mapping], made: bool = False) -> Figure:
-    """Figure 6, bottom: gradient norm against epoch, a line a ratio."""
-    flows = flow_table(found)
-    sparsity = gradient_curves.shown_sparsity(flows)
-    title = source(records, made)
-    if sparsity is not None:
-        title += f"\nSparsity {sparsity:g}, and dense"
-    curves = gradient_curves.mean_curves(found)
-    steps = gradient_curves.rate_steps(found)
-    figure = gradient_curves.plot_curves(curves, flows, steps, sparsity, title)
-    _trim_key(figure)
-    return figure
-
-
-def _trim_key(figure: Figure) -> None:
-    """Leave only what is drawn in the key of the figure."""
-    (key,) = figure.legends
-    lines = [line for axis in figure.axes for line in axis.lines]
-    absent = set()
-    if not any(line.get_marker() == "|" for line in lines):
-        absent.add("flat phase begins")
-    if not lines:
-        absent.add("learning rate ÷ 10")
-    labels = [text.get_text() for text in key.get_texts()]
-    handles = dict(zip(labels, key.legend_handles, strict=True))
-    key.remove()
-    if kept := [label for label in labels if label not in absent]:
-        shown = [handles[label] for label in kept]
-        where = {"loc": "outside lower center", "ncols": 5, "frameon": False}
-        figure.legend(handles=shown, labels=kept, **where)
-
-
-def missing(records: Records) -> str:
-    """The cells of the grid that are not recorded, in words."""
-    cells = records.cells()
-    parts = cells[cells.recorded == 0].groupby("model", sort=False)
-    return "; ".join(f"{model_label(model)}: {listing(cell_labels(part))}" for model, part in parts)

@@ -9,7 +9,7 @@ from conftest import files_under, made_up_record, store_record
 
 from randprune_core import __main__, paths
 from randprune_core.chapters import imagenet as chapter
-from randprune_core.chapters import imagenet_cost as costs
+from randprune_core.chapters.shared.layers import layer_table
 from randprune_core.config import RunConfig
 from randprune_core.data import imagenet
 from randprune_core.presentation import plots
@@ -17,7 +17,7 @@ from randprune_core.presentation import plots
 
 @pytest.fixture(scope="module")
 def layers():
-    return costs.layers(None, None, None)
+    return layer_table([chapter.MODEL], ["uniform", "erk", "erk_plus"], chapter.SPARSITIES)
 
 
 # --- the grid and its records ----------------------------------------------------------------
@@ -37,11 +37,7 @@ def test_the_grid_follows_table_1_with_more_epochs_for_the_sparse_networks():
 def test_without_records_the_chapter_names_what_is_missing(store):
     records, found = chapter.collect()
     assert (found, records.profile, records.default) == ([], "paper", True)
-    figure = chapter.plot_gradient_norm(records, found)
-    assert plots.is_empty(figure) and not figure.legends  # there is no line to name
     assert "0 of 5 cells recorded" in chapter.summary(records).data
-    missing = "Wide ResNet-50-2: dense, SNIP ratio 0.5 and 0.9 and ERK 0.5 and 0.9"
-    assert chapter.missing(records) == missing
     assert files_under(store) == []
 
 
@@ -81,7 +77,7 @@ def test_recorded_runs_are_drawn_with_both_schedules(store):
     assert upright >= {30, 60, 80, 90} and not early.texts
     assert len([line for line in whole.lines if len(line.get_xdata()) > 50]) == 3
     assert plots.digest(figure) != plots.digest(chapter.plot_gradient_norm(records, found[:1]))
-    assert not plots.is_empty(figure) and chapter.missing(records) == ""
+    assert not plots.is_empty(figure)
 
 
 def test_each_missing_run_has_the_command_that_trains_just_it(store, monkeypatch):
@@ -109,7 +105,7 @@ class Ilsvrc:
 
 
 def test_counts_are_those_of_wide_resnet_50_2(layers):
-    table = costs.cost_table(layers).set_index(["ratio", "sparsity"])
+    table = chapter.cost_table(layers).set_index(["ratio", "sparsity"])
     dense = table.loc["dense", 0.0]
     assert dense.parameters == 68_883_240 and dense.mac_ratio == 1.0
     assert dense.macs == pytest.approx(11.4e9, rel=0.01)
@@ -119,31 +115,6 @@ def test_counts_are_those_of_wide_resnet_50_2(layers):
     assert erk.mac_ratio > 2 * uniform.mac_ratio
     assert erk.flop / dense.flop == pytest.approx(100 / 90)  # dense kernels skip no zero
     assert dense.flop == 6 * dense.macs * 1_281_167 * 90
-
-
-def test_the_estimate_is_labelled_and_the_unequal_budget_is_computed(layers):
-    table = costs.cost_table(layers)
-    assert "estimate, not a measurement" in costs.estimate(table)
-    assert "network" not in costs.show_costs(table)
-    assert costs.cost_caption(table).startswith("Wide ResNet-50-2: parameters")
-    text = costs.unequal(table)
-    assert "11.1 % more steps" in text
-    share = table[(table.ratio == "erk") & (table.sparsity == 0.9)].mac_ratio.iloc[0]
-    assert f"{share * 100 / 90:.3f} under ERK at 0.9" in text
-    assert "under" not in costs.unequal(table[table.ratio != "erk"])
-
-
-def test_a_list_of_ratios_that_need_data_leaves_those_of_shapes(layers):
-    assert set(layers.ratio) == {"uniform", "erk", "erk_plus"}
-    chosen = costs.layers(["resnet50"], ["dense", "snip", "erk"], [0.8])
-    assert set(chosen.ratio) == {"erk"} and set(chosen.model) == {"resnet50"}
-
-
-def test_the_recipe_table_has_both_schedules():
-    table = costs.recipe_table().set_index("setting")
-    assert table.loc["epochs", ["dense", "sparse"]].tolist() == ["90", "100"]
-    assert table.loc["learning rate ÷ 10 after"].tolist()[:2] == ["30, 60, 80", "30, 60, 90"]
-    assert set(table.source) == {"[T] [S]", "[R]", "ours"}
 
 
 # --- made pictures ---------------------------------------------------------------------------
@@ -161,9 +132,8 @@ def test_made_runs_are_whole_and_leave_nothing_behind(store, monkeypatch):
     )
     assert (len(found), records.runs.ratio.tolist()) == (2, ["dense", "erk"])
     assert not records.default
-    assert chapter.checked(found).splitlines()[1] == (
-        "erk 0.5: 20 steps, 2471 of 4940 weights kept, the loss fell: True"
-    )
+    erk = found[1]["cost"]
+    assert (erk["kept_weights"], erk["dense_weights"]) == (2471, 4940)
     for record in found:
         assert math.isfinite(record["history"]["gradient_norm"]["norm"][-1])
     same, made = chapter.demonstration(records, found)
