@@ -11,17 +11,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from ..analysis.cells import summarise
-from ..config import check_sparsity
-from ..metrics.cost import cost
-from ..models import meta_model
 from ..presentation.words import DATA_LABELS, listing, model_label
-from ..pruning.ratios import SHAPE_RATIOS, kept_counts, last_linear
-from .shared.layers import weight_shapes
 from .shared.records import Records, by_setting, collect_records
 from .shared.tables import show_list
-
-NETWORKS = ("resnet-20", "resnet-56", "vgg-16", "vgg-19")
-"""The networks whose size is counted: those of the grid at profile `paper`."""
 
 
 def collect(**parameters) -> list[Records]:
@@ -67,40 +59,8 @@ def together(parts: Iterable[Records]) -> pd.DataFrame:
 
 def points(parts: Iterable[Records]) -> pd.DataFrame:
     """`cells.summarise` of each grid by itself: the spread is that of one data set."""
-    return _joined([summarise(together([part])) for part in parts])
-
-
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    frames = [summarise(together([part])) for part in parts]
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-
-
-def size_table(models: Iterable[str], sparsity: float = 0.9) -> pd.DataFrame:
-    """What networks cost with 10 and with 100 classes: dense, and under ERK at a sparsity.
-
-    Counted for an image of 32 by 32 pixels. The last column is the sparsity that ERK gives the
-    last layer. Raises ValueError for a sparsity out of [0, 1).
-    """
-    rows = []
-    for name in models:
-        for classes in (10, 100):
-            network = meta_model(name, classes)
-            shapes = weight_shapes(network)
-            sparsities = SHAPE_RATIOS["erk"](shapes, check_sparsity(sparsity))
-            kept = kept_counts(shapes, sparsities)
-            counted = cost(network, kept, (3, 32, 32))
-            rows.append(
-                {
-                    "network": model_label(name),
-                    "classes": classes,
-                    "parameters": f"{counted['dense_parameters']:,}",
-                    "weights": f"{counted['dense_weights']:,}",
-                    "kept": f"{counted['kept_weights']:,}",
-                    "million MACs": f"{counted['dense_macs'] / 1e6:.1f}",
-                    "kept MACs": f"{counted['mac_ratio']:.1%}",
-                    "last layer": f"{sparsities[last_linear(shapes)]:.3f}",
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 def figure_table(parts: Sequence[Records]) -> pd.DataFrame:

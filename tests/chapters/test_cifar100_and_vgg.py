@@ -6,9 +6,6 @@ from conftest import made_up_record, store_record
 
 from randprune_core.analysis.cells import summarise
 from randprune_core.chapters import cifar100_and_vgg as chapter
-from randprune_core.metrics.cost import network_macs
-from randprune_core.models import meta_model
-from randprune_core.pruning.layers import maskable_weights
 from randprune_core.sweeps.grids import grid
 
 
@@ -65,26 +62,6 @@ def test_parameters_reach_both_grids(store):
         assert {c.sparsity for c in part.configs} == {0.0, 0.5}
     with pytest.raises(ValueError, match="vgg-12"):
         chapter.collect(models=["vgg-12"])
-
-
-def test_sizes_are_those_of_the_networks():
-    table = chapter.size_table(["vgg-16", "resnet-20"]).set_index(["network", "classes"])
-    for name, label in (("vgg-16", "VGG-16"), ("resnet-20", "ResNet-20")):
-        for classes in (10, 100):
-            model, row = meta_model(name, classes), table.loc[(label, classes)]
-            weights = sum(weight.numel() for weight in maskable_weights(model).values())
-            assert row.parameters == f"{sum(p.numel() for p in model.parameters()):,}"
-            assert row.weights == f"{weights:,}"
-            assert int(row["kept"].replace(",", "")) == pytest.approx(weights / 10, abs=22)
-        assert table.loc[(label, 10), "million MACs"] == f"{network_macs(name) / 1e6:.1f}"
-    assert table.loc[("ResNet-20", 10), "kept MACs"] == "17.7%"  # what is known of this network
-    assert table.loc[("ResNet-20", 10), "last layer"] == "0.000"
-    assert float(table.loc[("ResNet-20", 100), "last layer"]) > 0.5
-
-
-def test_sizes_refuse_a_sparsity_out_of_range():
-    with pytest.raises(ValueError, match=r"1.0 is not in \[0, 1\)"):
-        chapter.size_table(["vgg-11"], 1.0)
 
 
 def test_the_table_behind_the_figure_has_every_cell_once(store):
