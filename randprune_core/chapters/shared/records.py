@@ -184,7 +184,8 @@ def as_list(name: str, value: object) -> list | None:
         values = [value]
     elif not (values := list(value)):
         raise ValueError(f"{name} is empty: give at least one value, or None for the figure's own")
-    if not all(_FITS[name](each) for each in values):
+    fits, _ = _FORMS[name]
+    if not all(fits(each) for each in values):
         raise _wrong(name, value)
     return [str(each) if isinstance(each, np.str_) else plain(each) for each in values]
 
@@ -197,13 +198,14 @@ def is_default(*parameters: object) -> bool:
     for name, value in zip(PARAMETERS[-len(parameters) :], parameters, strict=True):
         if name in _LISTS:
             as_list(name, value)
-        elif not _FITS[name](value):
+        elif not _FORMS[name][0](value):
             raise _wrong(name, value)
     return all(value is None or value == "auto" for value in parameters)
 
 
 _LISTS = PARAMETERS[1:5]
 _NO_NAME = re.compile(r"none|null|true|false|.*[\s,\[\](){}'\"].*|", re.IGNORECASE | re.DOTALL)
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 def _is_name(value: object) -> bool:
@@ -211,38 +213,34 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and not _NO_NAME.fullmatch(value)
 
 
-def _is_number(value: object) -> bool:
-    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
-    return real and 0 <= value < 1
+def _is_number(value: object, kind: type, end: float) -> bool:
+    """Whether it is a number of a kind in [0, end); True and False are none."""
+    flag = isinstance(value, (bool, np.bool_))
+    return isinstance(value, kind) and not flag and 0 <= value < end
 
-
-def _is_seed(value: object) -> bool:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
-    return whole and 0 <= value < 2**32
-
-
-_FITS = {
-    "profile": _is_name,
-    "models": _is_name,
-    "ratios": _is_name,
-    "sparsities": _is_number,
-    "seeds": _is_seed,
-    "train_missing": lambda value: value is None or isinstance(value, bool),
-    "device": lambda value: (
-        isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None
-    ),
-}
-"""Which values, or which elements of a list, a parameter of a chapter may have."""
 
 _FORMS = {
-    "profile": f"write one of auto, {', '.join(PROFILES)}",
-    "models": "write a name or a list of names, such as [resnet-8, resnet-14], or None",
-    "ratios": "write a name or a list of names, such as [dense, erk], or None",
-    "sparsities": "write a number in [0, 1) or a list of them, such as [0.8, 0.9], or None",
-    "seeds": "write a whole number in [0, 2**32) or a list of them, such as [0, 1], or None",
-    "train_missing": "write True, False or None",
-    "device": "write auto, cpu or cuda",
+    "profile": (_is_name, f"one of auto, {', '.join(PROFILES)}"),
+    "models": (_is_name, "a name or a list of names, such as [resnet-8, resnet-14], or None"),
+    "ratios": (_is_name, "a name or a list of names, such as [dense, erk], or None"),
+    "sparsities": (
+        lambda value: _is_number(value, numbers.Real, 1),
+        "a number in [0, 1) or a list of them, such as [0.8, 0.9], or None",
+    ),
+    "seeds": (
+        lambda value: _is_number(value, numbers.Integral, 2**32),
+        "a whole number in [0, 2**32) or a list of them, such as [0, 1], or None",
+    ),
+    "train_missing": (
+        lambda value: value is None or isinstance(value, bool),
+        "True, False or None",
+    ),
+    "device": (
+        lambda value: isinstance(value, str) and _DEVICE.fullmatch(value) is not None,
+        "auto, cpu or cuda",
+    ),
 }
+"""Which values, or which elements of a list, a parameter may have: whether one is, and in words."""
 
 
 def _wrong(name: str, value: object) -> ValueError:
@@ -250,7 +248,7 @@ def _wrong(name: str, value: object) -> ValueError:
     shown = " ".join(repr(value).split())
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
     hint = f" (papermill reads lists with -y: -y '{name}: [...]')" if name in _LISTS else ""
-    return ValueError(f"{name} is {shown}: {_FORMS[name]}{hint}")
+    return ValueError(f"{name} is {shown}: write {_FORMS[name][1]}{hint}")
 
 
 def cell_labels(cells: pd.DataFrame) -> list[str]:
