@@ -21,8 +21,6 @@ MOVING = ("set", "rigl")
 LIVE = {"dataset": "digits", "model": "resnet-8", "ratio": "erk", "sparsity": 0.9}
 LIVE |= {"epochs": 16, "train_images": 200, "batch_size": 50}
 """The run whose moving masks the chapter watches: small, trained where the chapter is executed."""
-
-
 _THEIRS = {
     ("pruning", 1): ("gradual\npruning", "erk:during"),
     ("rigl", 1): ("RigL", "erk:rigl"),
@@ -41,14 +39,14 @@ def plot_over_static(ours: pd.DataFrame, theirs: pd.DataFrame, title: str) -> Fi
     figure, axis = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     axis.axhline(0, color=COLOURS["dense"], linewidth=1.2)
-    ends = [("static", COLOURS["dense"], 0.0)]
+    ends = {"static": 0.0}
     for (method, training), (name, setting_name) in _THEIRS.items():
         line = theirs[(theirs.method == method) & (theirs.training == training)]
         look = ratio_style(setting_name, hollow=True) | {"markersize": 6}
         axis.plot(1 - line.sparsity, line.difference, **look)
-        ends.append((name, COLOURS[setting_name], line.difference.iloc[-1]))
-    for name, colour, height in ends:
-        where = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "color": colour}
+        ends[name] = line.difference.iloc[-1]
+    for name, height in ends.items():
+        where = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
         axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), **where)
     for place, cell in enumerate(ours.itertuples()):
         x = (1 - cell.sparsity) * 1.05 ** (1 + place)
