@@ -25,6 +25,7 @@ def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "")
     """
     label, ticks = "Gradient norm, dense = 1", (1, 1.2, 1.5, 2, 3, 5, 8)
     figure, axes = epoch_panels(shares, steps, title, label, ticks)
+    ends = {model: [] for model in axes}
     for (model, ratio, sparsity), runs in shares.groupby(CELL, sort=False):
         axis, colour = axes[model], COLOURS[ratio]
         parts = [summarise(part, "share", 1).assign(epoch=e) for e, part in runs.groupby("epoch")]
@@ -35,12 +36,15 @@ def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "")
         axis.fill_between(x, mean.low, mean.high, color=colour, alpha=0.15, linewidth=0)
         for _, run in runs.groupby("seed") if runs.seed.nunique() > 1 else ():
             axis.plot(run.epoch.clip(lower=START), run.share, color=colour, linewidth=0.5)
-        where = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        axis.annotate(f"{sparsity:g}", (x.iloc[-1], y.iloc[-1]), color=colour, **where)
-    for axis in axes.values():
+        ends[model].append((y.iloc[-1], f"{sparsity:g}", colour))
+    low, high, last = 0.9 * shares.share.min(), 1.1 * shares.share.max(), shares.epoch.max()
+    for model, axis in axes.items():
         axis.axhline(1, color=COLOURS["dense"], linewidth=1.2, zorder=1)
-        axis.set_xlim(right=4 * shares.epoch.max())  # room for the names of the lines
-        axis.set_ylim(0.9 * shares.share.min(), 1.1 * shares.share.max())
+        axis.set(xlim=(0.8 * START, 4 * last), ylim=(low, high))
+        height = low  # names of lines, each above the last
+        for end, text, colour in sorted(ends[model]):
+            height = max(end, height * (high / low) ** 0.08)
+            axis.annotate(text, (1.2 * last, height), color=colour, va="center")
     set_key(figure, {"dense", *shares.ratio})
     return figure
 
@@ -69,7 +73,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     axes[flat].set_ylabel("Gap to dense (points)")
     if len(cells):  # room for names
         low, high = cells[FLAT].min(), cells[FLAT].max()
-        axes[flat].set_xlim(1.45 * low - 0.45 * high, 1.35 * high - 0.35 * low)
+        axes[flat].set_xlim(1.6 * low - 0.6 * high, 1.35 * high - 0.35 * low)
     handles = [Line2D([], [], label=LABELS[r], **_point(r)) for r in in_order(cells.ratio)]
     if len(handles) > 1:
         key = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
