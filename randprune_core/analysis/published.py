@@ -1,6 +1,7 @@
-"""The paper's published numbers from `randprune_core/published/`.
+"""Numbers that the paper and its neighbours published, from `randprune_core/published/`.
 
-They were read off a figure: `low` and `high` enclose the reading error, not a spread over seeds.
+They were read off a figure or rounded: `low` and `high` enclose that error, and no spread over
+seeds.
 """
 
 from __future__ import annotations
@@ -37,6 +38,21 @@ def figure1() -> pd.DataFrame:
             "dense_band": table.depth.map(DENSE_BAND),
         }
     )
+
+
+def rigl() -> pd.DataFrame:
+    """What masks that change cost or gain, by RigL's authors: Wide ResNet-22-2 on CIFAR-10, ERK.
+
+    One row a network. Columns `method` (static, rigl or pruning), `training` (its length in that of
+    the shorter one), `sparsity`, `mean` in percent, `difference` to the static network of the
+    shorter training in points, with `low` and `high`, the rounding of both.
+    """
+    table = pd.read_csv(paths.PAPER / "rigl_cifar10_wide_resnet22.csv")
+    table = table.rename(columns={"test_accuracy_percent": "mean"}).drop(columns="source")
+    static = table[(table.method == "static") & (table.training == 1)].set_index("sparsity")
+    difference = (table["mean"] - table.sparsity.map(static["mean"])).round(6)
+    error = table.pop("reading_error_points") + table.sparsity.map(static.reading_error_points)
+    return table.assign(difference=difference, low=difference - error, high=difference + error)
 
 
 def gap_to_dense(points: pd.DataFrame) -> pd.DataFrame:

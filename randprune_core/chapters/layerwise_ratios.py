@@ -1,25 +1,29 @@
-"""What the ratios do to single layers: the last one, and where the masks of criteria overlap."""
+"""What the ratios do to single layers, as a figure, and where the masks of criteria overlap."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
-from ..config import RunConfig, check_sparsity
+from ..config import RunConfig
 from ..data import loading
-from ..models import build_model, meta_model
-from ..presentation.theme import LABELS
+from ..models import build_model
+from ..presentation.theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from ..presentation.words import model_label
 from ..pruning.masks import mask_counts, random_masks
-from ..pruning.ratios import SHAPE_RATIOS, check_ratio, last_linear, refill_empty
+from ..pruning.ratios import SHAPE_RATIOS, check_ratio, refill_empty
 from ..training import protocol
-from .shared.layers import kept_or_none, weight_shapes
 
 CRITERIA = ("snip", "grasp")
+SHADE = "#DDDDDD"
 
 
 def split_ratios(ratios: Sequence[str] | None) -> tuple[list[str], list[str]]:
@@ -34,35 +38,46 @@ def split_ratios(ratios: Sequence[str] | None) -> tuple[list[str], list[str]]:
     return tuple([ratio for ratio in ratios or () if ratio in kind] or kind for kind in kinds)
 
 
-def last_layer_table(
-    models: Iterable[str], classes: Iterable[int], sparsities: Iterable[float]
-) -> pd.DataFrame:
-    """Sparsity of the last layer under ERK: a row a model and number of classes, columns globally.
+def plot_densities(layers: pd.DataFrame) -> Figure:
+    """The weights that each layer keeps, as steps, with a panel for each model.
 
-    ERK+ keeps that layer dense: where a value is 0, the two ratios are the same. NaN where ERK+
-    cannot meet the budget, because its last layer alone exceeds it.
+    `layers` has `model, ratio, position, layer, total, kept`, positions in module order from 1.
+    Shortcuts are shaded. A thin dashed line is a ratio with a plus, which may lie on its plain one.
     """
-    sparsities = [check_sparsity(sparsity) for sparsity in sparsities]
-    classes = list(classes)
-    rows = {}
-    for model in models:
-        for number in classes:
-            shapes = weight_shapes(meta_model(model, number))
-            erk = [SHAPE_RATIOS["erk"](shapes, s)[last_linear(shapes)] for s in sparsities]
-            possible = [kept_or_none("erk_plus", shapes, s) is not None for s in sparsities]
-            row = [round(e, 9) if p else math.nan for e, p in zip(erk, possible, strict=True)]
-            rows[f"{model_label(model)}, {number:,}"] = row
-    columns = pd.Index([f"{sparsity:g}" for sparsity in sparsities], name="Global sparsity")
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return table.rename_axis(index="Network, number of classes")
+    use_theme()
+    models, ratios = list(layers.model.unique()), in_order(layers.ratio)
+    plain, plus = {"linewidth": 2.5}, {"linewidth": 1.3, "linestyle": (0, (4, 2))}
+    looks = {r: {"color": COLOURS[r]} | (plus if r.endswith("_plus") else plain) for r in ratios}
+    size = {"figsize": (WIDTH, 1.9 * len(models) + 0.6), "layout": "constrained"}
+    figure, axes = plt.subplots(len(models), 1, sharey=True, squeeze=False, **size)
+    for axis, (model, part) in zip(axes[:, 0], layers.groupby("model", sort=False), strict=True):
+        for place in part.position[part.layer.str.contains("shortcut|downsample")].unique():
+            axis.axvspan(place - 0.5, place + 0.5, color=SHADE, linewidth=0)
+        for ratio in in_order(part.ratio):
+            line = part[part.ratio == ratio]
+            kept = [*(100 * line.kept / line.total)]
+            edges = [*(line.position - 0.5), line.position.max() + 0.5]
+            axis.step(edges, [*kept, kept[-1]], where="post", zorder=3, **looks[ratio])
+        axis.set(yscale="log", xlim=(0.3, part.position.max() + 0.7), title=model_label(model))
+        axis.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
+        axis.minorticks_off()
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axis.grid(visible=False, axis="x")
+    axes[0, 0].set_ylim(80 * (layers.kept / layers.total).min(), 130)
+    axes[-1, 0].set_xlabel("Layer, from the image to the classes")
+    figure.supylabel("Weights kept (%)", fontsize=9)
+    handles = [Line2D([], [], label=LABELS[ratio], **looks[ratio]) for ratio in ratios]
+    handles.append(Patch(color=SHADE, label="shortcut, 1 × 1"))
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
+    return figure
 
 
 def redraw_table(config: RunConfig) -> pd.DataFrame:
     """A criterion's own mask and its redraw, layer by layer, at the initial weights of a run.
 
-    `config.ratio` is `snip` or `grasp`. Columns `position, layer, total, own` and `redrawn` (kept
-    weights), `shared` (kept by both) and `chance` (expected of two independent draws with these
-    counts). The redraw gives a layer that the criterion empties one weight.
+    `config.ratio` is `snip` or `grasp`. Columns `position, layer, total, own` and `kept` (weights
+    that each keeps), `shared` (kept by both) and `chance` (expected of two independent draws with
+    these counts). The redraw gives a layer that the criterion empties one weight.
     """
     dataset = loading.load_dataset(config.dataset, config.variant, config.image_size)
     model = build_model(config.model, dataset.num_classes, config.seed_init)
@@ -75,39 +90,8 @@ def redraw_table(config: RunConfig) -> pd.DataFrame:
     redrawn = random_masks(model, sparsities, config.seed_mask)
     rows = []
     for position, (layer, mask) in enumerate(own.items(), start=1):
-        left = int(redrawn[layer].sum())
-        shared = int((mask & redrawn[layer]).sum())
-        chance = counts[layer] * left / mask.numel()
-        rows.append([position, layer, mask.numel(), counts[layer], left, shared, chance])
-    columns = ["position", "layer", "total", "own", "redrawn", "shared", "chance"]
+        left, total = int(redrawn[layer].sum()), mask.numel()
+        shared, chance = int((mask & redrawn[layer]).sum()), counts[layer] * left / total
+        rows.append([position, layer, total, counts[layer], left, shared, chance])
+    columns = ["position", "layer", "total", "own", "kept", "shared", "chance"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def overlap_table(redraws: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """How much of each criterion's own mask the redraw keeps, as a table to read."""
-    rows = []
-    for ratio, table in redraws.items():
-        own = table.own.sum()
-        rows.append(
-            {
-                "criterion": LABELS[ratio].removesuffix(" ratio"),
-                "kept weights": f"{own:,}",
-                "layers emptied": f"{(table.own == 0).sum()} of {len(table)}",
-                "kept by both masks": f"{table.shared.sum() / own:.1%}",
-                "chance": f"{table.chance.sum() / own:.1%}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def with_criteria(
-    layers: pd.DataFrame, redraws: Mapping[str, pd.DataFrame], model: str, sparsity: float
-) -> pd.DataFrame:
-    """Layer sparsities of Uniform and ERK and of the criteria's ratios, for one figure."""
-    chosen = (layers.model == model) & (layers.sparsity == sparsity)
-    part = layers[chosen & layers.ratio.isin(["uniform", "erk"])]
-    parts = [part.assign(sparsity=part.layer_sparsity)]
-    for ratio, table in redraws.items():
-        found = table.assign(model=model, ratio=ratio, sparsity=1 - table.redrawn / table.total)
-        parts.append(found)
-    return pd.concat(parts)[["model", "ratio", "position", "sparsity"]]

@@ -1,4 +1,4 @@
-"""When a network is pruned, and whether its mask moves: tables, sentences and curves.
+"""When to prune: scenarios beside the static mask as a figure, and masks that move, watched.
 
 Runs are told apart by their setting (`config.setting`), which takes the place of the ratio:
 `erk` is pruned before training and keeps its mask, `erk:after` is pruned after training, `erk:set`
@@ -7,120 +7,62 @@ moves its mask by SET. The time at which and the way in which a run is pruned ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from ..analysis.cells import CELL, differences, recorded, turned
-from ..analysis.intervals import mean_interval
-from ..config import RunConfig, pruning_epoch, setting
-from ..presentation.theme import LABELS, in_order
-from ..presentation.words import model_label
+from ..config import RunConfig, setting
+from ..presentation.plots import ratio_handle, ratio_style
+from ..presentation.theme import COLOURS, WIDTH, in_order, use_theme
 from ..pruning.dynamic import dropped_fraction
-from ..records.store import find_record
-from ..training.backward import RIGL_BATCHES
-from ..training.protocol import learning_rate
-from .shared.records import Records
-from .shared.tables import accuracy_table, grid_table
 
 MOVING = ("set", "rigl")
-ORDER = ("dense", "erk", "erk:during", "erk:after", "erk:set", "erk:rigl")
-"""Settings in the order in which the chapter names them."""
 LIVE = {"dataset": "digits", "model": "resnet-8", "ratio": "erk", "sparsity": 0.9}
 LIVE |= {"epochs": 16, "train_images": 200, "batch_size": 50}
 """The run whose moving masks the chapter watches: small, trained where the chapter is executed."""
-
-_CURVES = [*CELL, "epoch", "n", "mean", "low", "high"]
-_MOVES = ["ratio", "epoch", "dropped", "changed", "ever"]
-
-
-def label(name: str) -> str:
-    """A setting in words: the static mask before training goes by its time, not by its ratio."""
-    return "before training" if name == "erk" else LABELS[name]
+_THEIRS = {
+    ("pruning", 1): ("gradual\npruning", "erk:during"),
+    ("rigl", 1): ("RigL", "erk:rigl"),
+    ("static", 2): ("static,\ntwice as long", "erk"),
+}
+"""What is drawn of the numbers of RigL's authors: method and length, name, and whose colour."""
 
 
-def ordered(names: Iterable[str]) -> list[str]:
-    """Settings in the order of the chapter, each once, others last."""
-    names = set(names)
-    return [name for name in dict.fromkeys([*ORDER, *in_order(names)]) if name in names]
+def plot_over_static(ours: pd.DataFrame, theirs: pd.DataFrame, title: str) -> Figure:
+    """Points of accuracy over a static mask before training, against sparsity.
 
-
-def scenario_table(configs: Sequence[RunConfig]) -> pd.DataFrame:
-    """The scenarios of a grid to read: when they prune, how often masks move, what is trained.
-
-    `weights trained` is the mean density over the epochs, in percent of the dense network, at the
-    highest sparsity of the grid.
+    `theirs` is `published.rigl`, drawn hollow. `ours` is as from `cells.differences`, drawn filled
+    and beside each other where they share a sparsity. The axis is logarithmic in what is kept.
     """
-    highest = max((config.sparsity for config in configs), default=0.0)
-    first = {setting(c): c for c in reversed(configs) if c.sparsity == highest or not c.sparsity}
-    rows = []
-    for name in ordered(first):
-        config, sparse = first[name], name != "dense"
-        start = pruning_epoch(config)
-        updates = sum(dropped_fraction(config, epoch) > 0 for epoch in range(config.epochs))
-        trained = 1 - config.sparsity * (config.epochs - start) / config.epochs
-        rows.append(
-            {
-                "scenario": label(name),
-                "dense epochs": start if sparse else config.epochs,
-                "sparse epochs": config.epochs - start if sparse else 0,
-                "learning rate when pruned": f"{learning_rate(config, start):g}" if sparse else "–",
-                "updates of the mask": updates or "–",
-                "dense backward passes for it": updates * RIGL_BATCHES * (config.method == "rigl")
-                or "–",
-                "weights trained (%)": f"{100 * trained:.3g}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def cell_table(cells: pd.DataFrame, value: str) -> pd.DataFrame:
-    """`tables.grid_table` with the scenarios by their names."""
-    places = {LABELS[name]: place for place, name in enumerate(ordered(cells.ratio))}
-    table = grid_table(cells, value).rename(columns={"ratio": "scenario"})
-    rows = sorted(range(len(table)), key=lambda row: places[table.scenario[row]])
-    models = list(dict.fromkeys(table.network))
-    rows.sort(key=lambda row: models.index(table.network[row]))
-    table = table.iloc[rows].reset_index(drop=True)
-    return table.assign(scenario=table.scenario.replace(LABELS["erk"], label("erk")))
-
-
-def against_static(runs: pd.DataFrame) -> pd.DataFrame:
-    """Each other scenario minus the static mask before training, of one ratio and sparsity.
-
-    `runs` is as from `by_setting`. Columns `model, ratio, sparsity, n, difference, low, high`, in
-    points of accuracy; cells without their static one are left out.
-    """
-    others = {cell: cell[1].partition(":")[0] for cell in recorded(runs) if ":" in cell[1]}
-    pairs = [((cell[0], ratio, cell[2]), cell) for cell, ratio in others.items()]
-    return turned(differences(runs, pairs))
-
-
-def shown_sparsity(cells: pd.DataFrame) -> float | None:
-    """The highest sparsity that is recorded, None where nothing sparse is."""
-    levels = cells.sparsity[cells.sparsity > 0]
-    return float(levels.max()) if len(levels) else None
-
-
-def curves(records: Records) -> pd.DataFrame:
-    """Validation accuracy after each epoch, in percent, for each recorded cell of the grid.
-
-    Columns `model, ratio` (the setting)`, sparsity, epoch, n, mean, low, high`: a mean over seeds
-    with its Student-t interval.
-    """
-    cells: dict[tuple, list[float]] = {}
-    for config in records.configs:
-        if (record := find_record(config)) is None:
-            continue
-        history = record["history"]
-        for epoch, value in zip(history["epoch"], history["validation_accuracy"], strict=True):
-            key = (config.model, setting(config), config.sparsity, int(epoch))
-            cells.setdefault(key, []).append(100 * value)
-    rows = []
-    for key, values in cells.items():
-        found = mean_interval(values)
-        rows.append([*key, found.n, found.value, found.low, found.high])
-    return pd.DataFrame(rows, columns=_CURVES)
+    use_theme()
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    axis.axhline(0, color=COLOURS["dense"], linewidth=1.2)
+    ends = {"static": 0.0}
+    for (method, training), (name, setting_name) in _THEIRS.items():
+        line = theirs[(theirs.method == method) & (theirs.training == training)]
+        look = ratio_style(setting_name, hollow=True) | {"markersize": 6}
+        axis.plot(1 - line.sparsity, line.difference, **look)
+        ends[name] = line.difference.iloc[-1]
+    for name, height in ends.items():
+        where = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), **where)
+    for place, cell in enumerate(ours.itertuples()):
+        x = (1 - cell.sparsity) * 1.05 ** (1 + place)
+        look = ratio_style(cell.ratio, hollow=False) | {"markersize": 7, "linestyle": ""}
+        axis.plot(x, cell.difference, **look)
+        if np.isfinite(cell.low):
+            axis.plot([x, x], [cell.low, cell.high], color=COLOURS[cell.ratio], linewidth=1.2)
+    shown = sorted({*theirs.sparsity, *ours.sparsity})
+    axis.set(xscale="log", xlabel="Sparsity", ylabel="Over the static mask (points)")
+    axis.set_xticks([1 - sparsity for sparsity in shown], [f"{sparsity:g}" for sparsity in shown])
+    axis.minorticks_off()
+    axis.invert_xaxis()
+    if len(ours):
+        handles = [ratio_handle(name) for name in in_order(ours.ratio)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    return figure
 
 
 def watch_rules() -> pd.DataFrame:
@@ -159,29 +101,4 @@ def watch_masks(config: RunConfig) -> pd.DataFrame:
                 rows.append([setting(config), run.epoch, dropped, changed, share])
             before = now
             run.finish_epoch()
-    return pd.DataFrame(rows, columns=_MOVES)
-
-
-def moves_title() -> str:
-    """What was trained to watch masks move, as it stands above the figure."""
-    return (
-        f"Watched live: {LIVE['dataset']}, {LIVE['train_images']} images, {LIVE['epochs']} epochs, "
-        f"{model_label(LIVE['model'])}, sparsity {LIVE['sparsity']:g}"
-    )
-
-
-def moves_summary(moves: pd.DataFrame) -> str:
-    """What `watch_masks` saw, in one sentence a rule."""
-    parts = [
-        f"With {LABELS[name]}, {len(part)} updates change {100 * part.changed.max():.1f} to "
-        f"{100 * part.changed.min():.1f} percent of the kept weights, and "
-        f"{100 * part.ever.iloc[-1]:.1f} percent of all weights have been kept at some time."
-        for name, part in moves.groupby("ratio", sort=False)
-    ]
-    return " ".join(parts)
-
-
-def figure_table(records: Records, points: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
-    """What the accuracy figure draws (`tables.accuracy_table`), by the `setting` of the runs."""
-    table = accuracy_table(records.origin, points, differences)
-    return table.rename(columns={"ratio": "setting"})
+    return pd.DataFrame(rows, columns=["ratio", "epoch", "dropped", "changed", "ever"])

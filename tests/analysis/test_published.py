@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from randprune_core import paths
 from randprune_core.analysis import published
 
 
@@ -54,3 +55,34 @@ def test_change_of_a_gap_is_uncertain_by_reading_errors_and_dense_bands(paper_ga
     assert row["last"] == "resnet-110"
     assert row["change"] == pytest.approx(1.41 - 4.58)
     assert row["high"] - row["change"] == pytest.approx(0.06 + 0.06 + 0.22 + 0.42)
+
+
+def test_numbers_of_rigls_authors_are_those_of_their_issue():
+    table = published.rigl()
+    known = table.set_index(["method", "training", "sparsity"])["mean"].sort_index()
+    sparsities = [0.5, 0.8, 0.9, 0.95]
+    assert known["static", 1][sparsities].tolist() == [94.1, 92.9, 91.5, 89.0]
+    assert known["rigl", 1][sparsities].tolist() == [94.2, 93.6, 92.9, 91.8]
+    assert known["static", 2][sparsities].tolist() == [94.1, 93.2, 91.8, 89.7]
+    assert known["rigl", 2][sparsities].tolist() == [94.2, 93.8, 93.3, 92.4]
+    assert known["pruning", 1][sparsities].tolist() == [94.0, 93.6, 93.3, 92.3]
+    assert len(table) == 20
+
+
+def test_their_differences_are_to_the_static_network_of_the_shorter_training():
+    table = published.rigl().set_index(["method", "training", "sparsity"]).sort_index()
+    assert (table.difference["static", 1] == 0).all()
+    row = table.loc[("rigl", 1, 0.95)]
+    assert row.difference == pytest.approx(2.8)
+    assert (row.low, row.high) == pytest.approx((2.7, 2.9))  # both numbers are rounded
+
+
+def test_every_published_number_names_its_source_and_its_error():
+    for path in paths.PAPER.glob("*.csv"):
+        table = pd.read_csv(path)
+        assert list(table)[-2:] == ["test_accuracy_percent", "reading_error_points"], path
+        assert table.test_accuracy_percent.between(80, 100).all()
+        assert (table.reading_error_points > 0).all()
+        assert f"`{path.name}`" in (paths.PAPER / "README.md").read_text(encoding="utf-8")
+        if "source" in table:
+            assert table.source.str.startswith("https://").all()

@@ -11,10 +11,11 @@ from randprune_core.analysis.gradient_flow import (
     TO_FLAT,
     flow_table,
 )
-from randprune_core.chapters import gradient_flow, gradient_flow_figures, gradient_flow_text
+from randprune_core.chapters import gradient_flow, gradient_flow_figures
 from randprune_core.chapters.shared import gradient_curves
 from randprune_core.chapters.shared.records import Records, collect_records
-from randprune_core.presentation import plots
+from randprune_core.presentation import plots, stacked, theme
+from randprune_core.records.store import find_records
 from randprune_core.sweeps.grids import grid
 
 # ---------------------------------------------------------------- records
@@ -50,24 +51,32 @@ def collect(**parameters) -> Records:
     return collect_records("gradient_flow", profile="cpu", **GRID, **parameters)
 
 
-def test_nothing_recorded_gives_empty_tables_figures_and_words(store):
-    records = collect(seeds=[0])
-    found = gradient_flow.grid_records(records)
+def recorded(**parameters) -> list[dict]:
+    return find_records(collect(**parameters).configs)
+
+
+def over_dense(found: list[dict]) -> pd.DataFrame:
+    return gradient_flow.over_dense(gradient_curves.run_curves(found))
+
+
+def test_nothing_recorded_gives_empty_tables_and_figures(store):
+    found = recorded(seeds=[0])
     flows, curves = flow_table(found), gradient_curves.mean_curves(found)
-    assert found == [] and flows.empty and curves.empty
+    assert found == [] and flows.empty and curves.empty and over_dense(found).empty
     assert gradient_curves.shown_sparsity(flows) is None
-    assert gradient_flow_text.norm_rows(flows).empty
     assert gradient_flow.correlations(flows).value.isna().all()
-    assert gradient_flow_text.flat_rows(gradient_flow.flat_starts(found)).empty
-    assert gradient_flow_text.saw_tooth(records, found) == ""
-    figure = gradient_curves.plot_curves(curves, flows, gradient_curves.rate_steps(found), None)
-    assert "1 panel, 0 numbers" in plots.digest(figure)
-    assert "3 panels, 0 numbers" in plots.digest(gradient_flow_figures.plot_predictors(flows))
+    steps = gradient_curves.rate_steps(found)
+    for figure in (
+        gradient_curves.plot_curves(curves, flows, steps, None),
+        gradient_flow_figures.plot_over_dense(over_dense(found), steps),
+        gradient_flow_figures.plot_predictors(flows),
+    ):
+        assert plots.is_empty(figure)
 
 
 def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
     record_all(seeds=(0, 1))
-    flows = flow_table(gradient_flow.grid_records(collect()))
+    flows = flow_table(recorded())
     erk = flows[(flows.model == "resnet-8") & (flows.ratio == "erk") & (flows.sparsity == 0.8)]
     assert erk.seed.tolist() == [0, 1]
     assert erk[FLAT].tolist() == pytest.approx([0.92, 0.921])
@@ -81,13 +90,8 @@ def test_flow_table_reads_norms_phase_and_gap_of_each_run(store):
 
 def test_gap_needs_a_dense_network_and_predictors_a_flat_phase(store):
     record_all(leave_out=[("resnet-8", "dense")], never_flat=[("resnet-14", "snip")])
-    records = collect(seeds=[0])
-    flows = flow_table(gradient_flow.grid_records(records))
-    used = gradient_flow.comparable(flows)
+    used = gradient_flow.cell_means(flow_table(recorded(seeds=[0])))
     assert set(zip(used.model, used.ratio, strict=True)) == {("resnet-14", "erk")}
-    rows = gradient_flow_text.norm_rows(flows).set_index(["network", "ratio", "sparsity"])
-    assert rows.loc[("ResNet-14", "SNIP ratio", "0.9"), "flat level"] == "–"
-    assert rows.loc[("ResNet-8", "ERK", "0.9"), "gap"] == "–"
 
 
 def test_curve_that_is_flat_at_once_has_its_initial_norm_up_to_there():
@@ -140,18 +144,42 @@ def test_profile_records_obey_the_lists_and_keep_dense(store):
 
 def test_mean_curves_begin_with_initialisation_and_have_intervals_over_seeds(store):
     record_all(seeds=(0,))
-    one = gradient_curves.mean_curves(gradient_flow.grid_records(collect()))
+    one = gradient_curves.mean_curves(recorded())
     assert one.low.isna().all() and (one.groupby(["model", "ratio", "sparsity"]).size() == 62).all()
     record_all(seeds=(1,))
-    two = gradient_curves.mean_curves(gradient_flow.grid_records(collect()))
+    two = gradient_curves.mean_curves(recorded())
     first = two.iloc[0]
     assert (first.epoch, first.n) == (0.0, 2) and first.low < first.norm < first.high
     assert first.norm == pytest.approx(5 * 1.2005)
 
 
+def test_smoothing_takes_the_saw_tooth_away_and_leaves_the_start():
+    epochs = np.arange(101) / 10
+    level = np.where(epochs == 0, 9.0, 1.0)
+    teeth = level + 0.5 * ((epochs % 1 == 0) & (epochs > 0))
+    smoothed = gradient_curves.smooth(epochs, teeth)
+    assert smoothed[0] == 9.0
+    assert smoothed[30:] == pytest.approx(np.full(71, 1.05), abs=0.03)
+    assert gradient_curves.smooth(epochs, level) == pytest.approx(level)
+
+
+def test_long_parts_of_the_training_weigh_more_than_short_ones():
+    smoothed = gradient_curves.smooth([0.0, 4.7, 4.9, 5.0, 6.0], [9.0, 9.0, 1.0, 1.0, 3.0])
+    assert smoothed[-1] == pytest.approx((0.2 * 1 + 0.1 * 1 + 1 * 3) / 1.3)
+
+
+def test_a_run_is_held_against_the_dense_run_of_its_network_and_seed(store):
+    record_all(seeds=(0, 1), leave_out=[("resnet-14", "dense")])
+    shares = over_dense(recorded())
+    assert set(shares.model) == {"resnet-8"} and set(shares.seed) == {0, 1}
+    part = shares[(shares.ratio == "erk") & (shares.sparsity == 0.8) & (shares.seed == 1)]
+    assert len(part) == 62
+    assert part.share.to_numpy() == pytest.approx(np.full(62, 0.921 / 1.201))
+
+
 def test_steps_of_the_learning_rate(store):
     record_all()
-    assert gradient_curves.rate_steps(gradient_flow.grid_records(collect())) == [8, 12]
+    assert gradient_curves.rate_steps(recorded()) == [8, 12]
     assert gradient_curves.rate_steps([]) == []
 
 
@@ -192,11 +220,10 @@ def test_correlation_within_networks_is_free_of_differences_between_them():
     values = np.arange(8.0)
     gaps = {"resnet-8": list(values + 20), "resnet-14": list(values)}
     flows = made_up_flows(gaps, 1.0)
-    table = gradient_flow.correlations(flows.assign(sparsity=flows.seed / 10))
-    whole, within = view(table, "all"), view(table, "within")
-    assert (whole.value < -0.3).all() and within.value.tolist() == pytest.approx([1.0] * 3)
-    assert whole.n.tolist() == within.n.tolist() == [16] * 3
-    assert (whole.low < whole.value).all() and (whole.value < whole.high).all()
+    cells = flows.assign(sparsity=flows.seed / 10)
+    assert cells.gap.corr(cells[FLAT], method="spearman") < -0.3  # over all cells
+    within = view(gradient_flow.correlations(cells), "within")
+    assert within.value.tolist() == pytest.approx([1.0] * 3) and within.n.tolist() == [16] * 3
 
 
 def test_correlation_across_networks_is_free_of_what_sparsity_does():
@@ -216,7 +243,7 @@ def test_correlation_across_networks_is_free_of_what_sparsity_does():
 def test_ratios_are_compared_in_one_network_at_one_sparsity(store):
     record_all(ratios=("dense", "erk", "snip", "uniform"))
     flows = flow_table(gradient_flow.profile_records(collect(seeds=[0])))
-    found = gradient_flow.correlation(gradient_flow.correlations(flows), FLAT, "ratios")
+    found = view(gradient_flow.correlations(flows), "ratios").set_index("predictor").loc[FLAT]
     assert (found.value, found.n) == (pytest.approx(-1.0), 12)
 
 
@@ -225,13 +252,13 @@ def test_the_seeds_of_a_cell_count_once():
     three = pd.concat([one.assign(seed=seed, gap=one.gap + 0.1 * seed) for seed in range(3)])
     cells = gradient_flow.cell_means(three)
     assert cells.n.tolist() == [3] * 3 and cells.gap.tolist() == pytest.approx([1.1, 2.1, 4.1])
-    assert (view(gradient_flow.correlations(three), "all").n == 3).all()
+    assert (view(gradient_flow.correlations(three), "across").n == 3).all()
 
 
-def test_groups_of_one_cell_count_over_all_cells_only():
+def test_groups_of_one_cell_are_left_out():
     flows = made_up_flows({"resnet-8": list(np.arange(10.0)), "resnet-14": [3.0]}, -1.0)
     table = gradient_flow.correlations(flows.assign(sparsity=flows.seed / 10))
-    assert (view(table, "all").n == 11).all() and (view(table, "within").n == 10).all()
+    assert (view(table, "within").n == 10).all()
     assert view(table, "within").value.tolist() == pytest.approx([-1.0] * 3)
 
 
@@ -241,44 +268,14 @@ def test_places_in_a_group_share_ties_and_have_mean_one_half():
     assert places.tolist() == [0.625, 0.25, 0.25, 0.875, 0.75, 0.25]
 
 
-def test_too_few_cells_have_no_interval_and_the_table_says_so(store):
+def test_too_few_cells_have_no_interval(store):
     record_all()
-    flows = flow_table(gradient_flow.grid_records(collect(seeds=[0])))
-    rows = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows))
-    assert rows["all cells"].str.contains("(no interval), 8 cells", regex=False).all()
+    few = gradient_flow.correlations(flow_table(recorded(seeds=[0])))
+    assert view(few, "within").value.notna().all() and few.low.isna().all()
     record_all(ratios=("dense", "erk", "snip", "uniform"))
     flows = flow_table(gradient_flow.profile_records(collect(seeds=[0])))
-    rows = gradient_flow_text.correlation_rows(gradient_flow.correlations(flows))
-    assert rows["all cells"].str.contains(r"\(.+ to .+\), 12 cells").all()
-
-
-def test_starts_of_the_flat_phase_are_told_at_each_tolerance_with_the_dip_before_it():
-    def dips(epoch):  # to 0.75 at epoch 1, back at 1 at epoch 3
-        return float(np.interp(epoch, [0, 1, 3], [2.0, 0.75, 1.0]))
-
-    history = {"gradient_norm_at_init": 3.0, "lr": [0.1] * 8 + [0.01] * 8}
-    history["gradient_norm"] = {"epoch": EPOCHS, "norm": curve(dips)}
-    config = grid("gradient_flow", "cpu", variant="jpeg75")[0]
-    (row,) = gradient_flow.flat_starts([made_up_record(config) | {"history": history}]).to_dict(
-        "records"
-    )
-    assert row[0.1] > row[0.15] > 1.4 and row[0.2] < 1
-    assert 0.15 < row["dip"] < 0.2 and 0.7 < row["lowest"] < 1.3
-    shown = gradient_flow_text.flat_rows(pd.DataFrame([row])).iloc[0]
-    assert shown["flat from, 15 %"] == f"{row[0.15]:.1f}"
-
-
-def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
-    record_all()
-    records = collect(seeds=[0])
-    found = gradient_flow.grid_records(records)
-    for record in found:
-        norms = record["history"]["gradient_norm"]["norm"]
-        norms[:50] = ([1.0] * 9 + [1.5]) * 5
-    text = gradient_flow_text.saw_tooth(records, found)
-    assert "16 images instead of 128" in text and "50 % above" in text
-    quick = collect_records("gradient_flow", profile="quick", train_missing=False)
-    assert gradient_flow_text.saw_tooth(quick, found) == ""
+    many = view(gradient_flow.correlations(flows), "within").set_index("predictor").loc[TO_FLAT]
+    assert many.n == 12 and many.low <= many.value < many.high
 
 
 # ---------------------------------------------------------------- figures
@@ -286,29 +283,38 @@ def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):
 
 def test_figures_change_with_what_they_draw(store):
     record_all(seeds=(0, 1))
-    found = gradient_flow.grid_records(collect())
+    found = recorded()
     flows, curves = flow_table(found), gradient_curves.mean_curves(found)
     draw = gradient_curves.plot_curves
     base = plots.digest(draw(curves, flows, [8, 12], 0.9))
-    assert base.startswith("4 panels")
+    assert base.startswith("2 panels")
     assert plots.digest(draw(curves, flows, [8, 12], 0.8)) != base
     assert plots.digest(draw(curves, flows, [8], 0.9)) != base
     assert plots.digest(draw(curves, flows.assign(start=2.0), [8, 12], 0.9)) != base
-    scatter = plots.digest(gradient_flow_figures.plot_predictors(flows))
-    assert (
-        plots.digest(gradient_flow_figures.plot_predictors(flows.assign(gap=-flows.gap))) != scatter
-    )
+    predictors = gradient_flow_figures.plot_predictors
+    assert plots.digest(predictors(flows.assign(gap=-flows.gap))) != plots.digest(predictors(flows))
 
 
-def test_short_training_has_one_row_of_panels_and_late_flat_phases_stand_in_the_lower(store):
+def test_seeds_are_thin_lines_and_have_a_band_where_there_are_several(store):
+    record_all(ratios=("dense", "erk"))
+    (one, _) = gradient_flow_figures.plot_over_dense(over_dense(recorded()), [8]).get_axes()
+    assert sorted(text.get_text() for text in one.texts) == ["0.8", "0.9"]
+    low, high = sorted(text.xy[1] for text in one.texts)
+    assert high > 1.005 * low  # names keep their distance
+    assert len(one.lines) == 4  # two sparsities, a step of the rate and the dense twin
+    record_all(seeds=(1,), ratios=("dense", "erk"))
+    (two, _) = gradient_flow_figures.plot_over_dense(over_dense(recorded()), [8]).get_axes()
+    assert len(two.lines) == 4 + 2 * 2
+    assert [len(band.get_paths()) for band in one.collections] == [0, 0]
+    assert [len(band.get_paths()) for band in two.collections] == [1, 1]
+
+
+def test_each_network_is_named_once_at_its_largest_gap_also_on_a_phone(store):
     record_all()
-    found = gradient_flow.grid_records(collect())
-    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
-    short = gradient_curves.plot_curves(curves[curves.epoch <= 5], flows, [2], 0.9)
-    assert len(short.get_axes()) == 2
-    figure = gradient_curves.plot_curves(curves, flows.assign(start=6.5), [], 0.9)
-    strokes = [
-        [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "|"]
-        for axis in figure.get_axes()
-    ]
-    assert strokes == [[], [], [6.5] * 3, [6.5] * 3]
+    flows = flow_table(recorded())
+    for width in (theme.WIDTH, stacked.WIDTH):
+        first, *others = gradient_flow_figures.plot_predictors(flows, width=width).get_axes()
+        assert [text.get_text() for text in first.texts] == ["ResNet-14", "ResNet-8"]
+        assert not any(axis.texts for axis in others)
+    cells = gradient_flow.cell_means(flows)
+    assert first.texts[1].xy[1] == cells[cells.model == "resnet-8"].gap.max()

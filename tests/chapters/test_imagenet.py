@@ -72,9 +72,9 @@ def test_recorded_runs_are_drawn_with_both_schedules(store):
     assert len(found) == 3 and not records.default
     assert "3 of 3 cells recorded" in chapter.summary(records).data
     figure = chapter.plot_gradient_norm(records, found)
-    early, whole = figure.axes
+    (whole,) = figure.axes
     upright = {line.get_xdata()[0] for line in whole.lines if len(set(line.get_xdata())) == 1}
-    assert upright >= {30, 60, 80, 90} and not early.texts
+    assert upright >= {30, 60, 80, 90} and not whole.texts
     assert len([line for line in whole.lines if len(line.get_xdata()) > 50]) == 3
     assert plots.digest(figure) != plots.digest(chapter.plot_gradient_norm(records, found[:1]))
     assert not plots.is_empty(figure)

@@ -1,36 +1,11 @@
-"""Own and redrawn masks of the criteria, and what a criterion costs."""
+"""What a criterion costs."""
 
 import pytest
-from made_up_runs import runs_of_settings, small
 
 from randprune_core import build_model
 from randprune_core.chapters import methods
-from randprune_core.chapters.shared.records import by_setting
-from randprune_core.config import RATIOS, RunConfig
+from randprune_core.config import RunConfig
 from randprune_core.metrics.cost import layer_macs
-from randprune_core.presentation.theme import LABELS
-from randprune_core.presentation.words import listing
-from randprune_core.pruning.ratios import SHAPE_RATIOS
-
-
-def test_own_masks_and_ratios_are_told_apart_and_subtracted_the_right_way_round():
-    found = small()
-    runs = by_setting(found.runs)
-    others = methods.erk_minus_others(found, runs)
-    assert others.ratio.tolist() == ["snip", "snip:own"]
-    assert others.difference.tolist() == pytest.approx([1.0, 1.5])
-    own = methods.own_minus_redrawn(runs)
-    assert own.ratio.tolist() == ["snip:own"]
-    assert own.difference.tolist() == pytest.approx([-0.5])
-
-
-def test_a_criterion_that_is_not_recorded_is_not_counted():
-    found = runs_of_settings(
-        {("resnet-8", "erk"): 70.0, ("resnet-8", "uniform"): 60.0, ("resnet-8", "snip"): None}
-    )
-    runs = by_setting(found.runs)
-    others = methods.erk_minus_others(found, runs)
-    assert others.ratio.tolist() == ["uniform"]
 
 
 def test_passes_are_counted_and_grasp_costs_several_times_snip():
@@ -55,17 +30,5 @@ def test_costs_are_given_in_steps_and_as_a_share_of_the_training():
     config = RunConfig(model="resnet-8-4", epochs=2, train_images=250, batch_size=50)
     found = methods.costs(config)
     assert found.steps[0] == 1 and found.share[0] == pytest.approx(1 / 10)
-    table = methods.cost_table(found)
-    shapes_only = [LABELS[ratio] for ratio in SHAPE_RATIOS if ratio != "dense"]
-    assert table.masks.tolist() == [
-        listing(shapes_only),
-        "SNIP ratio and SNIP mask",
-        "GraSP ratio and GraSP mask",
-    ]
-    assert table["of the training"][1] == "10.00 %"
-
-
-def test_seconds_are_measured_for_every_ratio():
-    table = methods.seconds_table(RunConfig(model="resnet-8-4", dataset="digits", batch_size=10))
-    assert len(table) == len(RATIOS) - 1
-    assert (table.seconds.astype(float) >= 0).all()
+    assert found.criterion.tolist() == ["snip", "grasp"]
+    assert found.share[1] == pytest.approx(found.steps[1] / 10)

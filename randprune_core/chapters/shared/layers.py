@@ -95,13 +95,3 @@ def pivot(budget: pd.DataFrame, cell) -> pd.DataFrame:
         entry["sparsity"] = f"{row.sparsity:g}"
         entry[LABELS[row.ratio]] = cell(row)
     return pd.DataFrame(list(rows.values())).fillna("–")
-
-
-def size_correlation(layers: pd.DataFrame, ratio: str, sparsity: float) -> dict[str, float]:
-    """Spearman's correlation of layer size and layer sparsity by model, over layers not dense."""
-    part = layers[(layers.ratio == ratio) & (layers.sparsity == sparsity)]
-    pruned = part[part.kept < part.total]
-    return {
-        model: float(rows.total.corr(rows.layer_sparsity, method="spearman"))
-        for model, rows in pruned.groupby("model", sort=False)
-    }
