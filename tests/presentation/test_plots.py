@@ -77,12 +77,68 @@ def test_colours_differ_in_lightness_or_hue_on_white():
     assert np.linalg.norm(1 - rgb, axis=1).min() > 0.5
 
 
-def test_no_record_gives_a_figure_that_says_so():
+def seeds(**values: list[float]) -> pd.DataFrame:
+    """The runs of ERK at 0.9 one by one, `model=values`."""
+    rows = [
+        [model.replace("_", "-"), "erk", 0.9, value]
+        for model, found in values.items()
+        for value in found
+    ]
+    return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "value"])
+
+
+def marked(axis, ratio: str) -> tuple[list, list]:
+    """The heights of the filled and of the hollow markers in the colour of a ratio."""
+    filled, hollow = [], []
+    for line in axis.lines:
+        if to_rgb(line.get_color()) != to_rgb(theme.COLOURS[ratio]) or line.get_marker() != "o":
+            continue
+        inside = to_rgb(line.get_markerfacecolor())
+        which = slice(None) if line.get_markevery() is None else line.get_markevery()
+        if line.get_markersize() > 3:
+            (hollow if inside == (1, 1, 1) else filled).extend(line.get_ydata()[which])
+    return filled, hollow
+
+
+def dots(axis) -> list:
+    small = [line for line in axis.lines if line.get_markersize() < 3 and line.get_marker() == "o"]
+    return [value for line in small for value in line.get_ydata()]
+
+
+def test_a_row_without_a_run_is_left_out():
     empty = points(resnet_8=70)[:0]
-    assert "no run is recorded" in panels(plots.plot_by_sparsity(empty))
-    assert "no run is recorded" in panels(plots.plot_gap_to_dense(gaps(resnet_8=1)[:0]))
-    beside = panels(plots.plot_by_sparsity(empty, points(resnet_20=92)))
-    assert {"no run is recorded", "ResNet-20"} == set(beside)
+    for figure in (plots.plot_by_sparsity(empty), plots.plot_gap_to_dense(gaps(resnet_8=1)[:0])):
+        assert plots.is_empty(figure)
+    beside = plots.plot_by_sparsity(empty, points(resnet_20=92), published_title="the paper")
+    assert set(panels(beside)) == {"ResNet-20"}
+    assert [part.get_suptitle() for part in beside.subfigs] == ["", "the paper"]
+
+
+def test_one_seed_is_hollow_and_the_key_says_so():
+    frame = points(resnet_8=70)
+    frame.loc[2, ["low", "high"]] = math.nan
+    figure = plots.plot_by_sparsity(frame)
+    assert marked(figure.get_axes()[0], "erk") == ([67.0], [65.0])
+    assert labels(figure) == ["dense", "ERK", "one seed"]
+    assert labels(plots.plot_by_sparsity(points(resnet_8=70))) == ["dense", "ERK"]
+
+
+def labels(figure) -> list[str]:
+    return [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
+
+
+def test_seeds_are_dots_where_a_cell_has_several():
+    runs = seeds(resnet_8=[64.0, 66.0], resnet_14=[63.0])
+    figure = plots.plot_by_sparsity(points(resnet_8=70, resnet_14=70), seeds=runs)
+    axes = panels(figure)
+    assert dots(axes["ResNet-8"]) == [64.0, 66.0] and dots(axes["ResNet-14"]) == []
+    gap = plots.plot_gap_to_dense(gaps(resnet_8=3), seeds=runs, sparsities=[0.9])
+    assert dots(gap.get_axes()[0]) == [64.0, 66.0]
+
+
+def test_the_panels_of_gaps_have_one_scale():
+    figure = plots.plot_gap_to_dense(gaps(resnet_8=3), gaps(resnet_20=30))
+    assert len({axis.get_ylim() for axis in figure.get_axes()}) == 1
 
 
 def test_accuracy_panel_draws_the_means_and_the_dense_network_across():
