@@ -10,7 +10,7 @@ from ...presentation.words import model_label, plus_minus
 
 
 def seeds(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
-    """The runs one by one, as `plots.plot_by_sparsity` draws them: `model, ratio, sparsity, value`."""
+    """The runs one by one, `model, ratio, sparsity, value`, as `presentation.plots` draws them."""
     if runs.empty:
         return pd.DataFrame(columns=[*CELL, "value"])
     return runs[CELL].assign(value=scale * runs[value])
