@@ -70,21 +70,22 @@ def plot_gap_to_dense(
     sparsities: Sequence[float] | None = None,
     label: str = "Dense − sparse (points)",
     xlabel: str = "Depth of the ResNet",
+    names: Mapping[str, str] | None = None,
 ) -> Figure:
     """A panel a sparsity: dense minus sparse against the models, a line a ratio.
 
     `gaps` has `model, ratio, sparsity, gap, low, high` (see `cells.gap_to_dense`), smallest
     model first. `seeds` and `published` are as in `plot_by_sparsity`; the spread of the published
-    dense line over seeds is a band about zero. `sparsities` limits the panels. All panels have one
-    vertical scale.
+    dense line over seeds is a band about zero. `sparsities` limits the panels, `names` are those of
+    the models on the axis. All panels have one vertical scale.
     """
     if sparsities is not None:
         gaps = gaps[gaps.sparsity.isin(sparsities)]
         published = None if published is None else published[published.sparsity.isin(sparsities)]
     rows, titles = _rows(gaps, published, overlay, (title, published_title))
     shown = [sorted(_distinct(row, "sparsity")) for row in rows]
-    names = [[f"sparsity {sparsity:g}" for sparsity in row] for row in shown]
-    figure, axes = _figure(rows, titles, names, height=2.4, label=label, xlabel=xlabel)
+    titled = [[f"sparsity {sparsity:g}" for sparsity in row] for row in shown]
+    figure, axes = _figure(rows, titles, titled, height=2.4, label=label, xlabel=xlabel)
     for row, levels, row_axes in zip(rows, shown, axes, strict=True):
         models = _distinct(row, "model")
         for axis, level in zip(row_axes, levels, strict=False):
@@ -92,7 +93,8 @@ def plot_gap_to_dense(
             for frame, hollow in row:
                 dots = None if hollow else seeds
                 _draw_gap(axis, frame[frame.sparsity == level], models, hollow, dots)
-            axis.set_xticks(range(len(models)), [name.removeprefix("resnet-") for name in models])
+            ticks = [name.removeprefix("resnet-") for name in models]
+            axis.set_xticks(range(len(models)), ticks if names is None else map(names.get, models))
             axis.set_xlim(-0.4, len(models) - 0.6)
     limits = [axis.get_ylim() for axis in figure.get_axes()]
     for axis in figure.get_axes():

@@ -201,6 +201,11 @@ def test_gap_has_a_panel_a_sparsity_and_a_tick_a_model_in_the_order_given():
     assert erk.get_ydata() == pytest.approx([3.9, 2.9, 1.9])
 
 
+def test_models_of_gaps_may_have_other_names_on_the_axis():
+    figure = plots.plot_gap_to_dense(gaps(resnet_20_8=3), names={"resnet-20-8": "8"})
+    assert [tick.get_text() for tick in figure.get_axes()[0].get_xticklabels()] == ["8"]
+
+
 def test_gap_panels_are_limited_to_the_sparsities_asked_for():
     figure = plots.plot_gap_to_dense(gaps(resnet_8=3), gaps(resnet_20=1), sparsities=[0.9])
     assert [axis.get_title() for axis in figure.get_axes()] == ["sparsity 0.9"] * 2
