@@ -71,13 +71,15 @@ def plot_gap_to_dense(
     label: str = "Dense − sparse (points)",
     xlabel: str = "Depth of the ResNet",
     names: Mapping[str, str] | None = None,
+    margin: float | None = None,
 ) -> Figure:
     """A panel a sparsity: dense minus sparse against the models, a line a ratio.
 
     `gaps` has `model, ratio, sparsity, gap, low, high` (see `cells.gap_to_dense`), smallest
     model first. `seeds` and `published` are as in `plot_by_sparsity`; the spread of the published
     dense line over seeds is a band about zero. `sparsities` limits the panels, `names` are those of
-    the models on the axis. All panels have one vertical scale.
+    the models on the axis, and a dotted line is drawn at `margin`, the loss that still counts as no
+    loss. All panels have one vertical scale.
     """
     if sparsities is not None:
         gaps = gaps[gaps.sparsity.isin(sparsities)]
@@ -90,12 +92,17 @@ def plot_gap_to_dense(
         models = _distinct(row, "model")
         for axis, level in zip(row_axes, levels, strict=False):
             axis.axhline(0, color=COLOURS["dense"], linewidth=1)
+            if margin is not None:
+                axis.axhline(margin, **MARGIN)
             for frame, hollow in row:
                 dots = None if hollow else seeds
                 _draw_gap(axis, frame[frame.sparsity == level], models, hollow, dots)
             ticks = [name.removeprefix("resnet-") for name in models]
             axis.set_xticks(range(len(models)), ticks if names is None else map(names.get, models))
             axis.set_xlim(-0.4, len(models) - 0.6)
+    if margin is not None and rows:
+        entry = Line2D([], [], label=f"margin {margin:g}", **MARGIN)
+        panels.set_key(figure, [*_key(rows), entry])
     limits = [axis.get_ylim() for axis in figure.get_axes()]
     for axis in figure.get_axes():
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
@@ -209,6 +216,8 @@ def is_empty(figure: Figure) -> bool:
     )
 
 
+MARGIN = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
+"""How the line of a margin is drawn."""
 CELL = ["model", "ratio", "sparsity"]
 """The columns that tell one point of a figure from another."""
 

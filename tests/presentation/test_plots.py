@@ -201,6 +201,15 @@ def test_gap_has_a_panel_a_sparsity_and_a_tick_a_model_in_the_order_given():
     assert erk.get_ydata() == pytest.approx([3.9, 2.9, 1.9])
 
 
+def test_a_margin_is_a_dotted_line_with_its_number_in_the_key():
+    figure = plots.plot_gap_to_dense(gaps(resnet_8=3), margin=0.3)
+    for axis in figure.get_axes():
+        levels = [line.get_ydata()[0] for line in axis.lines if len(set(line.get_ydata())) == 1]
+        assert {0, 0.3} <= set(levels)
+    assert labels(figure) == ["ERK", "margin 0.3"]
+    assert plots.is_empty(plots.plot_gap_to_dense(gaps(resnet_8=3)[:0], margin=0.3))
+
+
 def test_models_of_gaps_may_have_other_names_on_the_axis():
     figure = plots.plot_gap_to_dense(gaps(resnet_20_8=3), names={"resnet-20-8": "8"})
     assert [tick.get_text() for tick in figure.get_axes()[0].get_xticklabels()] == ["8"]
