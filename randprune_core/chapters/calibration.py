@@ -16,6 +16,7 @@ from ..metrics.classification import error_of_bins
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import data_label, model_label, number
 from ..records.store import find_record
+from .shared.gap_to_dense import by_size
 from .shared.records import Records
 from .shared.tables import named
 
@@ -66,7 +67,7 @@ def with_bins(records: Records) -> pd.DataFrame:
         overconfidence=[overconfidence(table) for table in bins],
         chance=[chance_error(table) for table in bins],
     )
-    return runs.sort_values("cost.dense_weights", kind="stable") if len(runs) else runs
+    return by_size(runs)
 
 
 def chosen_runs(runs: pd.DataFrame) -> pd.DataFrame:

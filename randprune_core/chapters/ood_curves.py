@@ -6,7 +6,6 @@ maximum softmax probability. Where it does not, one point of its ROC curve is kn
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -16,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..analysis.cells import CELL
 from ..config import run_id
 from ..presentation.plots import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, LABELS, WIDTH, use_theme
-from ..presentation.words import listing, model_label
+from ..presentation.words import model_label
 from ..records.store import find_records
+from .shared.gap_to_dense import by_size
 from .shared.records import Records
 
 _CURVES = ["model", "ratio", "sparsity", "seed", "kind", "x", "y"]
@@ -33,7 +32,7 @@ def curve_records(records: Records) -> list[dict]:
     Of each model the first seed of the dense network and of ERK (else of the first other ratio) at
     its highest sparsity. Only models that have both count.
     """
-    runs = records.runs
+    runs = by_size(records.runs)
     sparse = runs[runs.ratio == "erk"] if "erk" in set(runs.ratio) else runs[runs.ratio != "dense"]
     dense = set(runs.model[runs.ratio == "dense"])
     models = [model for model in sparse.model.unique() if model in dense]
@@ -70,78 +69,42 @@ def curve_table(found: Iterable[Mapping]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_CURVES)
 
 
-def curve_note(curves: pd.DataFrame) -> str:
-    """Which of the shown runs have a recorded ROC curve and a histogram, in one sentence."""
-    runs = curves.groupby(CELL, sort=False).kind.agg(set)
-    if runs.empty:
-        return "No model has a dense and a sparse run whose scores could be shown."
-    known = runs[[{"roc", "in", "out"} <= kinds for kinds in runs]]
-    if known.empty:
-        return (
-            f"None of these {len(runs)} runs has a recorded curve or histogram, so that nothing is "
-            "drawn here: of each ROC curve one point is known, the one where FPR@95 is read."
-        )
-    if len(known) == len(runs):
-        return f"Each of the {len(runs)} runs shown has its recorded curve and histogram."
-    names = listing(_name(*cell) for cell in runs.index.difference(known.index, sort=False))
-    return (
-        f"{len(known)} of the {len(runs)} runs shown have a recorded curve and histogram; of "
-        f"{names} only the point is drawn."
-    )
-
-
-def _name(model: str, ratio: str, sparsity: float) -> str:
-    level = "" if ratio == "dense" else f" {sparsity:g}"
-    return f"{model_label(model)} {LABELS[ratio]}{level}"
-
-
 def curve_figure(curves: pd.DataFrame, title: str = "") -> Figure:
     """ROC curves of `curve_table`, a column a model, and below them the histograms of each run.
 
-    Without any curve the axes show the corner of the points alone.
+    Runs without a recorded curve are left out; nothing is drawn where none has one.
     """
     use_theme()
-    models = list(curves.model.unique())
-    ratios = list(curves.ratio.unique())
-    below = ratios if "in" in set(curves.kind) else []
-    corner = 0.0 if len(models) == 0 or "roc" in set(curves.kind) else _corner(curves)
-    size = (WIDTH, 3.3 + 1.5 * len(below))
-    heights = {"height_ratios": [2.6, *(1.2 for _ in below)]}
-    figure, axes = plt.subplots(
-        1 + len(below),
-        max(len(models), 1),
-        figsize=size,
-        squeeze=False,
-        layout="constrained",
-        gridspec_kw=heights,
-    )
-    figure.suptitle(title, x=0.01, ha="left", weight="bold")
-    for column, model in zip(axes.T, models, strict=False):
-        part = curves[curves.model == model]
-        _draw_roc(column[0], part, corner)
-        column[0].set_title(model_label(model))
-        for axis, ratio in zip(column[1:], below, strict=True):
-            _draw_histogram(axis, part[part.ratio == ratio], ratio)
+    cells = curves.groupby(["model", "ratio"])
+    curves = curves[cells.kind.transform(lambda kinds: "roc" in set(kinds)).astype(bool)]
+    models, ratios = list(curves.model.unique()), list(curves.ratio.unique())
+    heights = [2.6, *(1.2 for _ in ratios)]
+    figure = plt.figure(figsize=(WIDTH, 0.7 + sum(heights)), layout="constrained")
     if not models:
-        axes[0, 0].set_title("no run is recorded")
-    for axis in axes[1:, :1].ravel():
-        axis.set_ylabel("Share of images")
+        return figure
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    axes = figure.subplots(len(heights), len(models), squeeze=False, height_ratios=heights)
+    for column, model in zip(axes.T, models, strict=True):
+        part = curves[curves.model == model]
+        _draw_roc(column[0], part)
+        column[0].set_title(model_label(model))
+        for axis, ratio in zip(column[1:], ratios, strict=True):
+            if (part.ratio == ratio).any():
+                _draw_histogram(axis, part[part.ratio == ratio], ratio)
+            else:
+                axis.remove()
     axes[0, 0].set_ylabel("Known images accepted")
+    for axis in axes[1:, 0]:
+        axis.set_ylabel("Share of images")
+    grey = {"facecolor": "#BBBBBB", "edgecolor": "none", "label": "known images"}
     handles = [ratio_handle(ratio) for ratio in ratios]
     handles.append(Line2D([], [], color="#777777", linestyle=":", label="guessing"))
-    if below:
-        grey = {"facecolor": "#BBBBBB", "edgecolor": "none", "label": "known"}
-        handles += [Patch(**grey), Patch(fill=False, edgecolor="#777777", label="OoD")]
+    handles += [Patch(**grey), Patch(fill=False, edgecolor="#777777", label="unknown images")]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
 
 
-def _corner(points: pd.DataFrame) -> float:
-    """Where the axes begin that show points alone: a tenth or more below the lowest of them."""
-    return max(0.0, math.floor(10 * min(points.x.min(), points.y.min()) - 1) / 10)
-
-
-def _draw_roc(axis: Axes, part: pd.DataFrame, corner: float) -> None:
+def _draw_roc(axis: Axes, part: pd.DataFrame) -> None:
     axis.plot([0, 1], [0, 1], color="#777777", linestyle=":", linewidth=1)
     axis.axhline(0.95, color="#777777", linewidth=0.6)
     for ratio, run in part.groupby("ratio", sort=False):
@@ -149,16 +112,14 @@ def _draw_roc(axis: Axes, part: pd.DataFrame, corner: float) -> None:
         axis.plot(curve.x, curve.y, color=COLOURS[ratio], linewidth=1.4)
         style = ratio_style(ratio, hollow=False) | {"linestyle": "none", "markersize": 6}
         axis.plot(point.x, point.y, **style | {"marker": style["marker"] or "D"})
-    axis.set(xlim=(corner, 1), ylim=(corner, 1.02 - 0.02 * corner), xlabel="OoD images accepted")
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Unknown images accepted")
 
 
 def _draw_histogram(axis: Axes, run: pd.DataFrame, ratio: str) -> None:
-    sides = {side: run[run.kind == side] for side in ("in", "out")}
+    known, unknown = (run[run.kind == side] for side in ("in", "out"))
+    known, unknown = ((part.y, [*part.x, 1.0]) for part in (known, unknown))
+    axis.stairs(*known, color=COLOURS[ratio], fill=True, alpha=0.35)
+    axis.stairs(*unknown, color=COLOURS[ratio], linewidth=1.3)
     sparsity = "" if ratio == "dense" else f" {run.sparsity.iloc[0]:g}"
-    absent = ": not recorded" if sides["in"].empty else ""
-    axis.set_title(f"{LABELS[ratio]}{sparsity}{absent}", loc="left", fontsize=9)
+    axis.set_title(f"{LABELS[ratio]}{sparsity}", loc="left", fontsize=9)
     axis.set(xlim=(0, 1), xlabel="Maximum softmax probability")
-    if not absent:
-        known, unknown = ((part.y, [*part.x, 1.0]) for part in sides.values())
-        axis.stairs(*known, color=COLOURS[ratio], fill=True, alpha=0.35)
-        axis.stairs(*unknown, color=COLOURS[ratio], linewidth=1.3)

@@ -72,14 +72,15 @@ def plot_gap_to_dense(
     xlabel: str = "Depth of the ResNet",
     names: Mapping[str, str] | None = None,
     margin: float | None = None,
+    band: str = "seeds of dense",
 ) -> Figure:
     """A panel a sparsity: dense minus sparse against the models, a line a ratio.
 
     `gaps` has `model, ratio, sparsity, gap, low, high` (see `cells.gap_to_dense`), smallest
-    model first. `seeds` and `published` are as in `plot_by_sparsity`; the spread of the published
-    dense line over seeds is a band about zero. `sparsities` limits the panels, `names` are those of
-    the models on the axis, and a dotted line is drawn at `margin`, the loss that still counts as no
-    loss. All panels have one vertical scale.
+    model first. `seeds` and `published` are as in `plot_by_sparsity`. Where either table has the
+    column `dense_band`, a grey bar reaches so far to both sides of zero, and `band` names it.
+    `sparsities` limits the panels, `names` are those of the models on the axis, and a dotted line
+    is drawn at `margin`, the loss that still counts as no loss. All panels have one vertical scale.
     """
     if sparsities is not None:
         gaps = gaps[gaps.sparsity.isin(sparsities)]
@@ -87,7 +88,7 @@ def plot_gap_to_dense(
     rows, titles = _rows(gaps, published, overlay, (title, published_title))
     shown = [sorted(_distinct(row, "sparsity")) for row in rows]
     titled = [[f"sparsity {sparsity:g}" for sparsity in row] for row in shown]
-    figure, axes = _figure(rows, titles, titled, height=2.4, label=label, xlabel=xlabel)
+    figure, axes = _figure(rows, titles, titled, band=band, height=2.4, label=label, xlabel=xlabel)
     for row, levels, row_axes in zip(rows, shown, axes, strict=True):
         models = _distinct(row, "model")
         for axis, level in zip(row_axes, levels, strict=False):
@@ -100,9 +101,10 @@ def plot_gap_to_dense(
             ticks = [name.removeprefix("resnet-") for name in models]
             axis.set_xticks(range(len(models)), ticks if names is None else map(names.get, models))
             axis.set_xlim(-0.4, len(models) - 0.6)
+            axis.tick_params(axis="x", rotation=60 if len(models) > 6 else 0)
     if margin is not None and rows:
         entry = Line2D([], [], label=f"margin {margin:g}", **MARGIN)
-        panels.set_key(figure, [*_key(rows), entry])
+        panels.set_key(figure, [*_key(rows, band), entry])
     limits = [axis.get_ylim() for axis in figure.get_axes()]
     for axis in figure.get_axes():
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
@@ -249,12 +251,13 @@ def _figure(
     height: float,
     label: str,
     xlabel: str,
+    band: str = "seeds of dense",
 ) -> tuple[Figure, list[np.ndarray]]:
     """A figure with titled rows of panels below their common key; four or more wrap in overlays."""
     use_theme()
     widest = 3 if rows and len(rows[0]) > 1 else 5
     heights = [height * panels.lines_of(len(row), widest) for row in names]
-    figure, parts = panels.below_key(heights, _key(rows))
+    figure, parts = panels.below_key(heights, _key(rows, band))
     axes = []
     for part, title, row in zip(parts, titles, names, strict=False):
         panels.name_part(part, title, xlabel, label)
@@ -262,7 +265,7 @@ def _figure(
     return figure, axes
 
 
-def _key(rows: list[Layers]) -> list[Artist]:
+def _key(rows: list[Layers], band: str) -> list[Artist]:
     layers = [layer for row in rows for layer in row]
     found = {ratio for frame, _ in layers for ratio in frame.ratio}
     handles = [ratio_handle(ratio) for ratio in in_order(found)]
@@ -273,7 +276,8 @@ def _key(rows: list[Layers]) -> list[Artist]:
     if any(hollow for _, hollow in layers):
         grey = {"color": "#777777", "markeredgecolor": "#777777"}
         handles.append(Line2D([], [], label="the paper", **ratio_style("erk", hollow=True) | grey))
-        handles.append(Patch(color=COLOURS["dense"], alpha=0.15, label="seeds of dense"))
+    if any("dense_band" in frame for frame, _ in layers):
+        handles.append(Patch(color=COLOURS["dense"], alpha=0.15, label=band))
     return handles
 
 
@@ -318,7 +322,7 @@ def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFr
 def _draw_gap(
     axis: Axes, cells: pd.DataFrame, models: list[str], hollow: bool, seeds: pd.DataFrame | None
 ) -> None:
-    if hollow:
+    if "dense_band" in cells:
         band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(models)
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
         axis.bar(range(len(models)), 2 * band, 0.8, bottom=-band, **grey)

@@ -30,18 +30,20 @@ def points(interval=True, **means) -> pd.DataFrame:
             mean, reach = float(dense - drop), 0.5 if interval else math.nan
             name = model.replace("_", "-")
             rows.append([name, ratio, sparsity, mean, mean - reach, mean + reach])
-    frame = pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean", "low", "high"])
-    return frame.assign(dense_band=0.2)
+    return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean", "low", "high"])
+
+
+def published(**means) -> pd.DataFrame:
+    return points(**means).assign(dense_band=0.2)
 
 
 def gaps(**start) -> pd.DataFrame:
     rows = [
-        [model.replace("_", "-"), "erk", sparsity, gap + sparsity, gap, gap + 2, 0.2]
+        [model.replace("_", "-"), "erk", sparsity, gap + sparsity, gap, gap + 2]
         for model, gap in start.items()
         for sparsity in (0.8, 0.9)
     ]
-    columns = ["model", "ratio", "sparsity", "gap", "low", "high", "dense_band"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "gap", "low", "high"])
 
 
 def panels(figure) -> dict:
@@ -109,7 +111,7 @@ def test_a_row_without_a_run_is_left_out():
     empty = points(resnet_8=70)[:0]
     for figure in (plots.plot_by_sparsity(empty), plots.plot_gap_to_dense(gaps(resnet_8=1)[:0])):
         assert plots.is_empty(figure)
-    beside = plots.plot_by_sparsity(empty, points(resnet_20=92), published_title="the paper")
+    beside = plots.plot_by_sparsity(empty, published(resnet_20=92), published_title="the paper")
     assert set(panels(beside)) == {"ResNet-20"}
     assert [part.get_suptitle() for part in beside.subfigs] == ["", "the paper"]
 
@@ -165,7 +167,7 @@ def test_intervals_are_drawn_where_there_are_any():
 
 
 def test_published_points_are_hollow_in_a_row_of_their_own():
-    figure = plots.plot_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    figure = plots.plot_by_sparsity(points(resnet_8=70), published(resnet_20=92))
     axes = panels(figure)
     (ours,) = lines(axes["ResNet-8"], "erk")
     (theirs,) = lines(axes["ResNet-20"], "erk")
@@ -174,8 +176,8 @@ def test_published_points_are_hollow_in_a_row_of_their_own():
 
 
 def test_overlay_draws_both_in_the_panels_of_the_same_model_and_leaves_others_out():
-    published = points(resnet_20=92, resnet_32=93)
-    figure = plots.plot_by_sparsity(points(resnet_20=80), published, overlay=True)
+    theirs = published(resnet_20=92, resnet_32=93)
+    figure = plots.plot_by_sparsity(points(resnet_20=80), theirs, overlay=True)
     axes = panels(figure)
     assert set(axes) == {"ResNet-20"}
     drawn = [line.get_ydata().tolist() for line in lines(axes["ResNet-20"], "erk")]
@@ -208,6 +210,15 @@ def test_a_margin_is_a_dotted_line_with_its_number_in_the_key():
         assert {0, 0.3} <= set(levels)
     assert labels(figure) == ["ERK", "margin 0.3"]
     assert plots.is_empty(plots.plot_gap_to_dense(gaps(resnet_8=3)[:0], margin=0.3))
+
+
+def test_a_band_about_zero_is_as_wide_as_its_column_says_and_named_in_the_key():
+    frame = gaps(resnet_8=3, resnet_14=2).assign(dense_band=0.2)
+    figure = plots.plot_gap_to_dense(frame, sparsities=[0.9], band="sampling error")
+    (axis,) = figure.get_axes()
+    assert [bar.get_y() for bar in axis.patches] == pytest.approx([-0.2] * 2)
+    assert [bar.get_height() for bar in axis.patches] == pytest.approx([0.4] * 2)
+    assert labels(figure) == ["ERK", "sampling error"]
 
 
 def test_models_of_gaps_may_have_other_names_on_the_axis():
@@ -262,7 +273,7 @@ def test_heatmap_writes_every_known_value_and_leaves_unknown_cells_empty():
 
 
 def test_figures_fit_the_page_with_text_of_nine_points_on_white():
-    figure = plots.plot_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    figure = plots.plot_by_sparsity(points(resnet_8=70), published(resnet_20=92))
     figure.canvas.draw()
     assert figure.get_figwidth() == theme.WIDTH
     assert to_rgb(figure.get_facecolor()) == to_rgb("white")
@@ -301,7 +312,7 @@ def test_digest_sees_bands_heat_maps_and_masks_and_not_the_last_bit():
     assert first == same != other
     mask = np.eye(4, dtype=bool)
     assert plots.digest(plots.plot_mask({"m": mask})) != plots.digest(plots.plot_mask({"m": ~mask}))
-    wide, narrow = gaps(resnet_8=3), gaps(resnet_8=3).assign(dense_band=0.1)
+    wide, narrow = (gaps(resnet_8=3).assign(dense_band=band) for band in (0.2, 0.1))
     assert plots.digest(plots.plot_gap_to_dense(wide[:0], wide)) != plots.digest(
         plots.plot_gap_to_dense(wide[:0], narrow)
     )

@@ -9,6 +9,11 @@ from ...presentation.theme import LABELS, in_order
 from ...presentation.words import model_label, plus_minus
 
 
+def by_size(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the smallest network first, by its maskable weights."""
+    return runs.sort_values("cost.dense_weights", kind="stable") if len(runs) else runs
+
+
 def seeds(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
     """The runs one by one, `model, ratio, sparsity, value`, as `presentation.plots` draws them."""
     if runs.empty:
