@@ -340,11 +340,12 @@ def draw_line(
     cells: pd.DataFrame,
     style: dict,
     seeds: pd.DataFrame | None = None,
+    by: Sequence[str] = CELL,
 ) -> None:
     """A line of cells with their intervals, hollow where a cell has none, and seeds as dots.
 
-    `cells` has `model, ratio, sparsity, low, high`, a row a point in the order of the line; `seeds`
-    has `model, ratio, sparsity, value`; `style` is `ratio_style`.
+    `cells` has `low`, `high` and the columns of `by`, a row a point in the order of the line;
+    `seeds` has `value` and the columns of `by`; `style` is `ratio_style`.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     known = cells.low.notna().to_numpy()
@@ -357,15 +358,22 @@ def draw_line(
         bars = {"ecolor": style["color"], "elinewidth": 1.2, "capsize": 2}
         axis.errorbar(x[known], y[known], yerr=reach, fmt="none", **bars)
     if seeds is not None:
-        _draw_seeds(axis, x, cells, style, seeds)
+        _draw_seeds(axis, x, cells, style, seeds, by)
 
 
-def _draw_seeds(axis: Axes, x: Sequence, cells: pd.DataFrame, style: dict, seeds) -> None:
+def _draw_seeds(
+    axis: Axes,
+    x: Sequence[float],
+    cells: pd.DataFrame,
+    style: dict,
+    seeds: pd.DataFrame,
+    by: Sequence[str] = CELL,
+) -> None:
     """The runs of each cell that has several as dots, a little to the right of their mean."""
     beside = axis.transData + ScaledTranslation(5 / 72, 0, axis.figure.dpi_scale_trans)
     look = {"linestyle": "none", "marker": "o", "markersize": 2.5, "color": style["color"]}
-    groups = dict(list(seeds.groupby(CELL).value)) if len(seeds) else {}
-    for place, cell in zip(x, cells[CELL].itertuples(index=False, name=None), strict=True):
+    groups = dict(list(seeds.groupby(list(by)).value)) if len(seeds) else {}
+    for place, cell in zip(x, cells[list(by)].itertuples(index=False, name=None), strict=True):
         values = groups.get(cell, ())
         if len(values) > 1:
             axis.plot([place] * len(values), values, transform=beside, zorder=4, **look)
