@@ -112,9 +112,10 @@ def plot_gap_to_dense(
 
 
 def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
-    """A panel a model, below each other: the sparsity of each layer, a line a ratio.
+    """A panel a model, below each other: the sparsity of each layer as steps, a line a ratio.
 
-    `layers` has `model, ratio, position, sparsity`, positions in module order from 1.
+    `layers` has `model, ratio, position, sparsity`, positions in module order from 1. With a column
+    `layer`, its name, the 1 × 1 convolutions of shortcuts are shaded.
     """
     use_theme()
     models = list(layers.model.unique())
@@ -122,23 +123,37 @@ def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         len(models), 1, figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
+    styles = {ratio: _step_style(ratio) for ratio in layers.ratio.unique()}
+    handles = [Line2D([], [], label=LABELS[ratio], **style) for ratio, style in styles.items()]
+    grey = {"color": "#BBBBBB", "alpha": 0.45, "linewidth": 0}
     for axis, model in zip(axes[:, 0], models, strict=True):
         part = layers[layers.model == model]
-        size = 4 if part.position.max() < 60 else 2.5
         for ratio, line in part.groupby("ratio", sort=False):
-            # Dashed, so that ERK shows below an ERK+ that is the same.
-            style = ratio_style(ratio, hollow=False) | {"markersize": size, "linewidth": 1}
-            style["linestyle"] = (0, (2, 2)) if ratio.endswith("_plus") else "-"
-            axis.plot(line.position, line.sparsity, **style | {"markeredgewidth": 0.3})
+            axis.plot(line.position, line.sparsity, drawstyle="steps-mid", **styles[ratio])
+        short = part[part.get("layer", pd.Series("", part.index)).str.contains(_SHORTCUT)]
+        for place in short.position.unique():
+            axis.axvspan(place - 0.5, place + 0.5, zorder=0, **grey)
+        if len(short) and len(handles) == len(styles):
+            handles.append(Patch(label="shortcut", **grey))
         axis.set_xlim(0, part.position.max() + 1)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axis.set_ylim(-0.05, 1.05)
         axis.set_title(model_label(model), loc="left")
     axes[-1, 0].set_xlabel("Layer, in module order")
     figure.supylabel("Sparsity of the layer", fontsize=9)
-    handles = [ratio_handle(ratio) for ratio in layers.ratio.unique()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
     return figure
+
+
+_SHORTCUT = r"\b(?:shortcut|downsample)\b"
+"""What the names of the layers of a shortcut hold, in our networks and in torchvision's."""
+
+
+def _step_style(ratio: str) -> dict:
+    """Steps without markers; a ratio with a plus is dashed above the wider line of its twin."""
+    plus = ratio.endswith("_plus")
+    line = {"linestyle": (0, (2, 1.5)) if plus else "-", "linewidth": 1.6 if plus else 2.4}
+    return {"color": COLOURS[ratio], "zorder": 3 if plus else 2, **line}
 
 
 def plot_heatmap(

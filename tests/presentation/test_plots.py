@@ -251,6 +251,20 @@ def test_layer_sparsities_have_a_panel_a_model():
     assert erk.get_xydata().tolist() == [[1, 0.0], [2, 0.5], [3, 0.9]]
 
 
+def test_shortcuts_are_shaded_and_a_plus_lies_dashed_on_its_twin():
+    table = layers()[lambda rows: rows.model == "resnet-8"]
+    named = table.assign(layer=table.position.map({1: "conv", 2: "stage2.0.shortcut.0", 3: "fc"}))
+    named = pd.concat([named, named[named.ratio == "erk"].assign(ratio="erk_plus")])
+    figure = plots.plot_layer_sparsities(named)
+    (axis,) = figure.get_axes()
+    assert [(span.get_x(), span.get_width()) for span in axis.patches] == [(1.5, 1.0)]
+    (erk,), (plus,) = lines(axis, "erk"), lines(axis, "erk_plus")
+    assert plus.get_zorder() > erk.get_zorder() and plus.get_linewidth() < erk.get_linewidth()
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == ["Uniform", "ERK", "ERK+", "shortcut"]
+    assert not plots.plot_layer_sparsities(table).get_axes()[0].patches
+
+
 def test_mask_shows_each_kernel_as_a_cell():
     mask = np.zeros((2, 3, 3, 3), dtype=bool)
     mask[1, 2, 0, 1] = True  # second filter, third channel, top row, middle column
