@@ -1,84 +1,170 @@
-"""Calibration: sparse against dense in ECE and NLL, and what the recorded bins say beside it.
-
-Differences here are sparse minus dense, since of an error less is better.
-"""
+"""Calibration from the recorded bins of the confidence: signed error, chance, diagrams."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from ..analysis import cells as cells_module
-from ..analysis.cells import CELL, MARGINS, summarise
-from ..presentation import panels
-from ..presentation.plots import plot_by_sparsity, plot_gap_to_dense
-from ..presentation.theme import COLOURS
+from ..analysis.cells import CELL, sparse_minus_dense, summarise
+from ..config import run_id
+from ..metrics.classification import error_of_bins
+from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
+from ..presentation.words import data_label, model_label, number
+from ..records.store import find_record
+from .shared.gap_to_dense import by_size
 from .shared.records import Records
 from .shared.tables import named
 
-MARGIN = MARGINS["ECE"]
-"""ECE by which a sparse network may be worse and still count as no worse (`method`, Statistics)."""
+_BINS = ["lower", "upper", "count", "confidence", "accuracy"]
+_RUN = [*CELL, "seed_init"]
+_Z = 1.959964  # of the standard normal distribution, for 95 %
 
 
-def by_size(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the smallest network first, by its maskable weights."""
-    if runs.empty:
-        return runs
-    return runs.sort_values("cost.dense_weights", kind="stable")
+def record_bins(record: Mapping) -> pd.DataFrame:
+    """The calibration bins of a record: lower, upper, count, confidence, accuracy (NaN: empty)."""
+    return pd.DataFrame(record["test"]["bins"], columns=_BINS).astype(float)
 
 
-def sparse_minus_dense(runs: pd.DataFrame, value: str = "ece") -> pd.DataFrame:
-    """Sparse minus dense of a column, smallest network first (see `cells.sparse_minus_dense`).
+def overconfidence(bins: pd.DataFrame) -> float:
+    """Mean confidence minus accuracy over all images: above zero the network is too sure."""
+    return float(((bins.confidence - bins.accuracy) * bins["count"]).sum() / bins["count"].sum())
 
-    Columns `model, ratio, sparsity, n, difference, low, high`, in the unit of the column.
+
+def chance_error(bins: pd.DataFrame) -> float:
+    """The ECE that a perfectly calibrated network would show, in the mean, with these bins.
+
+    Were every prediction of a bin right with probability c, the bin's confidence, its accuracy over
+    m images would still be off by `sqrt(2/pi · c (1 - c) / m)` in the mean (normal approximation).
     """
-    return cells_module.sparse_minus_dense(by_size(runs), value)
+    filled = bins[bins["count"] > 0]
+    off = np.sqrt(2 / np.pi * filled.confidence * (1 - filled.confidence) / filled["count"])
+    return float((off * filled["count"]).sum() / filled["count"].sum())
 
 
-def error_figure(records: Records, points: pd.DataFrame) -> Figure:
-    """ECE against sparsity, a panel a network, from zero up; `points` is `cells.summarise`."""
-    figure = plot_by_sparsity(points, title=records.source(), label="ECE (15 bins)")
-    figure.get_axes()[0].set_ylim(bottom=0)  # the panels share it
-    return figure
+def wilson(accuracy: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval of a share measured on `count` images, its ends in [0, 1]."""
+    centre = (accuracy + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    spread = accuracy * (1 - accuracy) / count + _Z**2 / (4 * count**2)
+    reach = _Z * np.sqrt(spread) / (1 + _Z**2 / count)
+    return centre - reach, centre + reach
 
 
-def difference_figure(
-    records: Records, differences: pd.DataFrame, sparsities: Sequence[float]
-) -> Figure:
-    """Sparse minus dense in ECE against size, a panel a sparsity, with the margin dashed."""
-    shown = differences[differences.sparsity.isin(sparsities)]
-    figure = plot_gap_to_dense(
-        shown.rename(columns={"difference": "gap"}),
-        title=records.source(),
-        label="ECE, sparse minus dense",
-        xlabel="ResNet, fewest weights first",
+def run_bins(records: Records, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """The bins of some of the recorded runs by run id, read from their full records."""
+    configs = {run_id(config): config for config in records.configs}
+    return {name: record_bins(find_record(configs[name])) for name in run_ids}
+
+
+def with_bins(records: Records) -> pd.DataFrame:
+    """The runs, small networks first, with their `overconfidence` and `chance` (of the ECE)."""
+    bins = list(run_bins(records, records.runs.run_id).values())
+    runs = records.runs.assign(
+        overconfidence=[overconfidence(table) for table in bins],
+        chance=[chance_error(table) for table in bins],
     )
-    if shown.empty:
-        return figure
-    dotted = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
-    for axis in figure.get_axes():
-        axis.axhline(MARGIN, **dotted)
-        axis.tick_params(axis="x", rotation=90 if shown.model.nunique() > 5 else 0)
-    shown = figure.subfigs[0].legends[0].legend_handles
-    panels.set_key(figure, [*shown, Line2D([], [], label=f"margin {MARGIN:g}", **dotted)])
+    return by_size(runs)
+
+
+def chosen_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the reliability diagrams: dense and sparse, smallest and largest network.
+
+    Of the networks with a dense and a sparse run, by their maskable weights. Sparse is ERK, or the
+    first other ratio where there is no ERK, at the highest sparsity that most networks have. Each
+    is the run with the lowest seed. Empty where there is no such network.
+    """
+    sparse = runs[(runs.ratio != "dense") & runs.model.isin(runs.model[runs.ratio == "dense"])]
+    if sparse.empty:
+        return runs[:0]
+    ratio = "erk" if "erk" in set(sparse.ratio) else sparse.ratio.iloc[0]
+    counts = sparse[sparse.ratio == ratio].groupby("sparsity").model.nunique()
+    sparsity = max(counts[counts == counts.max()].index)
+    found = sparse[(sparse.ratio == ratio) & (sparse.sparsity == sparsity)]
+    found = found.sort_values("cost.dense_weights", kind="stable")
+    models = dict.fromkeys([found.model.iloc[0], found.model.iloc[-1]])
+    first = runs.sort_values("seed_init", kind="stable").drop_duplicates(CELL)
+    rows = first.set_index(CELL, drop=False).rename_axis(index=[None] * 3)
+    cells = [(m, *cell) for m in models for cell in (("dense", 0.0), (ratio, sparsity))]
+    return rows.loc[cells].reset_index(drop=True)
+
+
+def chosen_bins(records: Records) -> pd.DataFrame:
+    """The bins of `chosen_runs`, one row a bin.
+
+    Columns `model, ratio, sparsity, seed_init, lower, upper, count, confidence, accuracy`, the last
+    two NaN where a bin is empty.
+    """
+    chosen = chosen_runs(records.runs)
+    bins = run_bins(records, chosen.run_id)
+    parts = [
+        bins[run.run_id].assign(**{name: getattr(run, name) for name in _RUN})
+        for run in chosen.itertuples()
+    ]
+    return pd.concat(parts)[_RUN + _BINS] if parts else pd.DataFrame(columns=_RUN + _BINS)
+
+
+def reliability_figure(records: Records, bins: pd.DataFrame) -> Figure:
+    """Accuracy against confidence by bin, the images of each bin below; `bins`: `chosen_bins`.
+
+    A row of diagrams a network, dense left and sparse right. A thin line joins each point with the
+    diagonal, the bar is Wilson's interval.
+    """
+    use_theme()
+    cells = list(bins.groupby(CELL, sort=False))
+    rows = max(1, len(cells) // 2)
+    size, grid = (WIDTH, 3 * rows + 0.6), {"height_ratios": [2.2, 0.8] * rows}
+    figure, axes = plt.subplots(
+        2 * rows, 2, figsize=size, gridspec_kw=grid, sharex=True, sharey="row", layout="constrained"
+    )
+    title = f"Profile {records.profile}: {data_label(records.configs[0])}; each diagram is one run"
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    for place, ((model, ratio, sparsity), part) in enumerate(cells):
+        diagram, counts = axes[2 * (place // 2) :, place % 2][:2]
+        _draw_diagram(diagram, part, ratio)
+        name = f"{LABELS[ratio]} {sparsity:g}" if sparsity else LABELS[ratio]
+        diagram.set_title(f"{model_label(model)}, {name}, seed {part.seed_init.iloc[0]}")
+        centres, width = (part.lower + part.upper) / 2, part.upper - part.lower
+        counts.bar(centres, part["count"], 0.85 * width, color=COLOURS[ratio], linewidth=0)
+    for diagram, counts in axes[:, 0].reshape(-1, 2):
+        diagram.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy")
+        diagram.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+        counts.set_ylabel("Images")
+    figure.align_ylabels(axes[:, 0])
+    figure.supxlabel("Confidence", fontsize=9)
     return figure
+
+
+def _draw_diagram(axis: Axes, bins: pd.DataFrame, ratio: str) -> None:
+    axis.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=(0, (3, 2)), zorder=1)
+    filled = bins[bins["count"] > 0]
+    x, y = filled.confidence.to_numpy(), filled.accuracy.to_numpy()
+    axis.vlines(x, np.minimum(x, y), np.maximum(x, y), color=COLOURS[ratio], alpha=0.35, lw=4)
+    low, high = wilson(y, filled["count"].to_numpy())
+    look = {"elinewidth": 1, "capsize": 2, "linestyle": "none", "markersize": 4}
+    look |= {"color": COLOURS[ratio], "marker": MARKERS[ratio] or "o"}
+    axis.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), **look)  # rounding, at 0 or 1
+    off = number(overconfidence(bins), 3)
+    words = f"ECE {error_of_bins(bins):.3f}\nconf. − acc. {off}"
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    axis.text(0.97, 0.05, words, transform=axis.transAxes, ha="right", va="bottom", bbox=box)
 
 
 def figure_table(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
     """Every number by cell that the chapter draws or lists: fractions, the NLL in nats.
 
-    `runs` is `calibration_bins.with_bins`. Columns `source, model, ratio, sparsity, n`, then `ece`,
-    `nll` and `difference` (ECE, sparse minus dense), each with `_low` and `_high`, the 95 %
-    interval over seeds, then the means of `overconfidence` and `chance`.
+    `runs` is `with_bins`. Columns `source, model, ratio, sparsity, n`, then `ece`, `nll` and
+    `difference` (ECE, sparse minus dense), each with `_low` and `_high`, the 95 % interval over
+    seeds, then the means of `overconfidence` and `chance`.
     """
     table = summarise(runs)[[*CELL, "n"]]
     for name, cells, value in (
         ("ece", summarise(runs, "ece", 1.0), "mean"),
         ("nll", summarise(runs, "nll", 1.0), "mean"),
-        ("difference", sparse_minus_dense(runs), "difference"),
+        ("difference", sparse_minus_dense(runs, "ece"), "difference"),
     ):
         table = table.merge(named(cells, value, name), on=CELL, how="left")
     for name in ("overconfidence", "chance"):

@@ -1,4 +1,4 @@
-"""Accuracy on attacked and noisy images, from the records: curves, floor, dense against sparse.
+"""Accuracy on attacked and noisy images, from the records: by level, by seed, and the floor.
 
 Each run attacks the same images, the number of which is recorded. Level 0 is the accuracy on just
 these images as they are.
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from ..analysis.cells import CELL, chance_limit, sparse_minus_dense, summarise
-from ..presentation.theme import LABELS
-from ..presentation.words import model_label, plus_minus
-from .shared.tables import grid_table
+from .shared import gap_to_dense
 
 KINDS = {"fgsm": "FGSM", "pgd": "PGD, ten steps", "noise": "Gaussian noise"}
 """What is done to the images. Levels are ε in grey levels of 255, for noise σ of the range."""
-UNITS = {"fgsm": "ε in grey levels of 255", "pgd": "ε in grey levels of 255"}
-UNITS |= {"noise": "σ as a share of the pixel range"}
+UNITS = {"fgsm": "ε (grey levels)", "pgd": "ε (grey levels)", "noise": "σ (share of the range)"}
+"""What the levels of each kind are counted in, as it stands below an axis."""
 
 
 def levels(runs: pd.DataFrame) -> dict[str, list[float]]:
@@ -47,13 +46,12 @@ def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
     seeds: every run attacks the same images.
     """
     parts = []
-    for kind, values in levels(runs).items():
-        for level in values:
-            points = summarise(runs, column(kind, level))
-            images = runs.drop_duplicates(CELL)[column(kind, level, "n")].to_numpy(dtype=float)
-            share = points["mean"] / 100
-            se = 100 * np.sqrt(share * (1 - share) / images)
-            parts.append(points.assign(kind=kind, level=level, images=images, se=se))
+    for kind, level in _each(runs):
+        points = summarise(runs, column(kind, level))
+        images = runs.drop_duplicates(CELL)[column(kind, level, "n")].to_numpy(dtype=float)
+        share = points["mean"] / 100
+        se = 100 * np.sqrt(share * (1 - share) / images)
+        parts.append(points.assign(kind=kind, level=level, images=images, se=se))
     names = ["kind", "level", *CELL, "n", "mean", "std", "low", "high", "images", "se"]
     return pd.concat(parts)[names] if parts else pd.DataFrame(columns=names)
 
@@ -66,19 +64,17 @@ def difference_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     errors = curve_table(runs).set_index(["kind", "level", *CELL]).se
     parts = []
-    for kind, values in levels(runs).items():
-        for level in values:
-            part = sparse_minus_dense(runs, column(kind, level), 100.0)
-            se = [
-                math.hypot(
-                    errors[kind, level, cell.model, "dense", 0.0],
-                    errors[kind, level, cell.model, cell.ratio, cell.sparsity],
-                )
-                for cell in part.itertuples()
-            ]
-            parts.append(part.assign(kind=kind, level=level, se=np.array(se, dtype=float)))
+    for kind, level in _each(runs):
+        part = sparse_minus_dense(runs, column(kind, level), 100.0)
+        pairs = (((m, "dense", 0.0), (m, r, s)) for m, r, s in part[CELL].itertuples(index=False))
+        se = [math.hypot(*(errors[kind, level, *cell] for cell in pair)) for pair in pairs]
+        parts.append(part.assign(kind=kind, level=level, se=np.array(se, dtype=float)))
     names = ["kind", "level", *CELL, "n", "difference", "low", "high", "se"]
     return pd.concat(parts)[names] if parts else pd.DataFrame(columns=names)
+
+
+def _each(runs: pd.DataFrame) -> list[tuple[str, float]]:
+    return [(kind, level) for kind, values in levels(runs).items() for level in values]
 
 
 def floor_levels(curves: pd.DataFrame, classes: int) -> dict[str, list[float]]:
@@ -89,62 +85,14 @@ def floor_levels(curves: pd.DataFrame, classes: int) -> dict[str, list[float]]:
     """
     limit = chance_limit(curves.images.astype(float), classes)
     sunk = (curves["mean"] <= limit).groupby([curves.kind, curves.level]).all()
-    return {
-        kind: [level for level in sunk[kind].index if sunk[kind, level]]
-        for kind in KINDS
-        if kind in set(curves.kind)
-    }
+    known = [kind for kind in KINDS if kind in set(curves.kind)]
+    return {kind: [level for level in sunk[kind].index if sunk[kind, level]] for kind in known}
 
 
-def strongest(curves: pd.DataFrame, classes: int) -> dict[str, float]:
-    """The strongest level of each kind that is not on the floor; kinds without one are left out."""
-    found = {}
-    for kind, sunk in floor_levels(curves, classes).items():
-        left = set(curves.level[curves.kind == kind]) - {0.0, *sunk}
-        if left:
-            found[kind] = max(left)
-    return found
-
-
-def shown_sparsities(table: pd.DataFrame, ratio: str, fixed: float = 0.5) -> list[float]:
-    """Sparsities worth a line, three at most: one that the paper names and the two highest."""
-    recorded = sorted(table.sparsity[table.ratio == ratio].unique())
-    return sorted({*(level for level in recorded if level == fixed), *recorded[-2:]})
-
-
-def shown_ratio(runs: pd.DataFrame) -> str:
-    """The ratio that is held against dense: ERK, else the first other one."""
-    ratios = [ratio for ratio in runs.ratio.unique() if ratio != "dense"]
-    return "erk" if "erk" in ratios or not ratios else ratios[0]
-
-
-def level_text(kind: str, level: float) -> str:
-    """A level as the text writes it: `ε = 2/255`, `σ = 0.08`."""
-    return f"σ = {level:g}" if kind == "noise" else f"ε = {level:g}/255"
-
-
-def level_table(curves: pd.DataFrame, kind: str, ratio: str) -> pd.DataFrame:
-    """Accuracy in percent of dense and the shown sparsities of `ratio`, a column a level."""
-    part = curves[(curves.kind == kind) & curves.ratio.isin(["dense", ratio])]
-    part = part[part.sparsity.isin([0.0, *shown_sparsities(part, ratio)])]
-    rows: dict[tuple, dict] = {}
-    for cell in part.to_dict("records"):
-        name = LABELS[cell["ratio"]] + (f" {cell['sparsity']:g}" if cell["sparsity"] else "")
-        start = {"network": model_label(cell["model"]), "pruning": name}
-        row = rows.setdefault((cell["model"], cell["ratio"], cell["sparsity"]), start)
-        row[f"{cell['level']:g}"] = plus_minus(cell["mean"], cell["low"], cell["high"])
-    return pd.DataFrame(list(rows.values()))
-
-
-def strongest_rows(differences: pd.DataFrame, levels: dict[str, float], ratio: str) -> pd.DataFrame:
-    """Sparse minus dense at one level of each kind, to read."""
-    parts = []
-    for kind, level in levels.items():
-        here = (differences.kind == kind) & (differences.level == level)
-        part = differences[here & (differences.ratio == ratio)]
-        table = grid_table(part[part.sparsity.isin(shown_sparsities(part, ratio))], "difference")
-        table.insert(
-            0, "attack or noise", f"{KINDS[kind].split(',')[0]}, {level_text(kind, level)}"
-        )
-        parts.append(table)
-    return pd.concat(parts) if parts else pd.DataFrame()
+def by_seed(runs: pd.DataFrame, how: Callable = gap_to_dense.seeds) -> pd.DataFrame:
+    """What `how` gives of the runs one by one, `seeds` or `seed_gaps`, with `kind` and `level`."""
+    parts = [
+        how(runs, column(kind, level), 100.0).assign(kind=kind, level=level)
+        for kind, level in _each(runs)
+    ]
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["kind", "level", *CELL, "value"])

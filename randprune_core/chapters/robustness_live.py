@@ -6,29 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from ..config import RunConfig
 from ..metrics.attacks import pgd
 from ..metrics.predict import predict_logits
 from ..models import with_normalization
-from ..presentation.theme import LABELS
-from ..pruning.layers import maskable_weights
-from ..pruning.masks import mask_counts
+from ..presentation.theme import LABELS, WIDTH, use_theme
 from ..sweeps.profiles import PROFILES
 from ..training import engine
 from ..training.train import fit
 
 EPSILON = 8 / 255
-STEPS = 10
 
 
 @dataclass(frozen=True)
 class Attacked:
     """A network's test images before and after PGD, and what it says of them.
 
-    `images` and `perturbed` are (n, 3, h, w) in [0, 1]; `targets`, `before` and `after` classes
-    (n,); `confidence_before` and `confidence_after` its probabilities of these.
+    `images` and `perturbed` are (n, 3, h, w) in [0, 1], `targets` classes (n,); `before` and
+    `after` are pairs of its answers (n,) and its confidence in these.
     """
 
     name: str
@@ -36,21 +35,13 @@ class Attacked:
     images: np.ndarray
     perturbed: np.ndarray
     targets: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    confidence_before: np.ndarray
-    confidence_after: np.ndarray
-
-    def is_right(self, place: int) -> bool:
-        """Whether the network is right on the attacked image."""
-        return bool(self.after[place] == self.targets[place])
+    before: tuple[np.ndarray, np.ndarray]
+    after: tuple[np.ndarray, np.ndarray]
 
     def says(self, place: int, clean: bool = False) -> str:
         """The answer and its confidence, `8, 97 %`; with the name for the clean image."""
-        answer, sure = (
-            (self.before, self.confidence_before) if clean else (self.after, self.confidence_after)
-        )
-        return f"{self.name + ': ' if clean else ''}{answer[place]}, {100 * sure[place]:.0f} %"
+        answer, sure = (part[place] for part in (self.before if clean else self.after))
+        return f"{self.name + ': ' if clean else ''}{answer}, {100 * sure:.0f} %"
 
 
 def train_networks(
@@ -73,13 +64,11 @@ def attack(
         model = with_normalization(run.model, run.dataset.name)
         images = run.dataset.test_images[:count].float() / 255
         targets = run.dataset.test_labels[:count]
-        perturbed = pgd(model, images, targets, epsilon, epsilon / 4, STEPS, seed=0)
+        perturbed = pgd(model, images, targets, epsilon, epsilon / 4, 10, seed=0)
         answers = [predict_logits(model, batch).softmax(1).max(1) for batch in (images, perturbed)]
-        pictures = [batch.cpu().numpy() for batch in (images, perturbed)]
-        classes = [answer.indices.cpu().numpy() for answer in answers]
-        sure = [answer.values.cpu().numpy() for answer in answers]
-        truth = targets.cpu().numpy()
-        found.append(Attacked(name, epsilon, *pictures, truth, *classes, *sure))
+        pictures = [batch.cpu().numpy() for batch in (images, perturbed, targets)]
+        said = [(best.indices.cpu().numpy(), best.values.cpu().numpy()) for best in answers]
+        found.append(Attacked(name, epsilon, *pictures, *said))
     return found
 
 
@@ -88,34 +77,37 @@ def choose(examples: Sequence[Attacked], count: int = 3) -> list[int]:
 
     Where there are too few of them, the first other images fill up.
     """
-    right = np.all([example.before == example.targets for example in examples], axis=0)
-    turned = np.any([example.after != example.targets for example in examples], axis=0)
+    right = np.all([example.before[0] == example.targets for example in examples], axis=0)
+    turned = np.any([example.after[0] != example.targets for example in examples], axis=0)
     wanted = np.flatnonzero(right & turned)
     return [*wanted, *np.flatnonzero(~(right & turned))][:count]
 
 
-def facts(networks: Mapping[str, engine.Run], examples: Sequence[Attacked]) -> list[str]:
-    """What holds on every machine: weights kept, masked weights zero, images inside the ball."""
-    lines = []
-    for (name, run), example in zip(networks.items(), examples, strict=True):
-        weights = maskable_weights(run.model)
-        total = sum(weight.numel() for weight in weights.values())
-        kept = sum(mask_counts(run.masks).values()) if run.masks else total
-        zero = all(not torch.any(weights[layer][~mask]) for layer, mask in run.masks.items())
-        change = np.abs(example.perturbed.astype(float) - example.images).max()
-        inside = bool(change <= example.epsilon) and example.perturbed.min() >= 0
-        inside = bool(inside and example.perturbed.max() <= 1)
-        lines.append(
-            f"{name}: {kept:,} of {total:,} weights, masked weights zero: {zero}\n"
-            f"  {len(example.images)} attacked images, all within ε and in [0, 1]: {inside}"
-        )
-    return lines
+def example_figure(examples: Sequence[Attacked], places: Sequence[int]) -> Figure:
+    """A row a test image: as it is, then for each network its perturbation and what it then says.
+
+    Perturbations are amplified: black is −ε, white +ε, mid-grey no change. Wrong answers are bold.
+    """
+    use_theme()
+    shape, size = (len(places), 1 + 2 * len(examples)), (WIDTH, 1.55 * len(places) + 0.4)
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
+    for row, place in zip(axes, places, strict=True):
+        clean = "\n".join(example.says(place, clean=True) for example in examples)
+        _show(row[0], examples[0].images[place], clean)
+        for example, change, attacked in zip(examples, row[1::2], row[2::2], strict=True):
+            moved = example.perturbed[place] - example.images[place]
+            _show(change, 0.5 + moved / (2 * example.epsilon), "")
+            right = example.after[0][place] == example.targets[place]
+            weight = "normal" if right else "bold"
+            _show(attacked, example.perturbed[place], example.says(place), weight)
+    axes[0, 0].set_title("test image")
+    for position, example in enumerate(examples):
+        axes[0, 1 + 2 * position].set_title(f"{example.name}:\nchange")
+        axes[0, 2 + 2 * position].set_title(f"{example.name}:\nattacked")
+    return figure
 
 
-def accuracies(examples: Sequence[Attacked]) -> list[str]:
-    """Accuracy before and after the attack; it differs between machines."""
-    return [
-        f"{example.name}: {np.mean(example.before == example.targets):.1%} of these images right, "
-        f"{np.mean(example.after == example.targets):.1%} under attack"
-        for example in examples
-    ]
+def _show(axis: Axes, pixels: np.ndarray, text: str, weight: str = "normal") -> None:
+    axis.imshow(np.clip(pixels.transpose(1, 2, 0), 0, 1), interpolation="nearest")
+    axis.set_xlabel(text, fontsize=8, weight=weight)
+    axis.set(xticks=[], yticks=[])

@@ -46,8 +46,8 @@ def below_key(
 
     Call `theme.use_theme` before the handles are made: they take their sizes from it.
     """
-    columns = len(handles) if len(handles) < 6 else math.ceil(len(handles) / 2)
-    heights = [0.35 if columns == len(handles) else 0.55, *heights]
+    columns = max(len(handles) if len(handles) < 6 else math.ceil(len(handles) / 2), 1)
+    heights = [0.35 if columns >= len(handles) else 0.55, *heights]
     figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     key, *parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     key.legend(handles=handles, loc="center", ncols=columns, frameon=False)

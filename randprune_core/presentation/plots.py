@@ -1,8 +1,9 @@
 """The figures of the book, one function a kind, in the colours and markers of `theme`.
 
 Functions take data frames or arrays and return a matplotlib `Figure`; they read no record and no
-file. A filled marker is a run of this book, a hollow one a published number. Intervals are drawn
-where there are any: one seed is a bare point.
+file. A filled marker is the mean of several seeds with its interval, and the seeds stand beside it
+as dots. A hollow marker has no spread over seeds: it is one seed, or, on a dashed line, a published
+number. What is not recorded is not drawn. `README.md` beside this file says the rest.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from . import panels
-from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, ON_CELLS, WIDTH, in_order, place, use_theme
+from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, ON_CELLS, WIDTH, in_order, use_theme
 from .words import model_label
 
 
@@ -31,6 +33,7 @@ def plot_by_sparsity(
     points: pd.DataFrame,
     published: pd.DataFrame | None = None,
     *,
+    seeds: pd.DataFrame | None = None,
     overlay: bool = False,
     title: str = "",
     published_title: str = "",
@@ -38,20 +41,21 @@ def plot_by_sparsity(
 ) -> Figure:
     """A panel a model: a value against sparsity, a line a ratio, the dense network across.
 
-    `points` has `model, ratio, sparsity, mean, low, high` (see `cells.summarise`). `published`
-    has `model, ratio, sparsity, mean, low, high, dense_band` (see `published.figure1`) and is
-    drawn hollow, in a row of panels of its own, or with `overlay` in the panels of the same models.
+    `points` has `model, ratio, sparsity, mean, low, high` (see `cells.summarise`), `seeds` the
+    values of the single runs, `model, ratio, sparsity, value`. `published` has the columns of
+    `points` and `dense_band` (see `published.figure1`) and is drawn hollow and dashed, in a row of
+    panels of its own, or with `overlay` in the panels of the same models.
     """
-    rows = _rows(points, published, overlay)
+    rows, titles = _rows(points, published, overlay, (title, published_title))
     shown = [_distinct(row, "model") for row in rows]
     names = [[model_label(model) for model in row] for row in shown]
-    titles = [title, published_title]
     figure, axes = _figure(rows, titles, names, height=2.6, label=label, xlabel="Sparsity")
     for row, models, row_axes in zip(rows, shown, axes, strict=True):
         for axis, model in zip(row_axes, models, strict=False):
-            for frame, hollow in row:
-                _draw_accuracy(axis, frame[frame.model == model], hollow)
             _sparsity_ticks(axis, [value for value in _distinct(row, "sparsity") if value])
+            for frame, hollow in row:
+                dots = None if hollow else seeds
+                _draw_values(axis, frame[frame.model == model], hollow, dots)
     return figure
 
 
@@ -59,43 +63,59 @@ def plot_gap_to_dense(
     gaps: pd.DataFrame,
     published: pd.DataFrame | None = None,
     *,
+    seeds: pd.DataFrame | None = None,
     overlay: bool = False,
     title: str = "",
     published_title: str = "",
     sparsities: Sequence[float] | None = None,
     label: str = "Dense − sparse (points)",
     xlabel: str = "Depth of the ResNet",
+    names: Mapping[str, str] | None = None,
+    margin: float | None = None,
+    band: str = "seeds of dense",
 ) -> Figure:
     """A panel a sparsity: dense minus sparse against the models, a line a ratio.
 
     `gaps` has `model, ratio, sparsity, gap, low, high` (see `cells.gap_to_dense`), smallest
-    model first. `published` has these columns and `dense_band`, and is drawn as in
-    `plot_by_sparsity`; the spread of its dense line over seeds is a band about zero.
-    `sparsities` limits the panels.
+    model first. `seeds` and `published` are as in `plot_by_sparsity`. Where either table has the
+    column `dense_band`, a grey bar reaches so far to both sides of zero, and `band` names it.
+    `sparsities` limits the panels, `names` are those of the models on the axis, and a dotted line
+    is drawn at `margin`, the loss that still counts as no loss. All panels have one vertical scale.
     """
     if sparsities is not None:
         gaps = gaps[gaps.sparsity.isin(sparsities)]
         published = None if published is None else published[published.sparsity.isin(sparsities)]
-    rows = _rows(gaps, published, overlay)
+    rows, titles = _rows(gaps, published, overlay, (title, published_title))
     shown = [sorted(_distinct(row, "sparsity")) for row in rows]
-    names = [[f"sparsity {sparsity:g}" for sparsity in row] for row in shown]
-    titles = [title, published_title]
-    figure, axes = _figure(rows, titles, names, height=2.4, label=label, xlabel=xlabel)
+    titled = [[f"sparsity {sparsity:g}" for sparsity in row] for row in shown]
+    figure, axes = _figure(rows, titles, titled, band=band, height=2.4, label=label, xlabel=xlabel)
     for row, levels, row_axes in zip(rows, shown, axes, strict=True):
         models = _distinct(row, "model")
         for axis, level in zip(row_axes, levels, strict=False):
             axis.axhline(0, color=COLOURS["dense"], linewidth=1)
+            if margin is not None:
+                axis.axhline(margin, **MARGIN)
             for frame, hollow in row:
-                _draw_gap(axis, frame[frame.sparsity == level], models, hollow)
-            axis.set_xticks(range(len(models)), [name.removeprefix("resnet-") for name in models])
+                dots = None if hollow else seeds
+                _draw_gap(axis, frame[frame.sparsity == level], models, hollow, dots)
+            ticks = [name.removeprefix("resnet-") for name in models]
+            axis.set_xticks(range(len(models)), ticks if names is None else map(names.get, models))
             axis.set_xlim(-0.4, len(models) - 0.6)
+            axis.tick_params(axis="x", rotation=60 if len(models) > 6 else 0)
+    if margin is not None and rows:
+        entry = Line2D([], [], label=f"margin {margin:g}", **MARGIN)
+        panels.set_key(figure, [*_key(rows, band), entry])
+    limits = [axis.get_ylim() for axis in figure.get_axes()]
+    for axis in figure.get_axes():
+        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     return figure
 
 
 def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
-    """A panel a model, below each other: the sparsity of each layer, a line a ratio.
+    """A panel a model, below each other: the sparsity of each layer as steps, a line a ratio.
 
-    `layers` has `model, ratio, position, sparsity`, positions in module order from 1.
+    `layers` has `model, ratio, position, sparsity`, positions in module order from 1. With a column
+    `layer`, its name, the 1 × 1 convolutions of shortcuts are shaded.
     """
     use_theme()
     models = list(layers.model.unique())
@@ -103,23 +123,37 @@ def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         len(models), 1, figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
+    styles = {ratio: _step_style(ratio) for ratio in layers.ratio.unique()}
+    handles = [Line2D([], [], label=LABELS[ratio], **style) for ratio, style in styles.items()]
+    grey = {"color": "#BBBBBB", "alpha": 0.45, "linewidth": 0}
     for axis, model in zip(axes[:, 0], models, strict=True):
         part = layers[layers.model == model]
-        size = 4 if part.position.max() < 60 else 2.5
         for ratio, line in part.groupby("ratio", sort=False):
-            # Dashed, so that ERK shows below an ERK+ that is the same.
-            style = ratio_style(ratio, hollow=False) | {"markersize": size, "linewidth": 1}
-            style["linestyle"] = (0, (2, 2)) if ratio.endswith("_plus") else "-"
-            axis.plot(line.position, line.sparsity, **style | {"markeredgewidth": 0.3})
+            axis.plot(line.position, line.sparsity, drawstyle="steps-mid", **styles[ratio])
+        short = part[part.get("layer", pd.Series("", part.index)).str.contains(_SHORTCUT)]
+        for place in short.position.unique():
+            axis.axvspan(place - 0.5, place + 0.5, zorder=0, **grey)
+        if len(short) and len(handles) == len(styles):
+            handles.append(Patch(label="shortcut", **grey))
         axis.set_xlim(0, part.position.max() + 1)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axis.set_ylim(-0.05, 1.05)
         axis.set_title(model_label(model), loc="left")
     axes[-1, 0].set_xlabel("Layer, in module order")
     figure.supylabel("Sparsity of the layer", fontsize=9)
-    handles = [ratio_handle(ratio) for ratio in layers.ratio.unique()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
     return figure
+
+
+_SHORTCUT = r"\b(?:shortcut|downsample)\b"
+"""What the names of the layers of a shortcut hold, in our networks and in torchvision's."""
+
+
+def _step_style(ratio: str) -> dict:
+    """Steps without markers; a ratio with a plus is dashed above the wider line of its twin."""
+    plus = ratio.endswith("_plus")
+    line = {"linestyle": (0, (2, 1.5)) if plus else "-", "linewidth": 1.6 if plus else 2.4}
+    return {"color": COLOURS[ratio], "zorder": 3 if plus else 2, **line}
 
 
 def plot_heatmap(
@@ -199,16 +233,24 @@ def is_empty(figure: Figure) -> bool:
     )
 
 
+MARGIN = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
+"""How the line of a margin is drawn."""
+CELL = ["model", "ratio", "sparsity"]
+"""The columns that tell one point of a figure from another."""
+
 Layers = list[tuple[pd.DataFrame, bool]]
 """What one row of panels draws, bottom layer first: frames, and whether they are hollow."""
 
 
-def _rows(ours: pd.DataFrame, published: pd.DataFrame | None, overlay: bool) -> list[Layers]:
-    if published is None:
-        return [[(ours, False)]]
-    if overlay and len(ours):
-        return [[(published[published.model.isin(ours.model)], True), (ours, False)]]
-    return [[(ours, False)], [(published, True)]]
+def _rows(
+    ours: pd.DataFrame, published: pd.DataFrame | None, overlay: bool, titles: Sequence[str]
+) -> tuple[list[Layers], list[str]]:
+    """The rows of panels that have anything to draw, and their titles."""
+    if published is not None and overlay and len(ours):
+        return [[(published[published.model.isin(ours.model)], True), (ours, False)]], titles[:1]
+    rows = [[(ours, False)], [(ours[:0] if published is None else published, True)]]
+    kept = [(row, title) for row, title in zip(rows, titles, strict=True) if len(row[0][0])]
+    return [row for row, _ in kept], [title for _, title in kept]
 
 
 def _distinct(row: Layers, column: str) -> list:
@@ -224,12 +266,13 @@ def _figure(
     height: float,
     label: str,
     xlabel: str,
+    band: str = "seeds of dense",
 ) -> tuple[Figure, list[np.ndarray]]:
     """A figure with titled rows of panels below their common key; four or more wrap in overlays."""
     use_theme()
-    widest = 3 if len(rows[0]) > 1 else 5
+    widest = 3 if rows and len(rows[0]) > 1 else 5
     heights = [height * panels.lines_of(len(row), widest) for row in names]
-    figure, parts = panels.below_key(heights, _key(rows))
+    figure, parts = panels.below_key(heights, _key(rows, band))
     axes = []
     for part, title, row in zip(parts, titles, names, strict=False):
         panels.name_part(part, title, xlabel, label)
@@ -237,15 +280,26 @@ def _figure(
     return figure, axes
 
 
-def _key(rows: list[Layers]) -> list[Artist]:
-    frames = [frame for row in rows for frame, _ in row]
-    found = {ratio for frame in frames for ratio in frame.ratio}
+def _key(rows: list[Layers], band: str) -> list[Artist]:
+    layers = [layer for row in rows for layer in row]
+    found = {ratio for frame, _ in layers for ratio in frame.ratio}
     handles = [ratio_handle(ratio) for ratio in in_order(found)]
-    if any(hollow for row in rows for _, hollow in row):
+    if any(
+        frame.low[frame.ratio != "dense"].isna().any() for frame, hollow in layers if not hollow
+    ):
+        handles.append(one_seed_handle())
+    if any(hollow for _, hollow in layers):
         grey = {"color": "#777777", "markeredgecolor": "#777777"}
         handles.append(Line2D([], [], label="the paper", **ratio_style("erk", hollow=True) | grey))
-        handles.append(Patch(color=COLOURS["dense"], alpha=0.15, label="seeds of dense"))
+    if any("dense_band" in frame for frame, _ in layers):
+        handles.append(Patch(color=COLOURS["dense"], alpha=0.15, label=band))
     return handles
+
+
+def one_seed_handle() -> Line2D:
+    """The entry of a key that says what a hollow marker is."""
+    look = {"marker": "o", "markersize": 5, "markerfacecolor": "white", "color": "#777777"}
+    return Line2D([], [], linestyle="none", label="one seed", **look)
 
 
 def ratio_handle(ratio: str) -> Line2D:
@@ -263,11 +317,11 @@ def ratio_style(ratio: str, hollow: bool) -> dict:
     return style | {"markeredgecolor": edge, "markersize": 5}
 
 
-def _draw_accuracy(axis: Axes, cells: pd.DataFrame, hollow: bool) -> None:
+def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFrame | None) -> None:
     for ratio, line in cells.groupby("ratio", sort=False):
         style = ratio_style(ratio, hollow)
         if ratio != "dense":
-            _draw_line(axis, line.sparsity, line["mean"], line, style)
+            draw_line(axis, line.sparsity, line["mean"], line, style, seeds)
             continue
         value = line["mean"].iloc[0]
         axis.axhline(value, **style)
@@ -276,27 +330,68 @@ def _draw_accuracy(axis: Axes, cells: pd.DataFrame, hollow: bool) -> None:
             axis.axhspan(
                 value - reach, value + reach, color=style["color"], alpha=0.15, linewidth=0
             )
+        if seeds is not None:  # at the left edge, where no sparse network stands
+            _draw_seeds(axis, [axis.get_xlim()[0]], line, style, seeds)
 
 
-def _draw_gap(axis: Axes, cells: pd.DataFrame, models: list[str], hollow: bool) -> None:
-    if hollow:
+def _draw_gap(
+    axis: Axes, cells: pd.DataFrame, models: list[str], hollow: bool, seeds: pd.DataFrame | None
+) -> None:
+    if "dense_band" in cells:
         band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(models)
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
         axis.bar(range(len(models)), 2 * band, 0.8, bottom=-band, **grey)
+    ratios = in_order(cells.ratio)
     for ratio, line in cells.groupby("ratio", sort=False):
-        aside = 0.04 * (place(ratio) - 3)  # so that intervals do not cover each other
+        aside = 0.06 * (ratios.index(ratio) - (len(ratios) - 1) / 2)  # intervals side by side
         x = [models.index(model) + aside for model in line.model]
-        _draw_line(axis, x, line.gap, line, ratio_style(ratio, hollow))
+        draw_line(axis, x, line.gap, line, ratio_style(ratio, hollow), seeds)
 
 
-def _draw_line(axis: Axes, x, y: pd.Series, cells: pd.DataFrame, style: dict) -> None:
-    x = np.asarray(x, dtype=float)
-    sns.lineplot(x=x, y=y.to_numpy(), errorbar=None, legend=False, ax=axis, **style)
+def draw_line(
+    axis: Axes,
+    x: Sequence[float],
+    y: pd.Series,
+    cells: pd.DataFrame,
+    style: dict,
+    seeds: pd.DataFrame | None = None,
+    by: Sequence[str] = CELL,
+) -> None:
+    """A line of cells with their intervals, hollow where a cell has none, and seeds as dots.
+
+    `cells` has `low`, `high` and the columns of `by`, a row a point in the order of the line;
+    `seeds` has `value` and the columns of `by`; `style` is `ratio_style`.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     known = cells.low.notna().to_numpy()
-    reach = np.stack([y - cells.low, cells.high - y])[:, known]
-    bars = {"ecolor": style["color"], "elinewidth": 1.2, "capsize": 2}
+    axis.plot(x, y, markevery=np.flatnonzero(known).tolist(), **style)
+    bare = {"linestyle": "none", "markerfacecolor": "white", "markeredgecolor": style["color"]}
+    if not known.all():
+        axis.plot(x[~known], y[~known], **style | bare)
     if known.any():
+        reach = np.stack([y - cells.low, cells.high - y])[:, known]
+        bars = {"ecolor": style["color"], "elinewidth": 1.2, "capsize": 2}
         axis.errorbar(x[known], y[known], yerr=reach, fmt="none", **bars)
+    if seeds is not None:
+        _draw_seeds(axis, x, cells, style, seeds, by)
+
+
+def _draw_seeds(
+    axis: Axes,
+    x: Sequence[float],
+    cells: pd.DataFrame,
+    style: dict,
+    seeds: pd.DataFrame,
+    by: Sequence[str] = CELL,
+) -> None:
+    """The runs of each cell that has several as dots, a little to the right of their mean."""
+    beside = axis.transData + ScaledTranslation(5 / 72, 0, axis.figure.dpi_scale_trans)
+    look = {"linestyle": "none", "marker": "o", "markersize": 2.5, "color": style["color"]}
+    groups = dict(list(seeds.groupby(list(by)).value)) if len(seeds) else {}
+    for place, cell in zip(x, cells[list(by)].itertuples(index=False, name=None), strict=True):
+        values = groups.get(cell, ())
+        if len(values) > 1:
+            axis.plot([place] * len(values), values, transform=beside, zorder=4, **look)
 
 
 def _sparsity_ticks(axis: Axes, sparsities: list[float]) -> None:

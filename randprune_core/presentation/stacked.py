@@ -288,9 +288,10 @@ def _fit_labels(axis: Axes) -> None:
     for text in axis.get_children():
         if isinstance(text, Text) and text.get_text() in titles:
             _wrap(text, axis.bbox.width)
-    if not _is_picture(axis):  # beside what is written below a picture there is room
-        _wrap(axis.xaxis.label, axis.bbox.width)
-    _wrap(axis.yaxis.label, axis.bbox.height)
+    for label, room in ((axis.xaxis.label, "width"), (axis.yaxis.label, "height")):
+        if label is axis.yaxis.label or not _is_picture(axis):  # below a picture there is room
+            label.set_text(label.get_text().replace("\n", " "))  # it was broken for another width
+            _wrap(label, getattr(axis.bbox, room))
     axis.tick_params(axis="x", rotation=0)
     renderer = _renderer(axis.get_figure(root=True))
     for ticked, across in ((axis.xaxis, "x"), (axis.yaxis, "y")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isnan, nan
+from math import isnan
 
 from ..config import RunConfig
 from ..datasets import DATASETS
@@ -46,11 +46,20 @@ def listing(words: Iterable[object]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def plus_minus(value: float, low: float = nan, high: float = nan, digits: int = 1) -> str:
-    """A value with half the width of its interval, or alone where it has none."""
-    reach = "" if isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
-    value = round(value, digits) + 0.0  # no minus sign before a zero
-    return f"{value:.{digits}f}{reach}".replace("-", "−")
+def plus_minus(
+    value: float, low: float | None = None, high: float | None = None, digits: int = 1
+) -> str:
+    """A value with half of the width of its interval: `62.5 ± 0.5`.
+
+    Where the interval is NaN the value rests on one seed, and ○ stands after it. A value alone is
+    one that has no interval to show. A value that is NaN is a dash.
+    """
+    if isnan(value):
+        return "–"
+    if low is None or high is None:
+        return number(value, digits)
+    reach = "○" if isnan(low) else f"± {(high - low) / 2:.{digits}f}"
+    return f"{number(value, digits)} {reach}"
 
 
 def number(value: float, digits: int | None = None) -> str:

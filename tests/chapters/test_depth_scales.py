@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from randprune_core.chapters import depth_scales, depth_scales_figures
 from randprune_core.chapters.shared.layers import weight_counts
 from randprune_core.presentation import plots
+from randprune_core.sweeps.coverage import missing
 from randprune_core.sweeps.grids import BESIDE, CHAPTERS, JUDGED, grid
 
 
@@ -29,18 +30,21 @@ def record(figure, profile, gap=law, seeds=(0, 1, 2), ratios=("dense", "erk"), s
             store_record(made)
 
 
+def fall(slopes: pd.DataFrame, scale: str, sparsity: float = 0.9):
+    return slopes.set_index(["scale", "sparsity"]).loc[(scale, sparsity)]
+
+
 def test_without_records_the_paper_stands_alone(store):
     runs = depth_scales.collect()
     points = depth_scales.gaps(runs)
     assert set(points.scale) == set(depth_scales.ratio_differences(runs).scale) == {"paper"}
-    assert math.isnan(depth_scales.fall_of(depth_scales.falls(runs), "mini").value)
-    assert depth_scales.control_rows(depth_scales.control_contrasts(runs)).empty
-    assert depth_scales.missing_control() == 24
-    assert all(map(math.isnan, depth_scales.gap_of(points, "mini", "resnet-8")))
-    rows = depth_scales.scale_rows(runs).set_index("scale")
-    assert (rows.loc["mini"] == "–").all()
-    assert rows.loc["paper", "gap at 0.9"] == "4.6\u00a0to\u00a01.4"
-    assert len(depth_scales_figures.plot(points).get_axes()) == 2
+    assert math.isnan(fall(depth_scales.falls(runs), "mini").value)
+    assert depth_scales.control_contrasts(runs).value.isna().all()
+    assert len(missing(depth_scales.control())) == 24
+    figure = depth_scales_figures.plot(points)
+    assert len(figure.get_axes()) == 2
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == [depth_scales_figures.LOOKS["paper"].label]
 
 
 def test_weights_for_each_image_are_those_of_the_networks_and_images(store):
@@ -64,37 +68,28 @@ def test_the_fall_of_a_scale_is_its_least_squares_slope_with_an_interval_over_se
     record("width", "cpu", seeds=[0], sparsities=[0.9])
     runs = depth_scales.collect()
     slopes = depth_scales.falls(runs)
-    mini = depth_scales.fall_of(slopes, "mini")
+    mini = fall(slopes, "mini")
     assert mini.value == pytest.approx(1.5) and mini.n == 3 and mini.low < 1.5 < mini.high
-    cpu = depth_scales.fall_of(slopes, "cpu")
+    cpu = fall(slopes, "cpu")
     assert cpu.value == pytest.approx(1.5) and cpu.n == 1 and math.isnan(cpu.low)
-    assert depth_scales.written(cpu, 2) == "1.50\u00a0○"
-    assert math.isnan(depth_scales.fall_of(slopes, "mini", 0.5).value)
+    assert math.isnan(fall(slopes, "mini", 0.5).value)
     points = depth_scales.gaps(runs)
     paper = points[(points.scale == "paper") & (points.ratio == "erk") & (points.sparsity == 0.9)]
     slope = np.polyfit(np.log2(paper.weights), paper.value, 1)[0]
-    found = depth_scales.fall_of(slopes, "paper")
+    found = fall(slopes, "paper")
     assert found.value == pytest.approx(-slope) and found.low < found.value < found.high
-
-
-def test_a_gap_is_given_in_points_and_in_errors_of_the_dense_network(store):
-    record("depth", "mini", gap=lambda config: 4.0)
-    points = depth_scales.gaps(depth_scales.collect())
-    assert depth_scales.gap_of(points, "mini", "resnet-8") == pytest.approx((4.0, 20.0))
-    assert depth_scales.largest_gap(points, "mini", 0.5) == pytest.approx(4 * 5 / 9)
-    assert depth_scales.fitted(depth_scales.collect()["mini"]) == pytest.approx((90, 90))
 
 
 def test_other_ratios_are_held_against_erk_in_the_same_network(store):
     ratios = ("dense", "erk", "snip", "uniform")
     record("depth", "mini", lambda c: 5.0 + (c.ratio == "uniform"), ratios=ratios)
     table = depth_scales.ratio_differences(depth_scales.collect())
-    assert depth_scales.mean_difference(table, "mini", "uniform") == pytest.approx(-1, abs=0.2)
-    assert math.isnan(depth_scales.mean_difference(table, "mini", "uniform_plus"))
-    assert depth_scales.mean_difference(table, "paper", "snip") == pytest.approx(-0.304)
-    rows = depth_scales.ratio_rows(table).set_index(["scale", "network"])
-    assert rows.loc[("mini", "ResNet-8"), "Uniform+ − ERK"] == "–"
-    assert "±" in rows.loc[("mini", "ResNet-8"), "Uniform − ERK"]
+    means = table.groupby(["scale", "ratio"]).value.mean()
+    assert means["mini", "uniform"] == pytest.approx(-1, abs=0.2)
+    assert ("mini", "uniform_plus") not in means
+    assert means["paper", "snip"] == pytest.approx(-0.304)
+    assert table[table.scale == "mini"].low.notna().all()
+    assert depth_scales.collect()["mini"].fitted.unique() == pytest.approx([90])
 
 
 def contrasts(gap) -> pd.DataFrame:
@@ -109,7 +104,7 @@ def test_the_control_finds_one_curve_where_weights_for_each_image_decide(store):
     assert found.value[0] == pytest.approx(-apart) and found.low[0] < -apart < found.high[0]
     assert found.value[1:].tolist() == pytest.approx([1.5] * 3)
     assert (found.n == 3).all() and found.low.notna().all()
-    assert depth_scales.missing_control() == 0
+    assert missing(depth_scales.control()) == []
 
 
 def test_the_control_contradicts_the_design_where_only_the_network_decides(store):
@@ -120,16 +115,17 @@ def test_the_control_contradicts_the_design_where_only_the_network_decides(store
     assert found.value[2:].tolist() == pytest.approx([0, 0])
 
 
-def test_one_seed_of_the_control_is_marked_and_half_of_it_gives_no_contrast(store):
+def test_one_seed_of_the_control_has_no_interval_and_half_of_it_gives_no_contrast(store):
     record("depth", "mini", sparsities=[0.9])
     record("control", "mini", seeds=[0])
-    rows = depth_scales.control_rows(depth_scales.control_contrasts(depth_scales.collect()))
-    assert len(rows) == 4 and rows.points.str.endswith("○").sum() == 3
+    found = depth_scales.control_contrasts(depth_scales.collect())
+    assert found.value.notna().all() and found.n.tolist() == [1, 3, 1, 1]
+    assert found.low.isna().tolist() == [True, False, True, True]
     for path in store.glob("runs/cifar10/*.json"):
         if '"train_images": 2500' in path.read_text():
             path.unlink()
-    rows = depth_scales.control_rows(depth_scales.control_contrasts(depth_scales.collect()))
-    assert rows["where"].tolist() == ["from ResNet-8 to ResNet-20, both on 5,000 images"]
+    found = depth_scales.control_contrasts(depth_scales.collect()).dropna(subset="value")
+    assert found.compared.tolist() == ["from ResNet-8 to ResNet-20, both on 5,000 images"]
 
 
 def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
@@ -140,6 +136,15 @@ def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
     figure = depth_scales_figures.plot(points)
     assert [len(before.get_axes()), len(figure.get_axes())] == [2, 3]
     assert plots.digest(before) != plots.digest(figure)
+    filled, hollow = (
+        [
+            line.get_markerfacecolor()
+            for line in drawn.get_axes()[0].lines
+            if line.get_marker() == "o"
+        ]
+        for drawn in (figure, depth_scales_figures.plot(points.assign(low=math.nan)))
+    )
+    assert "white" not in filled and "white" in hollow
     texts = {text.get_text() for text in figure.get_axes()[-1].texts}
     assert texts == {f"{n} on {m}" for n in (8, 20) for m in ("2,500", "5,000", "10,000")}
     plt.close("all")
@@ -155,14 +160,12 @@ def test_the_runs_of_chapter_and_scales_count_once(store):
     assert len(whole) == len(runs["mini"]) + 8 and whole.run_id.is_unique
 
 
-def test_the_csv_has_every_gap_and_difference_once(store):
+def test_no_point_is_there_twice(store):
     record("depth", "mini", seeds=[0])
     runs = depth_scales.collect()
-    points, ratios = depth_scales.gaps(runs), depth_scales.ratio_differences(runs)
-    table = depth_scales.figure_table(points, ratios)
-    assert len(table) == len(points) + len(ratios)
-    keys = ["source", "quantity", "model", "ratio", "sparsity", "train_images"]
-    assert not table.duplicated(keys).any() and table.weights_per_image.notna().all()
+    for table in (depth_scales.gaps(runs), depth_scales.ratio_differences(runs)):
+        keys = ["scale", "model", "ratio", "sparsity", "images"]
+        assert not table.duplicated(keys).any() and table.weights.notna().all()
 
 
 def test_the_section_reads_the_grids_that_its_chapter_is_said_to_read():

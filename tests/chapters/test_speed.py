@@ -134,4 +134,4 @@ def test_a_seed_in_one_precision_only_is_no_pair_and_one_pair_is_one_seed():
     ((_, _, change),) = speed.precision_cells(table)
     assert change.n == 1 and change.value == pytest.approx(-1)
     (row,) = speed.precision_table(table).to_dict("records")
-    assert (row["seeds"], row["difference"]) == (1, "−1.0")
+    assert (row["seeds"], row["difference"]) == (1, "−1.0 ○")

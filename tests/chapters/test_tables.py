@@ -26,10 +26,10 @@ def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one
     table = tables.grid_table(cells.assign(low=math.nan, high=math.nan), "mean")
     assert table.columns.tolist() == ["network", "ratio", "0", "0.8", "0.9"]
     assert table.values.tolist() == [
-        ["ResNet-14", "dense", "70.0", "", ""],
-        ["ResNet-14", "Uniform", "", "–", "50.0"],
-        ["ResNet-14", "ERK", "", "60.0", "–"],
-        ["ResNet-8", "ERK", "", "–", "55.0"],
+        ["ResNet-14", "dense", "70.0\u00a0○", "", ""],
+        ["ResNet-14", "Uniform", "", "–", "50.0\u00a0○"],
+        ["ResNet-14", "ERK", "", "60.0\u00a0○", "–"],
+        ["ResNet-8", "ERK", "", "–", "55.0\u00a0○"],
     ]
 
 

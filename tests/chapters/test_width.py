@@ -1,12 +1,6 @@
-import matplotlib
-
-matplotlib.use("Agg")
-
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
-from randprune_core.analysis import cells
 from randprune_core.chapters import width
 from randprune_core.chapters.shared.layers import weight_counts
 from randprune_core.chapters.shared.records import Records
@@ -14,12 +8,6 @@ from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import records_to_frame
 
 NARROW, USUAL = "resnet-20-8", "resnet-20"
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def records(accuracies: dict, spread=(0.0,)) -> Records:
@@ -43,18 +31,13 @@ def empty() -> Records:
     return Records("width", "cpu", full.configs, records_to_frame([]), True)
 
 
-def test_nothing_recorded_gives_empty_tables_and_a_figure():
-    found = empty()
-    gaps = cells.gap_to_dense(found.runs)
-    pairs = width.equal_weights(found.runs)
-    assert pairs.empty and width.equal_weights_table(pairs).empty
-    assert width.figure_table(found, cells.summarise(found.runs), gaps).empty
-    assert width.gap_figure(found, gaps).get_axes()[0].get_title() == "no run is recorded"
+def test_nothing_recorded_gives_no_pair_and_no_width():
+    assert width.equal_weights(empty().runs).empty and width.widths([]) == {}
 
 
 def test_widths_are_filters_only_where_the_depth_is_the_same():
-    assert width.widths(["resnet-20-4", NARROW, USUAL]) == ["4", "8", "16"]
-    assert width.widths(["resnet-8", NARROW]) == ["8", "20-8"]
+    assert list(width.widths(["resnet-20-4", NARROW, USUAL]).values()) == ["4", "8", "16"]
+    assert width.widths(["resnet-8", NARROW]) == {"resnet-8": "8", NARROW: "20-8"}
     with pytest.raises(ValueError, match="unknown model"):
         width.widths(["alexnet"])
 
@@ -63,19 +46,6 @@ def test_weight_counts_are_those_of_the_paper():
     """Maskable weights of ResNet-20 with 8, 16, 24 and 32 filters."""
     models = [NARROW, USUAL, "resnet-20-24", "resnet-20-32"]
     assert list(weight_counts(models).values()) == [67_992, 270_896, 608_712, 1_081_440]
-
-
-def test_network_table_has_a_row_a_network_and_the_fewest_weights_kept():
-    table = width.network_table(records({**BOTH, (USUAL, 0.9): 0.7}).configs)
-    assert table.network.tolist() == ["ResNet-20-8", "ResNet-20"]
-    assert table["filters of the stages"].tolist() == ["8, 16 and 32", "16, 32 and 64"]
-    assert table["kept at sparsity 0.9"].tolist() == ["6,799", "27,090"]
-
-
-def test_gap_figure_names_the_filters_in_the_order_of_the_records():
-    found = records(BOTH)
-    axis = width.gap_figure(found, cells.gap_to_dense(found.runs)).get_axes()[0]
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "16"]
 
 
 def test_equal_weights_compares_with_the_narrowest_dense_network_that_is_large_enough():
@@ -90,12 +60,3 @@ def test_equal_weights_compares_with_the_narrowest_dense_network_that_is_large_e
     assert difference[USUAL] == pytest.approx(5.0)
     assert difference[NARROW] == pytest.approx(10.0)
     assert pairs.low.isna().all()
-
-
-def test_figure_table_has_a_row_a_cell_with_accuracy_and_gap():
-    found = records(BOTH)
-    table = width.figure_table(found, cells.summarise(found.runs), cells.gap_to_dense(found.runs))
-    assert len(table) == 4
-    assert table.source.unique().tolist() == ["cpu original"]
-    assert table.gap.round(6).tolist()[1::2] == [10.0, 5.0]
-    assert table.gap.isna().tolist() == [True, False, True, False]

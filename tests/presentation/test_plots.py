@@ -30,18 +30,20 @@ def points(interval=True, **means) -> pd.DataFrame:
             mean, reach = float(dense - drop), 0.5 if interval else math.nan
             name = model.replace("_", "-")
             rows.append([name, ratio, sparsity, mean, mean - reach, mean + reach])
-    frame = pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean", "low", "high"])
-    return frame.assign(dense_band=0.2)
+    return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean", "low", "high"])
+
+
+def published(**means) -> pd.DataFrame:
+    return points(**means).assign(dense_band=0.2)
 
 
 def gaps(**start) -> pd.DataFrame:
     rows = [
-        [model.replace("_", "-"), "erk", sparsity, gap + sparsity, gap, gap + 2, 0.2]
+        [model.replace("_", "-"), "erk", sparsity, gap + sparsity, gap, gap + 2]
         for model, gap in start.items()
         for sparsity in (0.8, 0.9)
     ]
-    columns = ["model", "ratio", "sparsity", "gap", "low", "high", "dense_band"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "gap", "low", "high"])
 
 
 def panels(figure) -> dict:
@@ -77,12 +79,68 @@ def test_colours_differ_in_lightness_or_hue_on_white():
     assert np.linalg.norm(1 - rgb, axis=1).min() > 0.5
 
 
-def test_no_record_gives_a_figure_that_says_so():
+def seeds(**values: list[float]) -> pd.DataFrame:
+    """The runs of ERK at 0.9 one by one, `model=values`."""
+    rows = [
+        [model.replace("_", "-"), "erk", 0.9, value]
+        for model, found in values.items()
+        for value in found
+    ]
+    return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "value"])
+
+
+def marked(axis, ratio: str) -> tuple[list, list]:
+    """The heights of the filled and of the hollow markers in the colour of a ratio."""
+    filled, hollow = [], []
+    for line in axis.lines:
+        if to_rgb(line.get_color()) != to_rgb(theme.COLOURS[ratio]) or line.get_marker() != "o":
+            continue
+        inside = to_rgb(line.get_markerfacecolor())
+        which = slice(None) if line.get_markevery() is None else line.get_markevery()
+        if line.get_markersize() > 3:
+            (hollow if inside == (1, 1, 1) else filled).extend(line.get_ydata()[which])
+    return filled, hollow
+
+
+def dots(axis) -> list:
+    small = [line for line in axis.lines if line.get_markersize() < 3 and line.get_marker() == "o"]
+    return [value for line in small for value in line.get_ydata()]
+
+
+def test_a_row_without_a_run_is_left_out():
     empty = points(resnet_8=70)[:0]
-    assert "no run is recorded" in panels(plots.plot_by_sparsity(empty))
-    assert "no run is recorded" in panels(plots.plot_gap_to_dense(gaps(resnet_8=1)[:0]))
-    beside = panels(plots.plot_by_sparsity(empty, points(resnet_20=92)))
-    assert {"no run is recorded", "ResNet-20"} == set(beside)
+    for figure in (plots.plot_by_sparsity(empty), plots.plot_gap_to_dense(gaps(resnet_8=1)[:0])):
+        assert plots.is_empty(figure)
+    beside = plots.plot_by_sparsity(empty, published(resnet_20=92), published_title="the paper")
+    assert set(panels(beside)) == {"ResNet-20"}
+    assert [part.get_suptitle() for part in beside.subfigs] == ["", "the paper"]
+
+
+def test_one_seed_is_hollow_and_the_key_says_so():
+    frame = points(resnet_8=70)
+    frame.loc[2, ["low", "high"]] = math.nan
+    figure = plots.plot_by_sparsity(frame)
+    assert marked(figure.get_axes()[0], "erk") == ([67.0], [65.0])
+    assert labels(figure) == ["dense", "ERK", "one seed"]
+    assert labels(plots.plot_by_sparsity(points(resnet_8=70))) == ["dense", "ERK"]
+
+
+def labels(figure) -> list[str]:
+    return [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
+
+
+def test_seeds_are_dots_where_a_cell_has_several():
+    runs = seeds(resnet_8=[64.0, 66.0], resnet_14=[63.0])
+    figure = plots.plot_by_sparsity(points(resnet_8=70, resnet_14=70), seeds=runs)
+    axes = panels(figure)
+    assert dots(axes["ResNet-8"]) == [64.0, 66.0] and dots(axes["ResNet-14"]) == []
+    gap = plots.plot_gap_to_dense(gaps(resnet_8=3), seeds=runs, sparsities=[0.9])
+    assert dots(gap.get_axes()[0]) == [64.0, 66.0]
+
+
+def test_the_panels_of_gaps_have_one_scale():
+    figure = plots.plot_gap_to_dense(gaps(resnet_8=3), gaps(resnet_20=30))
+    assert len({axis.get_ylim() for axis in figure.get_axes()}) == 1
 
 
 def test_accuracy_panel_draws_the_means_and_the_dense_network_across():
@@ -109,7 +167,7 @@ def test_intervals_are_drawn_where_there_are_any():
 
 
 def test_published_points_are_hollow_in_a_row_of_their_own():
-    figure = plots.plot_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    figure = plots.plot_by_sparsity(points(resnet_8=70), published(resnet_20=92))
     axes = panels(figure)
     (ours,) = lines(axes["ResNet-8"], "erk")
     (theirs,) = lines(axes["ResNet-20"], "erk")
@@ -118,8 +176,8 @@ def test_published_points_are_hollow_in_a_row_of_their_own():
 
 
 def test_overlay_draws_both_in_the_panels_of_the_same_model_and_leaves_others_out():
-    published = points(resnet_20=92, resnet_32=93)
-    figure = plots.plot_by_sparsity(points(resnet_20=80), published, overlay=True)
+    theirs = published(resnet_20=92, resnet_32=93)
+    figure = plots.plot_by_sparsity(points(resnet_20=80), theirs, overlay=True)
     axes = panels(figure)
     assert set(axes) == {"ResNet-20"}
     drawn = [line.get_ydata().tolist() for line in lines(axes["ResNet-20"], "erk")]
@@ -143,6 +201,29 @@ def test_gap_has_a_panel_a_sparsity_and_a_tick_a_model_in_the_order_given():
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "14", "110"]
     (erk,) = lines(axis, "erk")
     assert erk.get_ydata() == pytest.approx([3.9, 2.9, 1.9])
+
+
+def test_a_margin_is_a_dotted_line_with_its_number_in_the_key():
+    figure = plots.plot_gap_to_dense(gaps(resnet_8=3), margin=0.3)
+    for axis in figure.get_axes():
+        levels = [line.get_ydata()[0] for line in axis.lines if len(set(line.get_ydata())) == 1]
+        assert {0, 0.3} <= set(levels)
+    assert labels(figure) == ["ERK", "margin 0.3"]
+    assert plots.is_empty(plots.plot_gap_to_dense(gaps(resnet_8=3)[:0], margin=0.3))
+
+
+def test_a_band_about_zero_is_as_wide_as_its_column_says_and_named_in_the_key():
+    frame = gaps(resnet_8=3, resnet_14=2).assign(dense_band=0.2)
+    figure = plots.plot_gap_to_dense(frame, sparsities=[0.9], band="sampling error")
+    (axis,) = figure.get_axes()
+    assert [bar.get_y() for bar in axis.patches] == pytest.approx([-0.2] * 2)
+    assert [bar.get_height() for bar in axis.patches] == pytest.approx([0.4] * 2)
+    assert labels(figure) == ["ERK", "sampling error"]
+
+
+def test_models_of_gaps_may_have_other_names_on_the_axis():
+    figure = plots.plot_gap_to_dense(gaps(resnet_20_8=3), names={"resnet-20-8": "8"})
+    assert [tick.get_text() for tick in figure.get_axes()[0].get_xticklabels()] == ["8"]
 
 
 def test_gap_panels_are_limited_to_the_sparsities_asked_for():
@@ -170,6 +251,20 @@ def test_layer_sparsities_have_a_panel_a_model():
     assert erk.get_xydata().tolist() == [[1, 0.0], [2, 0.5], [3, 0.9]]
 
 
+def test_shortcuts_are_shaded_and_a_plus_lies_dashed_on_its_twin():
+    table = layers()[lambda rows: rows.model == "resnet-8"]
+    named = table.assign(layer=table.position.map({1: "conv", 2: "stage2.0.shortcut.0", 3: "fc"}))
+    named = pd.concat([named, named[named.ratio == "erk"].assign(ratio="erk_plus")])
+    figure = plots.plot_layer_sparsities(named)
+    (axis,) = figure.get_axes()
+    assert [(span.get_x(), span.get_width()) for span in axis.patches] == [(1.5, 1.0)]
+    (erk,), (plus,) = lines(axis, "erk"), lines(axis, "erk_plus")
+    assert plus.get_zorder() > erk.get_zorder() and plus.get_linewidth() < erk.get_linewidth()
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == ["Uniform", "ERK", "ERK+", "shortcut"]
+    assert not plots.plot_layer_sparsities(table).get_axes()[0].patches
+
+
 def test_mask_shows_each_kernel_as_a_cell():
     mask = np.zeros((2, 3, 3, 3), dtype=bool)
     mask[1, 2, 0, 1] = True  # second filter, third channel, top row, middle column
@@ -192,7 +287,7 @@ def test_heatmap_writes_every_known_value_and_leaves_unknown_cells_empty():
 
 
 def test_figures_fit_the_page_with_text_of_nine_points_on_white():
-    figure = plots.plot_by_sparsity(points(resnet_8=70), points(resnet_20=92))
+    figure = plots.plot_by_sparsity(points(resnet_8=70), published(resnet_20=92))
     figure.canvas.draw()
     assert figure.get_figwidth() == theme.WIDTH
     assert to_rgb(figure.get_facecolor()) == to_rgb("white")
@@ -231,7 +326,7 @@ def test_digest_sees_bands_heat_maps_and_masks_and_not_the_last_bit():
     assert first == same != other
     mask = np.eye(4, dtype=bool)
     assert plots.digest(plots.plot_mask({"m": mask})) != plots.digest(plots.plot_mask({"m": ~mask}))
-    wide, narrow = gaps(resnet_8=3), gaps(resnet_8=3).assign(dense_band=0.1)
+    wide, narrow = (gaps(resnet_8=3).assign(dense_band=band) for band in (0.2, 0.1))
     assert plots.digest(plots.plot_gap_to_dense(wide[:0], wide)) != plots.digest(
         plots.plot_gap_to_dense(wide[:0], narrow)
     )

@@ -38,11 +38,14 @@ def test_listing_joins_with_commas_and_an_and(items, text):
 @pytest.mark.parametrize(
     ("numbers", "text"),
     [
-        ((62.54, math.nan, math.nan), "62.5"),
+        ((62.54, math.nan, math.nan), "62.5 ○"),
         ((62.54, 62.04, 63.04), "62.5 ± 0.5"),
         ((-1.26,), "−1.3"),
         ((-0.01,), "0.0"),
+        ((-0.01, -0.03, 0.01, 2), "−0.01 ± 0.02"),
+        ((math.nan, math.nan, math.nan), "–"),
+        ((math.nan,), "–"),
     ],
 )
-def test_plus_minus_has_a_reach_only_with_an_interval(numbers, text):
+def test_plus_minus_has_half_of_the_interval_or_marks_one_seed(numbers, text):
     assert words.plus_minus(*numbers) == text

@@ -1,36 +1,71 @@
-"""What the gap to the dense network does with the size of a network, as a table; its panels."""
+"""The gap to the dense network as pages show it: seed by seed, its panels, one table of values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 
-from ...presentation.theme import LABELS
+from ...analysis.cells import CELL
+from ...presentation.theme import LABELS, in_order
 from ...presentation.words import model_label, plus_minus
 
 
-def direction_table(changes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Changes of the gap by source, as a table to read (see `cells.gap_change`)."""
-    rows = []
-    for source, frame in changes.items():
-        for row in frame.sort_values("sparsity", kind="stable").to_dict("records"):
-            ends = [model_label(row[end]).removeprefix("ResNet-") for end in ("first", "last")]
-            limits = (row["change"], row["low"], row["high"])
-            rows.append(
-                {
-                    "source": f"{source}, {ends[0]} to {ends[1]}",
-                    "sparsity": f"{row['sparsity']:g}",
-                    "ratio": LABELS[row["ratio"]],
-                    "first gap": plus_minus(row["first_gap"]),
-                    "last gap": plus_minus(row["last_gap"]),
-                    "change": plus_minus(*limits).replace(" ", "\u00a0"),  # one line in its cell
-                }
-            )
-    return pd.DataFrame(rows)
+def by_size(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the smallest network first, by its maskable weights."""
+    return runs.sort_values("cost.dense_weights", kind="stable") if len(runs) else runs
+
+
+def seeds(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
+    """The runs one by one, `model, ratio, sparsity, value`, as `presentation.plots` draws them."""
+    if runs.empty:
+        return pd.DataFrame(columns=[*CELL, "value"])
+    return runs[CELL].assign(value=scale * runs[value])
+
+
+def seed_gaps(runs: pd.DataFrame, value: str = "accuracy", scale: float = 100.0) -> pd.DataFrame:
+    """Dense minus sparse of runs with the same network and seed, with the columns of `seeds`.
+
+    Such runs share initial weights and the order of the images.
+    """
+    if runs.empty:
+        return seeds(runs)
+    dense = runs[runs.ratio == "dense"].set_index(["model", "seed_init"])[value]
+    sparse = runs[runs.ratio != "dense"].set_index(["model", "seed_init"])
+    twins = dense.reindex(sparse.index)
+    gaps = sparse[["ratio", "sparsity"]].assign(value=scale * (twins - sparse[value]))
+    return gaps.dropna().reset_index()[[*CELL, "value"]]
 
 
 def panels(gaps: pd.DataFrame, fixed: float = 0.5, most: int = 2) -> list[float]:
     """Sparsities worth a panel: one that the paper's claim names, and the highest recorded."""
     recorded = sorted(gaps.sparsity.unique()) or [0.8, 0.9]
     return sorted({fixed, *recorded[-most:]})
+
+
+def beside_dense(
+    points: pd.DataFrame, gaps: pd.DataFrame, digits: int = 1, what: str = "lost"
+) -> pd.DataFrame:
+    """One table of values and of gaps to dense: a row a network and ratio, columns by sparsity.
+
+    `points` is `cells.summarise`, `gaps` has the columns `gap`, `low` and `high`; `what` heads
+    them. ○ marks one seed, a dash what is not recorded.
+    """
+    values, lost = (
+        {
+            tuple(cell[name] for name in CELL): plus_minus(
+                cell[column], cell["low"], cell["high"], digits
+            ).replace(" ", "\u00a0")  # one line in its cell
+            for cell in table.to_dict("records")
+        }
+        for table, column in ((points, "mean"), (gaps, "gap"))
+    )
+    sparse = points[points.ratio != "dense"]
+    levels = sorted(sparse.sparsity.unique())
+    rows = []
+    for model in sparse.model.unique():
+        for ratio in in_order(sparse.ratio[sparse.model == model]):
+            row = {"network": model_label(model), "ratio": LABELS[ratio]}
+            row["dense"] = values.get((model, "dense", 0.0), "–")
+            row |= {f"at {s:g}": values.get((model, ratio, s), "–") for s in levels}
+            row |= {f"{what} at {s:g}": lost.get((model, ratio, s), "–") for s in levels}
+            rows.append(row)
+    return pd.DataFrame(rows)
