@@ -85,10 +85,10 @@ test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes o
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick
 	@$(PY) -c 'from randprune_core.bookmaking import build; build.run_quick()'
 
-notebook: $(STAMP) ## re-run one chapter: make notebook NAME=02_depth ARGS="-p profile quick"
+notebook: $(STAMP) ## re-run one chapter: make notebook NAME=01_depth ARGS="-p profile quick"
 	@name=$(call quoted,NAME)
 	if [ -z "$$name" ]; then
-		echo 'name a chapter: make notebook NAME=02_depth ARGS="-p profile quick"' >&2; exit 2
+		echo 'name a chapter: make notebook NAME=01_depth ARGS="-p profile quick"' >&2; exit 2
 	fi
 	$(PY) -m randprune_core notebook "$$name" $(ARGS)
 

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--refresh", action="store_true", help="store new outputs in notebooks/")
 
     notebook = commands.add_parser("notebook", help="execute one chapter with other parameters")
-    notebook.add_argument("name", help="chapter, such as 02_depth")
+    notebook.add_argument("name", help="chapter, such as 01_depth")
     notebook.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="two re-runs of a chapter side by side")
     for name in ("first", "second"):
         compare.add_argument(
-            name, help="folder of a re-run, such as 02_depth/profile=quick, or a chapter's name"
+            name, help="folder of a re-run, such as 01_depth/profile=quick, or a chapter's name"
         )
 
     commands.add_parser("check", help="check records, stored outputs and figure data")

@@ -74,7 +74,7 @@ def small_copy(folder: Path, chapter: str = CHAPTER) -> None:
         (folder / "book" / f"{name}.md").write_text(f"# {name}\n")
     first = "# First page\n\n% generated scorecard\n\n"
     (folder / "book" / "intro.md").write_text(first + "\n".join(targets))
-    toc = "format: jb-book\nroot: book/intro\nchapters:\n  - file: notebooks/02_depth\n"
+    toc = "format: jb-book\nroot: book/intro\nchapters:\n  - file: notebooks/01_depth\n"
     (folder / "_toc.yml").write_text(toc)
     base = {"metadata": {}, "cell_type": "code", "execution_count": None, "outputs": []}
     cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Depth"}]
@@ -82,4 +82,4 @@ def small_copy(folder: Path, chapter: str = CHAPTER) -> None:
     cells.append(base | {"id": "scales-figure", "source": chapter})
     (folder / "notebooks").mkdir()
     whole = {"cells": cells, "metadata": notebooks._METADATA, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "notebooks" / "02_depth.ipynb").write_text(json.dumps(whole))
+    (folder / "notebooks" / "01_depth.ipynb").write_text(json.dumps(whole))

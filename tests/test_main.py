@@ -251,7 +251,7 @@ def test_the_version_is_that_of_the_package(call):
 
 def test_what_needs_the_repository_says_so_in_one_line_elsewhere(call, monkeypatch, store):
     monkeypatch.setattr(paths, "IN_REPOSITORY", False)
-    for command in (["book"], ["book", "--refresh"], ["notebook", "02_depth", "-p", "seeds", "0"]):
+    for command in (["book"], ["book", "--refresh"], ["notebook", "01_depth", "-p", "seeds", "0"]):
         code, out, error = call(*command)
         assert (code, out) == (2, "") and f"{command[0]} needs the repository" in one_line(error)
     assert files_under(store) == []

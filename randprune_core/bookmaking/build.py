@@ -48,7 +48,7 @@ _SPHINX = "from jupyter_book.cli.main import main; main()"
 _STRICT = ("--all", "-W", "-n", "--keep-going", "-q")
 _MADE_HERE = re.compile(r"^% generated(?: (\w+))?$", re.MULTILINE)
 """A comment in a page, in whose place stands what `make_pages` makes."""
-_MAIN_FIGURE = ("02_depth", "scales-figure", "figure-depth.png")  # chapter, cell, picture
+_MAIN_FIGURE = ("01_depth", "scales-figure", "figure-depth.png")  # chapter, cell, picture
 
 
 def build_book() -> Path:
@@ -118,7 +118,7 @@ def make_pages(staging: Path, executed: Mapping[str, Path]) -> None:
 
     The reference pages, the boxes of the chapters, the data of the explorer and of the two pages to
     play with, the style of figures, the summary on one page, the archive of all data, and the
-    pictures of a shared link and of the first page, which is that of chapter 02. Runs on digits do
+    pictures of a shared link and of the first page, which is that of chapter 01. Runs on digits do
     not count: no copy of the book has the same. Where the book is published (`repository.url`), the
     copies that Colab opens are written to `_build/launch/`.
     """
@@ -336,7 +336,7 @@ def refresh(names: Iterable[str] | None = None) -> list[Path]:
     """Execute chapters (None: all) and store their outputs in `notebooks/`; return those changed.
 
     A notebook whose outputs differ only in cells that vary from run to run is left as it is, so
-    that a repeated call changes nothing. The picture of chapter 02 is stored for the README too.
+    that a repeated call changes nothing. The picture of chapter 01 is stored for the README too.
     """
     names = chapters() if names is None else list(names)
     changed = []

@@ -20,7 +20,7 @@ _KEYS += ("lower", "upper", "position", "layer", "precision", "train_images")
 def compare(first: str, second: str) -> str:
     """What two re-runs draw from different numbers, a table for each figure that both draw.
 
-    Each is the name of a folder under `results/local/`, such as `02_depth/profile=quick`, the path
+    Each is the name of a folder under `results/local/`, such as `01_depth/profile=quick`, the path
     of one, or the name of a chapter, for its stored outputs. Ends of intervals are left out. Raises
     `ValueError` where one is not there, and where they have no figure in common.
     """

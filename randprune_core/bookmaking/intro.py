@@ -19,7 +19,7 @@ _BADGES["out of reach"] = "muted"
 def scorecard() -> str:
     """Every claim in a few words with verdict and effect, as cards that lead to their chapters.
 
-    MyST Markdown, from `results/figures/scorecard.csv`, which chapter 14 writes. Of its cells only
+    MyST Markdown, from `results/figures/scorecard.csv`, which chapter 11 writes. Of its cells only
     numbers and known verdicts are used; ValueError for a file with anything else in their place.
     """
     path = paths.FIGURES / "scorecard.csv"
@@ -27,8 +27,8 @@ def scorecard() -> str:
         cards = [_card(row) for row in pd.read_csv(path).to_dict("records")]
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(
-            f"{path}: not the scorecard of chapter 14 ({error!r}); run "
-            "`python -m randprune_core notebook 14_scorecard`, which writes it again"
+            f"{path}: not the scorecard of chapter 11 ({error!r}); run "
+            "`python -m randprune_core notebook 11_scorecard`, which writes it again"
         ) from error
     head = "::::{grid} 2 2 3 3\n:gutter: 2\n:class-container: scorecard-glance\n"
     return "\n".join([head, *cards, "::::"])

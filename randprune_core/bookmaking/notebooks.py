@@ -40,7 +40,7 @@ def chapters() -> dict[str, Path]:
 
 
 def chapter(name: str) -> Path:
-    """The notebook of a chapter, named `02_depth` or `02_depth.ipynb`.
+    """The notebook of a chapter, named `01_depth` or `01_depth.ipynb`.
 
     Raises `ValueError` that lists the known names.
     """

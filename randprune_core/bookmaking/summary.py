@@ -1,7 +1,7 @@
 """The book on one page, as a PDF, and in one picture, which is shown where a link is shared.
 
-Both are drawn from the records: the gap to the dense network by the functions of chapters 02 and
-03, the verdicts by those of chapter 14. Neither holds a date, so that equal records give equal
+Both are drawn from the records: the gap to the dense network by the functions of chapters 01 and
+02, the verdicts by those of chapter 11. Neither holds a date, so that equal records give equal
 files.
 """
 
@@ -46,8 +46,8 @@ _CLAIM = (
 _HOLLOW = "Hollow: the paper's Figure 1, read off; its networks and its schedule are others."
 _COMMANDS = (
     ("make book", "build the book from the recorded runs"),
-    ("make notebook NAME=02_depth", "draw one chapter anew from the records"),
-    ('make notebook NAME=02_depth ARGS="-p profile quick"', "train small networks for it"),
+    ("make notebook NAME=01_depth", "draw one chapter anew from the records"),
+    ('make notebook NAME=01_depth ARGS="-p profile quick"', "train small networks for it"),
 )
 _LEVELS = {0.5: ("s", (0, (3, 2))), 0.9: ("o", "-")}  # sparsity: marker, line
 _SIZE = (8.27, 11.69)  # inches of an A4 page
@@ -69,7 +69,7 @@ def collect() -> Numbers:
     """The numbers from the records, at the profile that the chapters show; trains nothing."""
     judged = scorecard.collect(train_missing=False)
     found = claims.verdicts(verdicts.of(judged))
-    parts = (chapter_records(name)[0] for name in ("02_depth", "03_width"))
+    parts = (chapter_records(name)[0] for name in ("01_depth", "02_width"))
     counts = (int((found.verdict == word).sum()) or "none" for word in VERDICTS)
     supported, contradicted, undecided, out = counts
     sentence = (

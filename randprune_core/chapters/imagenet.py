@@ -1,4 +1,4 @@
-"""Chapter 11: the runs on ImageNet, what they cost, how to launch them, and Figure 6's lower half.
+"""Chapter 12: the runs on ImageNet, what they cost, how to launch them, and Figure 6's lower half.
 
 Runs come from the record store, or, to try the path, from pictures that are made on the spot: these
 are trained here and never stored. Costs need no data: they are counted from shapes.

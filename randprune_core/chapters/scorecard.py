@@ -56,7 +56,7 @@ def collect(
     profile = coverage.resolve_profile(profile)
     variant = coverage.recorded_variant(profile)
     configs = {}
-    figures = grids.CHAPTERS["14_scorecard"]
+    figures = grids.CHAPTERS["11_scorecard"]
     for figure in (name for name in figures if profile in grids.GRIDS[name]):
         for config in grids.grid(figure, profile, variant=variant, **lists):
             configs[run_id(config)] = config

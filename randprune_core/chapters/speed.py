@@ -1,4 +1,4 @@
-"""Chapter 12: what the benchmarks measured. Everything is read from `results/benchmarks/`."""
+"""Chapter 14: what the benchmarks measured. Everything is read from `results/benchmarks/`."""
 
 from __future__ import annotations
 

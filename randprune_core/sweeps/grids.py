@@ -109,20 +109,17 @@ belongs to no profile. A figure need not have a grid at every profile.
 """
 
 CHAPTERS = {
-    "01_layerwise_ratios": (),
-    "02_depth": ("depth",),
-    "03_width": ("width",),
-    "04_calibration": ("calibration",),
-    "05_ood": ("ood",),
-    "06_robustness": ("robustness",),
-    "07_gradient_flow": ("gradient_flow",),
+    "01_depth": ("depth",),
+    "02_width": ("width",),
+    "03_calibration": ("calibration",),
+    "04_ood": ("ood",),
+    "05_robustness": ("robustness",),
+    "06_gradient_flow": ("gradient_flow",),
+    "07_layerwise_ratios": (),
     "08_methods": ("methods",),
     "09_granularity": ("granularity",),
     "10_when_to_prune": ("when",),
-    "11_imagenet": (),
-    "12_speed": (),
-    "13_cifar100_and_vgg": ("vgg", "cifar100"),
-    "14_scorecard": (
+    "11_scorecard": (
         "depth",
         "width",
         "calibration",
@@ -131,13 +128,16 @@ CHAPTERS = {
         "gradient_flow",
         "methods",
     ),
+    "12_imagenet": (),
+    "13_cifar100_and_vgg": ("vgg", "cifar100"),
+    "14_speed": (),
 }
 """The grids that a chapter shows; one that has no grid of `sweep` shows none."""
 
-ANY_RUN = ("07_gradient_flow", "11_imagenet", "14_scorecard")
+ANY_RUN = ("06_gradient_flow", "12_imagenet", "11_scorecard")
 """Chapters that read runs of other grids too: every run of a protocol, or of every claim."""
 
-BESIDE = {"02_depth": ("control", "methods")}
+BESIDE = {"01_depth": ("control", "methods")}
 """Grids whose recorded runs a chapter holds its own against; it trains none of them."""
 
 JUDGED = ("depth", "width")

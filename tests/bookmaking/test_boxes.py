@@ -122,7 +122,7 @@ def test_a_duration_has_the_unit_that_fits(seconds, text):
 def test_box_has_command_number_of_runs_and_time_of_every_profile(store):
     for model in ("resnet-8", "resnet-14", "resnet-20"):
         store_record(cpu_record(3_600, model=model))
-    records = boxes.chapter_records("04_calibration")
+    records = boxes.chapter_records("03_calibration")
     text = boxes.commands(SHOWS_CALIBRATION, "04_x", records, load_runs())
     for profile in PROFILES:
         grid = grids.grid("calibration", profile)
@@ -148,7 +148,7 @@ def test_chapter_without_a_profile_has_a_command_and_no_table():
 
 
 def test_chapter_that_collects_nothing_says_that_its_time_is_not_known():
-    assert boxes.chapter_records("01_layerwise_ratios") == []
+    assert boxes.chapter_records("07_layerwise_ratios") == []
     text = boxes.commands(notebook("print()"), "01_x", [], pd.DataFrame())
     assert text.count("not known") == len(PROFILES)
 
@@ -157,7 +157,7 @@ def test_box_names_what_is_behind_a_page(store, tmp_path):
     for seed in (0, 2):
         store_record(cpu_record(100.4, seed_init=seed, seed_mask=seed, seed_data=seed))
     shown = notebook('r = common.collect_records("calibration", profile="cpu")')
-    boxed = boxes.add_boxes(shown, "04_calibration", load_runs(), None, tmp_path)
+    boxed = boxes.add_boxes(shown, "03_calibration", load_runs(), None, tmp_path)
     text = "".join(boxed["cells"][-1]["source"])
     assert "2 runs of profile" not in text  # auto: nothing like enough is recorded for cpu
     records = collect_records("calibration", profile="cpu", train_missing=False)

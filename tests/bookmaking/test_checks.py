@@ -109,8 +109,8 @@ def chapter(project):
     figure.write_text("gap\n1\n")
     digest = hashlib.sha256(figure.read_bytes()).hexdigest()[:12]
     line = stream(f"results/figures/depth.csv: 1 rows, digest {digest}\n")
-    source = write(project, "02_depth", PARAMETERS, code("save()", outputs=[line]))
-    notebooks.store_fingerprints(["02_depth"])
+    source = write(project, "01_depth", PARAMETERS, code("save()", outputs=[line]))
+    notebooks.store_fingerprints(["01_depth"])
     return source
 
 
@@ -192,7 +192,7 @@ def test_figure_data_that_is_not_what_its_chapter_drew_is_named_with_what_writes
     figure.write_text("gap\n2\n") if change == "edited" else figure.unlink()
     (found,) = check()
     assert found.startswith(f"{figure}: {'not the numbers' if change == 'edited' else 'missing'}")
-    assert "run `python -m randprune_core notebook 02_depth`" in found
+    assert "run `python -m randprune_core notebook 01_depth`" in found
 
 
 def test_figure_data_that_no_chapter_drew_is_named(chapter):

@@ -47,7 +47,7 @@ def staged(project):
     staging, html = project / "_build" / "staging", project / "_build" / "html"
     (staging / "notebooks").mkdir(parents=True)
     chapter = notebook(PARAMETERS, figure_cell())
-    (staging / "notebooks" / "02_depth.ipynb").write_text(json.dumps(chapter))
+    (staging / "notebooks" / "01_depth.ipynb").write_text(json.dumps(chapter))
     save(staging / "results" / "figures")
     (html / "_images").mkdir(parents=True)
     (html / "notebooks").mkdir()
@@ -56,7 +56,7 @@ def staged(project):
     page = (
         '<figure><img alt="A &quot;line&quot;" src="../_images/abc.png" /><p>caption</p></figure>'
     )
-    (html / "notebooks" / "02_depth.html").write_text(page)
+    (html / "notebooks" / "01_depth.html").write_text(page)
     (html / "index.html").write_text('<img src="_images/other.png">')
     return staging, html
 
@@ -69,7 +69,7 @@ def test_an_svg_takes_the_place_of_its_picture_with_its_description(staged):
     staging, html = staged
     note(staging)
     drawings.put_drawings(html, staging)
-    page = (html / "notebooks" / "02_depth.html").read_text()
+    page = (html / "notebooks" / "01_depth.html").read_text()
     assert "<img" not in page and page.endswith("</span><p>caption</p></figure>")
     assert re.findall(r'<svg class="(\w+)" role="img" aria-label="([^"]*)"', page) == [
         ("wide", "A &quot;line&quot;"),
@@ -82,7 +82,7 @@ def test_an_svg_takes_the_place_of_its_picture_with_its_description(staged):
 @pytest.mark.parametrize("change", ["another digest", "no file", "no phone file", "not an svg"])
 def test_a_picture_stays_where_no_svg_belongs_to_it(staged, change):
     staging, html = staged
-    before = (html / "notebooks" / "02_depth.html").read_text()
+    before = (html / "notebooks" / "01_depth.html").read_text()
     folder = staging / "results" / "figures"
     if change == "another digest":
         save(folder, about="1 panel, 4 numbers, digest ba9876543210")
@@ -92,7 +92,7 @@ def test_a_picture_stays_where_no_svg_belongs_to_it(staged, change):
         (folder / ("gap.svg" if change == "no file" else "gap-phone.svg")).unlink()
     note(staging)
     drawings.put_drawings(html, staging)
-    assert (html / "notebooks" / "02_depth.html").read_text() == before
+    assert (html / "notebooks" / "01_depth.html").read_text() == before
 
 
 HOSTILE = {
@@ -118,10 +118,10 @@ def test_what_no_figure_has_gets_into_no_page_and_is_named_with_its_file(staged,
     staging, html = staged
     folder = staging / "results" / "figures"
     save(folder, inside)
-    before = (html / "notebooks" / "02_depth.html").read_text()
+    before = (html / "notebooks" / "01_depth.html").read_text()
     note(staging)
     drawings.put_drawings(html, staging)
-    assert (html / "notebooks" / "02_depth.html").read_text() == before
+    assert (html / "notebooks" / "01_depth.html").read_text() == before
     (drawing,) = drawings.drawn(notebook(figure_cell()))
     said = drawings.problem(folder, drawing)
     assert said.startswith(f"{folder / 'gap.svg'}: not a figure (a figure has no ")
@@ -148,7 +148,7 @@ def test_what_cannot_be_read_as_a_figure_is_named_in_one_line(tmp_path, text):
 
 
 def test_a_rerun_with_other_parameters_has_no_figure_of_the_book():
-    line = LINE.replace("results/figures/", "results/local/02_depth/seeds=0/")
+    line = LINE.replace("results/figures/", "results/local/01_depth/seeds=0/")
     assert list(drawings.drawn(notebook(figure_cell(line=line)))) == []
 
 
@@ -198,8 +198,8 @@ def test_a_book_without_figures_has_a_style(project):
 def chapter(project):
     """A project with one chapter that drew a figure."""
     save(paths.FIGURES)
-    source = write(project, "02_depth", PARAMETERS, figure_cell())
-    notebooks.store_fingerprints(["02_depth"])
+    source = write(project, "01_depth", PARAMETERS, figure_cell())
+    notebooks.store_fingerprints(["01_depth"])
     return source
 
 
@@ -213,7 +213,7 @@ def test_an_svg_that_its_chapter_did_not_draw_is_named_with_what_writes_it(chapt
     path.write_text(path.read_text().replace("0123456789ab<", "ba9876543210<"))
     (found,) = checks.check()
     assert found.startswith(f"{path}: not what the chapter drew")
-    assert found.endswith("run `python -m randprune_core notebook 02_depth`, which writes it again")
+    assert found.endswith("run `python -m randprune_core notebook 01_depth`, which writes it again")
     path.unlink()
     (found,) = checks.check()
     assert found.startswith(f"{path}: missing")
@@ -227,8 +227,8 @@ def test_an_svg_that_no_chapter_drew_is_named(chapter):
 
 def test_a_figure_that_differs_between_machines_may_have_another_digest(project):
     save(paths.FIGURES, about="1 panel, 4 numbers, digest ba9876543210")
-    write(project, "02_depth", PARAMETERS, figure_cell("nbval-ignore-output"))
-    notebooks.store_fingerprints(["02_depth"])
+    write(project, "01_depth", PARAMETERS, figure_cell("nbval-ignore-output"))
+    notebooks.store_fingerprints(["01_depth"])
     assert checks.check() == []
     (paths.FIGURES / "gap.svg").unlink()
     assert "gap.svg: missing" in checks.check()[0]

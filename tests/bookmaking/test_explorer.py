@@ -259,13 +259,13 @@ def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
     (paths.FIGURES / "scorecard.csv").write_bytes(table.read_bytes())
     for name in ("api", "cite", "intro", "provenance"):
         (staging / "book" / f"{name}.md").write_bytes((paths.BOOK / f"{name}.md").read_bytes())
-    chapter = tmp_path / "02_depth.ipynb"
+    chapter = tmp_path / "01_depth.ipynb"
     output = {"output_type": "display_data", "data": {"image/png": "aGVsbG8="}, "metadata": {}}
     cell = {"cell_type": "code", "id": "scales-figure", "metadata": {}, "source": ""}
     cell["outputs"] = [output]
     chapter.write_text(json.dumps({"cells": [cell]}))
 
-    build.make_pages(staging, {"02_depth": chapter})
+    build.make_pages(staging, {"01_depth": chapter})
 
     written = (staging / "book/_static/explorer-data.js").read_text()
     runs = load_runs(dataset="cifar10")

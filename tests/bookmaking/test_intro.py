@@ -1,4 +1,4 @@
-"""The scorecard of the first page: verdict, effect and its bar, from the file of chapter 14."""
+"""The scorecard of the first page: verdict, effect and its bar, from the file of chapter 11."""
 
 import re
 
@@ -42,5 +42,5 @@ def test_no_effect_is_nothing(card):
 
 @pytest.mark.parametrize("changes", [{"verdict": "<b>"}, {"effect": "many"}, {"claim": 99}])
 def test_a_file_with_anything_else_is_refused(card, changes):
-    with pytest.raises(ValueError, match="not the scorecard of chapter 14"):
+    with pytest.raises(ValueError, match="not the scorecard of chapter 11"):
         card(**changes)

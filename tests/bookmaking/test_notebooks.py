@@ -207,7 +207,7 @@ def test_chapter(name, rule):
 
 
 def test_there_are_chapters_to_check():
-    assert {"01_layerwise_ratios", "02_depth"} <= set(notebooks.chapters())
+    assert {"07_layerwise_ratios", "01_depth"} <= set(notebooks.chapters())
 
 
 def test_labels_and_figure_names_are_unique_in_the_book():

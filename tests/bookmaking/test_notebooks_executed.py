@@ -22,14 +22,14 @@ REPOSITORY = paths.ROOT
 
 
 def test_unknown_chapter_names_the_known_ones(project):
-    write(project, "02_depth", PARAMETERS)
-    with pytest.raises(ValueError, match=r"'02_depht'.*02_depth"):
+    write(project, "01_depth", PARAMETERS)
+    with pytest.raises(ValueError, match=r"'02_depht'.*01_depth"):
         notebooks.chapter("02_depht")
 
 
-@pytest.mark.parametrize("name", ["02_depth", "02_depth.ipynb", "notebooks/02_depth.ipynb"])
+@pytest.mark.parametrize("name", ["01_depth", "01_depth.ipynb", "notebooks/01_depth.ipynb"])
 def test_chapter_is_found_by_stem_file_name_and_path(project, name):
-    source = write(project, "02_depth", PARAMETERS)
+    source = write(project, "01_depth", PARAMETERS)
     assert notebooks.chapter(name) == source
 
 
@@ -154,7 +154,7 @@ def test_fingerprint_follows_cells_tags_and_parameters_but_not_outputs(project):
         ("results/failed/0123456789ab.json", True),
         ("results/runs/digits/0123456789ab.json", False),
         ("results/figures/depth.csv", False),
-        ("results/local/02_depth.ipynb", False),
+        ("results/local/01_depth.ipynb", False),
         ("results/checkpoints/0123456789ab.pt", False),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_chapter_depends_on_the_records_of_its_own_grids_and_of_those_that_jud
 
     assert touched("when") == {"10_when_to_prune"}
     assert touched("granularity") == {"09_granularity"}
-    assert touched("control") == {"02_depth"}
+    assert touched("control") == {"01_depth"}
     assert touched("vgg", "paper") == {"13_cifar100_and_vgg"}
     every = {name for name, figures in CHAPTERS.items() if figures} - set(ANY_RUN)
     assert touched("depth") == touched("width") == every
@@ -201,11 +201,11 @@ def test_a_chapter_depends_on_the_records_of_its_own_grids_and_of_those_that_jud
 
 
 def test_a_chapter_without_grids_of_its_own_depends_on_every_record(project):
-    before = notebooks.surroundings("14_scorecard")
+    before = notebooks.surroundings("11_scorecard")
     path = project / "results" / "runs" / "cifar10" / "0123456789ab.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("new")
-    assert notebooks.surroundings("14_scorecard") != before
+    assert notebooks.surroundings("11_scorecard") != before
 
 
 def test_a_change_of_one_chapter_makes_that_chapter_stale_alone(project):
@@ -217,7 +217,7 @@ def test_a_change_of_one_chapter_makes_that_chapter_stale_alone(project):
         return {name for name in CHAPTERS if notebooks.surroundings(name) != before[name]}
 
     assert touched("chapters/granularity.py") == {"09_granularity"}
-    assert touched("chapters/robustness_figures.py") == {"06_robustness"}
+    assert touched("chapters/robustness_figures.py") == {"05_robustness"}
     assert touched("chapters/shared/tables.py") == set(CHAPTERS)
     assert touched("chapters/__init__.py") == set(CHAPTERS)
     assert touched("analysis/claims.py") == touched("training/loop.py") == set(CHAPTERS)
@@ -337,7 +337,7 @@ def test_refresh_stores_the_picture_of_the_depth_chapter_for_the_readme(project,
     png = {"output_type": "display_data", "metadata": {}, "data": {"image/png": "aGVsbG8="}}
     monkeypatch.setattr(notebooks, "execute", lambda source, _, target: shutil.copy(source, target))
     figure = code("draw()", outputs=[png]) | {"id": "scales-figure"}
-    write(project, "02_depth", figure)
+    write(project, "01_depth", figure)
     (project / "book" / "_static").mkdir()
     (project / "_build" / "executed").mkdir(parents=True)
     build.refresh()
@@ -346,7 +346,7 @@ def test_refresh_stores_the_picture_of_the_depth_chapter_for_the_readme(project,
 
 def test_readme_shows_the_picture_of_the_book():
     (picture,) = re.findall(r"!\[.*\]\((.*)\)", (REPOSITORY / "README.md").read_text())
-    stored = build._picture(notebooks.chapter("02_depth"), "scales-figure")
+    stored = build._picture(notebooks.chapter("01_depth"), "scales-figure")
     assert (REPOSITORY / picture).read_bytes() == stored
 
 

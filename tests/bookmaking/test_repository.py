@@ -63,8 +63,8 @@ def links(text: str) -> set[str]:
 
 
 def test_without_a_repository_no_page_has_a_link_of_it():
-    notebook = notebooks.read_notebook(notebooks.chapter("12_speed"))
-    boxed = boxes.add_boxes(notebook, "12_speed", no_runs(), None, Path("unused"))
+    notebook = notebooks.read_notebook(notebooks.chapter("14_speed"))
+    boxed = boxes.add_boxes(notebook, "14_speed", no_runs(), None, Path("unused"))
     assert links("".join(boxed["cells"][-1]["source"])) == set()
     assert links(cite.companion(None)) == set()
     assert repository.badges(None) == ""
@@ -73,7 +73,7 @@ def test_without_a_repository_no_page_has_a_link_of_it():
 def test_every_link_of_a_chapter_leads_to_what_exists(tmp_path):
     from randprune_core.records.table import load_runs
 
-    name = "04_calibration"
+    name = "03_calibration"
     notebook = notebooks.read_notebook(notebooks.chapter(name))
     runs = load_runs(dataset="cifar10")
     boxed = boxes.add_boxes(notebook, name, runs, HOME, tmp_path)
@@ -108,8 +108,8 @@ def no_runs():
 
 def test_citations_have_the_address_only_when_it_is_set():
     assert f"{{{URL}}}" in cite.companion(HOME)
-    assert f"{URL}/blob/main/notebooks/02_depth.ipynb" in cite.chapter("02_depth", "Depth", HOME)
-    assert "url" not in cite.companion(None) + cite.chapter("02_depth", "Depth", None)
+    assert f"{URL}/blob/main/notebooks/01_depth.ipynb" in cite.chapter("01_depth", "Depth", HOME)
+    assert "url" not in cite.companion(None) + cite.chapter("01_depth", "Depth", None)
 
 
 def test_the_theme_gets_its_buttons_in_the_staging_folder(tmp_path):

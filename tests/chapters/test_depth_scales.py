@@ -169,5 +169,5 @@ def test_no_point_is_there_twice(store):
 
 
 def test_the_section_reads_the_grids_that_its_chapter_is_said_to_read():
-    named = {*CHAPTERS["02_depth"], *JUDGED, *BESIDE["02_depth"]}
+    named = {*CHAPTERS["01_depth"], *JUDGED, *BESIDE["01_depth"]}
     assert named == {*depth_scales.FIGURES, "control"}

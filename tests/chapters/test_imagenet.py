@@ -1,4 +1,4 @@
-"""Chapter 11: the grid by Table 1's recipe, its costs and commands, and runs on made pictures."""
+"""Chapter 12: the grid by Table 1's recipe, its costs and commands, and runs on made pictures."""
 
 import math
 import os

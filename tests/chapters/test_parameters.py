@@ -74,7 +74,7 @@ def nothing_is_trained(store, monkeypatch):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_chapter_has_the_parameters_that_are_checked(name):
-    expected = PARAMETERS[-1:] if name == "12_speed" else PARAMETERS
+    expected = PARAMETERS[-1:] if name == "14_speed" else PARAMETERS
     assert tuple(parameters_of(name)) == expected
 
 
@@ -94,11 +94,11 @@ def test_a_value_of_a_wrong_kind_is_refused_with_the_form_to_write(name):
 def test_values_of_a_right_kind_are_taken(name):
     for parameter in parameters_of(name):
         for value in RIGHT[parameter]:
-            usual = {} if name == "12_speed" else {"profile": "cpu", "train_missing": False}
+            usual = {} if name == "14_speed" else {"profile": "cpu", "train_missing": False}
             try:
                 begin(name, **usual | {parameter: value})
-            except Trained:  # chapter 11 trains small networks on made pictures
-                assert name == "11_imagenet" or usual.get(parameter, 0) is not value
+            except Trained:  # chapter 12 trains small networks on made pictures
+                assert name == "12_imagenet" or usual.get(parameter, 0) is not value
 
 
 def test_sparsities_of_numpy_are_those_that_one_types():
@@ -108,7 +108,7 @@ def test_sparsities_of_numpy_are_those_that_one_types():
 
 @pytest.mark.parametrize("value", ["false", "0", 0, "none"])
 def test_no_string_and_no_number_trains(value):
-    """They are no False, which is what chapter 06 compares with, nor what trains."""
+    """They are no False, which is what chapter 05 compares with, nor what trains."""
     for name in CHAPTERS:
         if "train_missing" in parameters_of(name):
             with pytest.raises(ValueError, match="train_missing is .* write True, False or None"):
@@ -117,5 +117,5 @@ def test_no_string_and_no_number_trains(value):
 
 def test_a_list_in_a_string_is_answered_with_the_form_of_papermill():
     with pytest.raises(ValueError, match="-y 'seeds: ") as refused:
-        begin("02_depth", seeds=json.dumps([0, 1]))
+        begin("01_depth", seeds=json.dumps([0, 1]))
     assert "seeds is '[0, 1]'" in str(refused.value)

@@ -1,4 +1,4 @@
-"""Chapter 12: nothing measured, two processors, pairs of runs in two precisions."""
+"""Chapter 14: nothing measured, two processors, pairs of runs in two precisions."""
 
 import json
 

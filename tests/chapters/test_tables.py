@@ -56,13 +56,13 @@ def test_figure_data_goes_to_figures_by_default_and_to_local_otherwise(store, ca
 
 
 def test_a_re_run_has_its_figure_data_in_its_own_folder(store, monkeypatch, capsys):
-    folder = paths.LOCAL / "02_depth" / "seeds=0"
+    folder = paths.LOCAL / "01_depth" / "seeds=0"
     monkeypatch.setenv("RANDPRUNE_RERUN", str(folder))
     tables.save_figure_data(pd.DataFrame({"gap": [1.0]}), "depth", default=False)
     tables.save_figure_data(pd.DataFrame({"gap": [2.0]}), "depth", default=True)
-    assert files_under(store) == ["figures/depth.csv", "local/02_depth/seeds=0/depth.csv"]
+    assert files_under(store) == ["figures/depth.csv", "local/01_depth/seeds=0/depth.csv"]
     first = capsys.readouterr().out.splitlines()[0]
-    assert first.startswith("results/local/02_depth/seeds=0/depth.csv: 1 rows, digest ")
+    assert first.startswith("results/local/01_depth/seeds=0/depth.csv: 1 rows, digest ")
 
 
 def test_figure_data_that_did_not_change_is_not_written_again(store):
@@ -99,9 +99,9 @@ def test_a_figure_is_shown_and_saved_twice_with_what_it_draws(store, capsys, fig
 
 
 def test_a_figure_of_a_rerun_is_saved_where_its_numbers_are(store, capsys, figure, monkeypatch):
-    monkeypatch.setenv("RANDPRUNE_RERUN", str(store / "local" / "02_depth" / "seeds=0"))
+    monkeypatch.setenv("RANDPRUNE_RERUN", str(store / "local" / "01_depth" / "seeds=0"))
     tables.show_figure(figure, "gap", default=False)
-    assert capsys.readouterr().out.startswith("results/local/02_depth/seeds=0/gap.svg: 1 panel, ")
+    assert capsys.readouterr().out.startswith("results/local/01_depth/seeds=0/gap.svg: 1 panel, ")
     assert not (store / "figures").exists()
 
 

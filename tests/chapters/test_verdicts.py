@@ -22,12 +22,12 @@ from randprune_core.config import run_id
 from randprune_core.sweeps import coverage, grids
 
 CHAPTERS = {
-    "02_depth": (1, 3),
-    "03_width": (2,),
-    "04_calibration": (6,),
-    "05_ood": (7,),
-    "06_robustness": (8,),
-    "07_gradient_flow": (9, 10),
+    "01_depth": (1, 3),
+    "02_width": (2,),
+    "03_calibration": (6,),
+    "04_ood": (7,),
+    "05_robustness": (8,),
+    "06_gradient_flow": (9, 10),
     "08_methods": (4, 5),
 }
 

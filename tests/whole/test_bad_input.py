@@ -276,7 +276,7 @@ SWEEP = st.tuples(FIGURE, st.lists(SWEEP_OPTION, max_size=4)).map(
 PARAMETER = st.tuples(
     st.just("-p"), st.sampled_from(["profile", "seeds", "models"]) | ODD_TEXT, ODD_TEXT
 )
-CHAPTER = st.sampled_from(["02_depth", "../../02_depth"]) | ODD_TEXT
+CHAPTER = st.sampled_from(["01_depth", "../../01_depth"]) | ODD_TEXT
 NOTEBOOK = st.tuples(CHAPTER, st.lists(PARAMETER, max_size=2)).map(
     lambda drawn: ["notebook", drawn[0], *flat(drawn[1])]
 )
@@ -317,7 +317,7 @@ def test_no_name_leads_out_of_the_results(name, harmless, tmp_path, counted):
         ["sweep", "depth", "--profile", name],
         ["sweep", "depth", "--models", name],
         ["notebook", name],
-        ["notebook", "02_depth", "-p", name, "1"],
+        ["notebook", "01_depth", "-p", name, "1"],
     ):
         counted()
         assert assert_good_manners(arguments, tmp_path, harmless) == 2, arguments

@@ -468,7 +468,7 @@ def test_heavy_page_and_complaints_are_found(site, tab, monkeypatch):
 
 
 def test_letters_are_as_wide_as_the_layout_took_them(site, tab):
-    visit(tab, f"{site}/notebooks/02_depth.html")
+    visit(tab, f"{site}/notebooks/01_depth.html")
     found = tab.evaluate(
         """async () => {
           await document.fonts.ready;
@@ -571,7 +571,7 @@ def test_pages_lead_to_the_previous_and_the_next(site, tab):
 
 
 def test_the_footer_of_a_chapter_opens_with_the_keyboard_and_holds_what_can_be_copied(site, tab):
-    visit(tab, f"{site}/notebooks/02_depth.html")
+    visit(tab, f"{site}/notebooks/01_depth.html")
     footer = tab.locator("details.footer")
     footer.locator("summary").focus()
     tab.keyboard.press("Enter")

@@ -198,7 +198,7 @@ def test_hooks_find_bad_style_and_pass_good(tmp_path):
 
 
 def test_notebook_hook_normalises_and_keeps_outputs(tmp_path):
-    stored = notebooks.chapter("12_speed").read_bytes()
+    stored = notebooks.chapter("14_speed").read_bytes()
     clean, dirty = tmp_path / "clean.ipynb", tmp_path / "dirty.ipynb"
     clean.write_bytes(stored)
     noisy = json.loads(stored)
@@ -206,7 +206,7 @@ def test_notebook_hook_normalises_and_keeps_outputs(tmp_path):
     noisy["cells"][1]["metadata"]["execution"] = {"iopub.status.idle": "now"}
     dirty.write_text(json.dumps(noisy))
     hook = hooks()["notebooks"]
-    assert re.search(hook["files"], "notebooks/12_speed.ipynb")
+    assert re.search(hook["files"], "notebooks/14_speed.ipynb")
     assert call(hook, clean).returncode == 0
     assert call(hook, dirty).returncode == 1
     assert clean.read_bytes() == dirty.read_bytes() == stored

@@ -58,18 +58,18 @@ CASES = [
     (
         "project/results/local",
         "4k",
-        "notebook 02_depth",
-        "results/local/02_depth/default/02_depth.ipynb",
+        "notebook 01_depth",
+        "results/local/01_depth/default/01_depth.ipynb",
     ),
-    ("project/results/figures", "4k", "notebook 02_depth", "results/figures/depth.csv"),
+    ("project/results/figures", "4k", "notebook 01_depth", "results/figures/depth.csv"),
     (
         "project/results/local",
         "4k",
-        "notebook 02_depth -p a 2",
-        "results/local/02_depth/a=2/depth.csv",
+        "notebook 01_depth -p a 2",
+        "results/local/01_depth/a=2/depth.csv",
     ),
-    ("temporary", "4k", "notebook 02_depth", "temporary/randprune-scratch-"),
-    ("project/_build", "4k", "book", "_build/executed/02_depth.ipynb"),
+    ("temporary", "4k", "notebook 01_depth", "temporary/randprune-scratch-"),
+    ("project/_build", "4k", "book", "_build/executed/01_depth.ipynb"),
     ("project/_build", "40k", "book", "_build/staging/"),
     ("project/_build", "6m", "book", "_build/html"),
     ("project/_build", "9m", "book", "_build/html"),
@@ -90,7 +90,7 @@ def test_a_full_disk_is_named_with_its_file_in_one_line(
     survived()
 
 
-@pytest.mark.parametrize("command", ["status", "notebook 02_depth -p a 2"])
+@pytest.mark.parametrize("command", ["status", "notebook 01_depth -p a 2"])
 def test_standard_output_on_a_full_disk_is_named(project, survived, command):
     with open("/dev/full", "w") as full:
         done = subprocess.run(

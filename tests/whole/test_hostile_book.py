@@ -50,7 +50,7 @@ def output(**data) -> dict:
 
 
 def chapter(records: Records) -> dict:
-    """Chapter 02 in short, with the outputs that its cells give for these records."""
+    """Chapter 01 in short, with the outputs that its cells give for these records."""
     figure = base64.b64encode(picture(np.zeros((2, 2, 3), "uint8"))).decode()
     table = tables.show_table(tables.provenance(records.runs), "tab-here", "Where runs were made.")
     cells = [
@@ -100,7 +100,7 @@ def small_book(staging: Path) -> None:
     pages["explorer"] = "# Explorer\n\n" + _raw((staging / "book" / "explorer.md").read_text())
     for name, text in pages.items():
         (staging / "book" / f"{name}.md").write_text(text)
-    files = ["book/provenance", "book/explorer", "notebooks/02_depth"]
+    files = ["book/provenance", "book/explorer", "notebooks/01_depth"]
     toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": f} for f in files]}
     (staging / "_toc.yml").write_text(yaml.safe_dump(toc))
 
@@ -123,13 +123,13 @@ def built(tmp_path_factory):
         secret.with_name("secret.txt.png").write_bytes(hostile.SECRET.encode())
         texts = hostile.texts(marker, secret, folder / "_build" / "staging" / "book")
         fill_store(texts)
-        executed = folder / "02_depth.ipynb"
+        executed = folder / "01_depth.ipynb"
         records = collect_records("depth", profile=PROFILE, seeds=SEEDS)
         executed.write_text(json.dumps(chapter(records)))
         monkeypatch.setattr(boxes, "chapter_records", lambda _: [records])
-        staging = build.stage({"02_depth": executed})
+        staging = build.stage({"01_depth": executed})
         small_book(staging)
-        build.make_pages(staging, {"02_depth": executed})
+        build.make_pages(staging, {"01_depth": executed})
         try:
             html, warned = build.render(staging).parent, False
         except RuntimeError:  # what a text did is looked at nevertheless
@@ -156,13 +156,13 @@ def test_a_csv_to_download_holds_no_formula(built):
     from randprune_core.presentation import foreign
 
     found = list(built.html.rglob("*.csv"))
-    assert {path.name for path in found} == {"depth.csv", "02_depth_runs.csv"}
+    assert {path.name for path in found} == {"depth.csv", "01_depth_runs.csv"}
     for path in found:
         content = path.read_text(encoding="utf-8")
         assert foreign.formulas(content) == [] and "formula1" in content
 
 
-PAGES = {"intro": 0, "provenance": 3, "explorer": 0, "02_depth": 2}
+PAGES = {"intro": 0, "provenance": 3, "explorer": 0, "01_depth": 2}
 """Pages, and how often at least each text is shown there."""
 
 
@@ -171,7 +171,7 @@ def opened(browser, built):
     """What a browser makes of each page: `text`, `elements`, and what it was asked to load."""
     found = {}
     for name in PAGES:
-        folder = "notebooks" if name == "02_depth" else "book"
+        folder = "notebooks" if name == "01_depth" else "book"
         page = browser.new_page()
         asked, alerts = [], []
         page.on("request", lambda request, asked=asked: asked.append(request.url))
@@ -246,7 +246,7 @@ def test_a_hostile_verdict_or_claim_is_refused_by_name(store):
     assert "grid-item-card" in intro.scorecard()
     for verdict in ("{{ 7 * 7 }}", "<script>", "`x`"):
         (paths.FIGURES / "scorecard.csv").write_text(good.replace("undecided", verdict))
-        with pytest.raises(ValueError, match=r"scorecard\.csv: not the scorecard of chapter 14"):
+        with pytest.raises(ValueError, match=r"scorecard\.csv: not the scorecard of chapter 11"):
             intro.scorecard()
 
 

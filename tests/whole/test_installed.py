@@ -100,7 +100,7 @@ def test_the_papers_numbers_and_the_types_come_with_the_package(installed, tmp_p
     assert done.stdout == f"185 True {tmp_path / 'results'}\n"
 
 
-@pytest.mark.parametrize("command", [["book"], ["notebook", "02_depth"], ["compare", "a", "b"]])
+@pytest.mark.parametrize("command", [["book"], ["notebook", "01_depth"], ["compare", "a", "b"]])
 def test_what_needs_the_repository_says_so_in_one_line(installed, tmp_path, command):
     done = run([installed / "randprune", *command], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

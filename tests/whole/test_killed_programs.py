@@ -132,12 +132,12 @@ CASES = [  # each program at each moment, the signals in turns
 def test_nothing_goes_on_after_a_program_that_is_killed_alone(
     programs, survived, command, moment, how
 ):
-    process = programs.start(*{"notebook": ("notebook", "02_depth")}.get(command, (command,)))
+    process = programs.start(*{"notebook": ("notebook", "01_depth")}.get(command, (command,)))
     others = kill_alone(programs, process, moment, how)
     assert len(others) >= {"training": 4}.get(moment, 1), "papermill, kernel and two workers"
     assert_nothing_runs(programs)
     assert programs.scratch(), "it was killed before it made anything"
-    assert programs.run("notebook", "02_depth", "-p", "no_parameter", "2") == 2
+    assert programs.run("notebook", "01_depth", "-p", "no_parameter", "2") == 2
     assert programs.scratch() == []
     survived()
 
@@ -156,7 +156,7 @@ def test_ctrl_c_of_a_book_alone_ends_all_and_leaves_no_scratch(programs, survive
 def test_sphinx_ends_with_a_book_that_is_killed_alone_and_the_next_book_is_whole(
     programs, survived
 ):
-    notebook = programs.folder / "notebooks" / "02_depth.ipynb"
+    notebook = programs.folder / "notebooks" / "01_depth.ipynb"
     notebook.write_text(notebook.read_text().replace('"a = 1"', '"a = 2"'))
     pages = programs.folder / "_build" / "html"
     for how in SIGNALS:
@@ -170,7 +170,7 @@ def test_sphinx_ends_with_a_book_that_is_killed_alone_and_the_next_book_is_whole
         half.write_text("{")
     assert programs.run("book") == 0
     assert programs.scratch() == []
-    assert "Depth" in (pages / "notebooks" / "02_depth.html").read_text()
+    assert "Depth" in (pages / "notebooks" / "01_depth.html").read_text()
 
 
 def ended_number() -> int:
@@ -182,7 +182,7 @@ def ended_number() -> int:
 
 @pytest.mark.faults
 def test_a_program_at_work_keeps_its_scratch_when_another_one_starts(programs, survived):
-    process = programs.start("notebook", "02_depth")
+    process = programs.start("notebook", "01_depth")
     try:
         end = time.monotonic() + 300
         while not programs.reached("training"):
@@ -191,7 +191,7 @@ def test_a_program_at_work_keeps_its_scratch_when_another_one_starts(programs, s
         (own,) = programs.temporary.iterdir()
         before = sorted(own.rglob("kernel.json"))
         assert before
-        assert programs.run("notebook", "02_depth", "-p", "a", "2") == 0
+        assert programs.run("notebook", "01_depth", "-p", "a", "2") == 0
         assert list(programs.temporary.iterdir()) == [own]
         assert sorted(own.rglob("kernel.json")) == before and process.poll() is None
     finally:

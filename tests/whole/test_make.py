@@ -39,12 +39,12 @@ def test_set_up_removes_a_broken_environment_and_nothing_else(project):
 def test_every_target_dry_and_real_leaves_other_folders_alone(project):
     for options in (["-n"], []):
         for target in TARGETS:
-            done = project.make(*options, target, "NAME=02_depth")
+            done = project.make(*options, target, "NAME=01_depth")
             assert done.returncode == 0, (target, done.stderr)
     assert project.folder.is_dir()
-    both = project.make("setup", "book", "test-notebooks", "notebook", "NAME=02_depth")
+    both = project.make("setup", "book", "test-notebooks", "notebook", "NAME=01_depth")
     assert both.returncode == 0
-    assert project.logged()[-4:] == ["-m", "randprune_core", "notebook", "02_depth"]
+    assert project.logged()[-4:] == ["-m", "randprune_core", "notebook", "01_depth"]
 
 
 def test_only_lab_installs_jupyterlab(tmp_path):
@@ -95,8 +95,8 @@ def test_the_book_is_served_to_this_machine_whatever_the_shell_says_of_its_host(
 def test_arguments_of_a_notebook_are_words_of_the_shell(tmp_path):
     project = Project(tmp_path, ODD)
     project.make("setup")
-    project.make("notebook", "NAME=02_depth", "ARGS=-p models '[a, b]'")
-    assert project.logged()[-4:] == ["02_depth", "-p", "models", "[a, b]"]
+    project.make("notebook", "NAME=01_depth", "ARGS=-p models '[a, b]'")
+    assert project.logged()[-4:] == ["01_depth", "-p", "models", "[a, b]"]
     assert project.make("notebook").returncode == 2
 
 
@@ -159,15 +159,15 @@ def test_the_book_is_built_and_a_chapter_run_in_such_a_folder(tmp_path):
     environment = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     environment |= {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "PYTHON": sys._base_executable}
     environment["RANDPRUNE_DATA"] = "da ta"
-    targets = ("setup", "book", "test-notebooks", "notebook", "NAME=02_depth", "ARGS=-p a 2")
+    targets = ("setup", "book", "test-notebooks", "notebook", "NAME=01_depth", "ARGS=-p a 2")
     done = subprocess.run(
         ["make", *targets], cwd=folder, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (folder / "_build" / "html" / "notebooks" / "02_depth.html").is_file()
-    shown = json.loads((folder / "_build" / "executed" / "02_depth.ipynb").read_text())
+    assert (folder / "_build" / "html" / "notebooks" / "01_depth.html").is_file()
+    shown = json.loads((folder / "_build" / "executed" / "01_depth.ipynb").read_text())
     assert f"{ODD} da ta" in json.dumps(shown, ensure_ascii=False)
-    executed = folder / "results" / "local" / "02_depth" / "a=2" / "02_depth.ipynb"
+    executed = folder / "results" / "local" / "01_depth" / "a=2" / "01_depth.ipynb"
     assert '"a = 2' in executed.read_text() and ODD in executed.read_text()
     assert sorted(os.listdir(folder.parent)) == sorted(["späce", "and", "'quote'", ODD])
 

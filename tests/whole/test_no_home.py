@@ -131,7 +131,7 @@ def everything(folder, prefix=(), **variables):
     for command in ("status", "check"):
         done = run(folder, command, prefix=prefix, **variables)
         assert (done.returncode, done.stderr) == (0, ""), command
-    for name, given in (("12_speed", ()), ("02_depth", ("-p", "profile", "cpu"))):
+    for name, given in (("14_speed", ()), ("01_depth", ("-p", "profile", "cpu"))):
         done = run(folder, "notebook", name, *given, prefix=prefix, **variables)
         assert (done.returncode, done.stderr) == (0, ""), name
         (made,) = (folder / "results" / "local" / name).glob("*/*.ipynb")

@@ -156,7 +156,7 @@ def one_record(
 
 
 PARAMETERS = ("profile", "models", "ratios", "sparsities", "seeds", "train_missing", "device")
-"""The parameters of a chapter, in the order of its cell; chapter 12 has the last one only."""
+"""The parameters of a chapter, in the order of its cell; chapter 14 has the last one only."""
 
 
 def grid_parameters(
