@@ -57,7 +57,7 @@ def test_the_store_fixture_keeps_tests_out_of_the_projects_results(store):
 
 def test_committed_benchmarks_are_read_wherever_results_go_until_there_are_own_ones(tmp_path):
     code = (
-        "from randprune_core.chapters.shared.benchmarks import benchmark, machines\n"
+        "from randprune_core.analysis.benchmarks import benchmark, machines\n"
         "for name in ('training_speed', 'scaling', 'granularity'):\n"
         "    print(name, len(benchmark(name)), len(machines(name)))"
     )
@@ -71,7 +71,9 @@ def test_committed_benchmarks_are_read_wherever_results_go_until_there_are_own_o
     assert len(committed) == 3 and not any(" 0" in line for line in committed)
     assert shown(tmp_path) == committed
     (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "scaling.csv").write_text("grows,model,device\ndepth,resnet-8,cpu\n")
+    (tmp_path / "benchmarks" / "scaling.csv").write_text(
+        "grows,model,device,processor\ndepth,resnet-8,cpu,a-processor\n"
+    )
     assert shown(tmp_path) == [committed[0], "scaling 1 0", committed[2]]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import paths
-from ..chapters.shared.layers import layer_table
+from ..analysis.layers import layer_table
 from ..config import IMAGENET_MODELS
 from ..datasets import DATASETS
 from ..presentation import foreign

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..analysis.cells import CELL, sparse_minus_dense, summarise
 from ..config import run_id
-from ..metrics.classification import error_of_bins
+from ..metrics.classification import chance_error, error_of_bins, overconfidence
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import data_label, model_label, number
 from ..records.store import find_record
@@ -22,36 +22,11 @@ from .shared.tables import named
 
 _BINS = ["lower", "upper", "count", "confidence", "accuracy"]
 _RUN = [*CELL, "seed_init"]
-_Z = 1.959964  # of the standard normal distribution, for 95 %
 
 
 def record_bins(record: Mapping) -> pd.DataFrame:
     """The calibration bins of a record: lower, upper, count, confidence, accuracy (NaN: empty)."""
     return pd.DataFrame(record["test"]["bins"], columns=_BINS).astype(float)
-
-
-def overconfidence(bins: pd.DataFrame) -> float:
-    """Mean confidence minus accuracy over all images: above zero the network is too sure."""
-    return float(((bins.confidence - bins.accuracy) * bins["count"]).sum() / bins["count"].sum())
-
-
-def chance_error(bins: pd.DataFrame) -> float:
-    """The ECE that a perfectly calibrated network would show, in the mean, with these bins.
-
-    Were every prediction of a bin right with probability c, the bin's confidence, its accuracy over
-    m images would still be off by `sqrt(2/pi · c (1 - c) / m)` in the mean (normal approximation).
-    """
-    filled = bins[bins["count"] > 0]
-    off = np.sqrt(2 / np.pi * filled.confidence * (1 - filled.confidence) / filled["count"])
-    return float((off * filled["count"]).sum() / filled["count"].sum())
-
-
-def wilson(accuracy: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95 % interval of a share measured on `count` images, its ends in [0, 1]."""
-    centre = (accuracy + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    spread = accuracy * (1 - accuracy) / count + _Z**2 / (4 * count**2)
-    reach = _Z * np.sqrt(spread) / (1 + _Z**2 / count)
-    return centre - reach, centre + reach
 
 
 def run_bins(records: Records, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
@@ -139,11 +114,15 @@ def reliability_figure(records: Records, bins: pd.DataFrame) -> Figure:
 
 
 def _draw_diagram(axis: Axes, bins: pd.DataFrame, ratio: str) -> None:
+    from scipy.stats import binomtest  # which takes a second to import
+
     axis.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=(0, (3, 2)), zorder=1)
     filled = bins[bins["count"] > 0]
     x, y = filled.confidence.to_numpy(), filled.accuracy.to_numpy()
     axis.vlines(x, np.minimum(x, y), np.maximum(x, y), color=COLOURS[ratio], alpha=0.35, lw=4)
-    low, high = wilson(y, filled["count"].to_numpy())
+    counts = filled["count"].astype(int)
+    tests = [binomtest(round(share * n), n) for share, n in zip(y, counts, strict=True)]
+    low, high = np.array([test.proportion_ci(method="wilson") for test in tests]).reshape(-1, 2).T
     look = {"elinewidth": 1, "capsize": 2, "linestyle": "none", "markersize": 4}
     look |= {"color": COLOURS[ratio], "marker": MARKERS[ratio] or "o"}
     axis.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), **look)  # rounding, at 0 or 1

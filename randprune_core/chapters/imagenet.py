@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..analysis.gradient_flow import flow_table
+from ..analysis.layers import budget_table
 from ..config import SEEDS, RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
 from ..devices import environment
@@ -22,7 +23,6 @@ from ..scratch import scratch_folder
 from ..sweeps import grids
 from ..training import protocol
 from .shared import gradient_curves
-from .shared.layers import budget_table
 from .shared.records import Records, grid_parameters, one_record
 from .shared.tables import show_list
 

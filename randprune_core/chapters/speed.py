@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..analysis.benchmarks import machines
 from ..analysis.intervals import Estimate, mean_interval
 from ..presentation import foreign
 from ..presentation.theme import LABELS, WIDTH, use_theme
 from ..presentation.words import commit_label, model_label, plus_minus
-from .shared.benchmarks import machines
 
 CASES = {
     "plain": "plain loop",

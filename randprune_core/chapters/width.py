@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ..analysis.cells import CELL, differences, recorded, turned
+from ..analysis.layers import weight_counts
 from ..config import parse_model_name
 from ..presentation.words import model_label
-from .shared.layers import weight_counts
 
 _PAIRS = [*CELL, "kept", "dense_model", "dense_weights", "n", "difference", "low", "high"]
 

@@ -3,6 +3,7 @@
 Shares are fractions in [0, 1], never percent.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,6 +82,22 @@ def error_of_bins(bins: "pd.DataFrame") -> float:
     """The expected calibration error of the bins that `calibration_bins` gives, in [0, 1]."""
     gaps = (bins["accuracy"] - bins["confidence"]).abs()  # NaN, in an empty bin, adds nothing
     return float((gaps * bins["count"]).sum() / bins["count"].sum())
+
+
+def overconfidence(bins: "pd.DataFrame") -> float:
+    """Mean confidence minus accuracy over all images: above zero the network is too sure."""
+    return float(((bins.confidence - bins.accuracy) * bins["count"]).sum() / bins["count"].sum())
+
+
+def chance_error(bins: "pd.DataFrame") -> float:
+    """The ECE that a perfectly calibrated network would show, in the mean, with these bins.
+
+    Were every prediction of a bin right with probability c, the bin's confidence, its accuracy over
+    m images would still be off by `sqrt(2/pi · c (1 - c) / m)` in the mean (normal approximation).
+    """
+    filled = bins[bins["count"] > 0]
+    off = (2 / math.pi * filled.confidence * (1 - filled.confidence) / filled["count"]) ** 0.5
+    return float((off * filled["count"]).sum() / filled["count"].sum())
 
 
 def _checked(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

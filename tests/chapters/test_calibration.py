@@ -9,7 +9,7 @@ from randprune_core.chapters import calibration
 from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig
 from randprune_core.metrics import classification
-from randprune_core.metrics.classification import error_of_bins
+from randprune_core.metrics.classification import chance_error, error_of_bins, overconfidence
 from randprune_core.presentation import plots
 from randprune_core.records.table import records_to_frame
 
@@ -66,7 +66,7 @@ def nothing(full: Records) -> Records:
 def test_empty_bins_count_nothing():
     bins = calibration.record_bins({"test": {"bins": BINS}})
     assert math.isnan(bins.confidence[0])
-    assert calibration.overconfidence(bins) == pytest.approx(0.3 * 0.1 - 0.7 * 0.1)
+    assert overconfidence(bins) == pytest.approx(0.3 * 0.1 - 0.7 * 0.1)
 
 
 def test_overconfidence_is_the_signed_error():
@@ -74,9 +74,9 @@ def test_overconfidence_is_the_signed_error():
     for accuracy, sign in ((0.5, 1), (1.0, -1)):
         bins = pd.DataFrame(bins_of([(0.0, 0.8, 20, 0.7, accuracy), (0.8, 1.0, 5, 0.9, accuracy)]))
         if sign == 1:
-            assert calibration.overconfidence(bins) == pytest.approx(error_of_bins(bins))
+            assert overconfidence(bins) == pytest.approx(error_of_bins(bins))
         else:
-            assert calibration.overconfidence(bins) == pytest.approx(-error_of_bins(bins))
+            assert overconfidence(bins) == pytest.approx(-error_of_bins(bins))
 
 
 def test_chance_error_is_the_mean_error_of_simulated_perfect_calibration():
@@ -90,23 +90,13 @@ def test_chance_error_is_the_mean_error_of_simulated_perfect_calibration():
             np.stack([confidence, 1 - confidence], 1), np.where(right, 0, 1)
         )
         errors.append(error_of_bins(bins))
-        expected.append(calibration.chance_error(bins))
+        expected.append(chance_error(bins))
     assert np.mean(expected) == pytest.approx(np.mean(errors), rel=0.05)
 
 
 def test_chance_error_is_zero_where_confidence_leaves_no_doubt():
     bins = pd.DataFrame(bins_of([(0.0, 0.5, 0, np.nan, np.nan), (0.5, 1.0, 9, 1.0, 1.0)]))
-    assert calibration.chance_error(bins) == 0
-
-
-def test_wilson_stays_in_range_and_agrees_with_a_known_value():
-    """Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20 and 1 of 29."""
-    right, count = np.array([81, 15, 0, 1]), np.array([263, 148, 20, 29])
-    low, high = calibration.wilson(right / count, count)
-    assert low == pytest.approx([0.2553, 0.0624, 0.0, 0.0061], abs=5e-5)
-    assert high == pytest.approx([0.3662, 0.1605, 0.1611, 0.1718], abs=5e-5)
-    low, high = calibration.wilson(np.array([1.0]), np.array([1.0]))
-    assert low > 0 and high == pytest.approx(1)
+    assert chance_error(bins) == 0
 
 
 def test_with_bins_reads_each_run_from_its_own_record(made):
@@ -170,6 +160,9 @@ def test_reliability_figure_draws_filled_bins_and_all_counts(made):
     assert [[0.7, 0.6], [0.9, 1.0]] in drawn
     assert [patch.get_height() for patch in counts.patches] == [0, 30, 70]
     before = plots.digest(figure)
+    (bars,) = [lines for lines in diagram.collections if len(lines.get_segments()[0]) == 2][-1:]
+    # Wilson's interval of 18 right among 30: Newcombe (1998), equation 3.
+    assert bars.get_segments()[0][:, 1] == pytest.approx([0.4232, 0.7541], abs=5e-5)
     other = bins.assign(accuracy=bins.accuracy / 2)
     assert plots.digest(calibration.reliability_figure(found, other)) != before
 

@@ -6,8 +6,8 @@ import pytest
 from conftest import made_up_record, store_record
 from matplotlib import pyplot as plt
 
+from randprune_core.analysis.layers import weight_counts
 from randprune_core.chapters import depth_scales, depth_scales_figures
-from randprune_core.chapters.shared.layers import weight_counts
 from randprune_core.presentation import plots
 from randprune_core.sweeps.coverage import missing
 from randprune_core.sweeps.grids import BESIDE, CHAPTERS, JUDGED, grid

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from randprune_core import paths
+from randprune_core.analysis import benchmarks
 from randprune_core.chapters import granularity
-from randprune_core.chapters.shared import benchmarks
 from randprune_core.presentation import plots
 
 

@@ -8,8 +8,8 @@ import pytest
 from conftest import files_under, made_up_record, store_record
 
 from randprune_core import __main__, paths
+from randprune_core.analysis.layers import layer_table
 from randprune_core.chapters import imagenet as chapter
-from randprune_core.chapters.shared.layers import layer_table
 from randprune_core.config import RunConfig
 from randprune_core.data import imagenet
 from randprune_core.presentation import plots

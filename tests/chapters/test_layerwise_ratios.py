@@ -3,8 +3,8 @@ import math
 import pytest
 from conftest import tiny
 
+from randprune_core.analysis.layers import layer_table
 from randprune_core.chapters import layerwise_ratios
-from randprune_core.chapters.shared.layers import layer_table
 from randprune_core.pruning.ratios import SHAPE_RATIOS
 
 OF_SHAPES = [ratio for ratio in SHAPE_RATIOS if ratio != "dense"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from randprune_core import paths
+from randprune_core.analysis import benchmarks
 from randprune_core.chapters import speed
-from randprune_core.chapters.shared import benchmarks
 from randprune_core.presentation import plots
 
 CASES = ["plain", "torch_prune", "engine", "engine_dense", "sweep"]
@@ -58,6 +58,12 @@ def test_a_device_is_chosen_and_an_unknown_one_refused(measured):
     assert set(benchmarks.benchmark("training_speed", "cuda").device) == {"cuda"}
     with pytest.raises(ValueError, match="device 'tpu' is not known: choose auto, cpu or cuda"):
         benchmarks.benchmark("training_speed", "tpu")
+
+
+def test_a_file_of_an_older_version_is_named(measured):
+    measured.drop(columns="processor").to_csv(paths.BENCHMARKS / "scaling.csv", index=False)
+    with pytest.raises(ValueError, match=r"scaling\.csv: it has no column `processor`.*measure"):
+        benchmarks.benchmark("scaling")
 
 
 def test_bars_are_as_long_as_the_rates_and_the_bound_is_right_of_them(measured):

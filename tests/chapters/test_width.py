@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
+from randprune_core.analysis.layers import weight_counts
 from randprune_core.chapters import width
-from randprune_core.chapters.shared.layers import weight_counts
 from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig, run_id
 from randprune_core.records.table import records_to_frame

@@ -9,8 +9,8 @@ import pytest
 from conftest import made_up_record, store_record, tiny
 
 from randprune_core import paths
+from randprune_core.analysis import benchmarks
 from randprune_core.bookmaking import checks
-from randprune_core.chapters.shared import benchmarks
 from randprune_core.config import run_id
 from randprune_core.records import failures, forms
 from randprune_core.records import store as store_module

@@ -1,12 +1,12 @@
 import pytest
 
 from randprune_core import models
-from randprune_core.chapters import layerwise_ratios
-from randprune_core.chapters.shared.layers import (
+from randprune_core.analysis.layers import (
     budget_table,
     layer_table,
     pivot,
 )
+from randprune_core.chapters import layerwise_ratios
 from randprune_core.models import build_model
 from randprune_core.pruning.layers import maskable_weights
 from randprune_core.pruning.masks import random_masks

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 from torch import nn
 
-from ...config import IMAGENET_MODELS, check_sparsity
-from ...metrics.cost import layer_macs
-from ...models import meta_model
-from ...presentation.theme import LABELS
-from ...presentation.words import model_label
-from ...pruning.layers import maskable_weights
-from ...pruning.ratios import SHAPE_RATIOS, kept_counts, shape_ratio
+from ..config import IMAGENET_MODELS, check_sparsity
+from ..metrics.cost import layer_macs
+from ..models import meta_model
+from ..presentation.theme import LABELS
+from ..presentation.words import model_label
+from ..pruning.layers import maskable_weights
+from ..pruning.ratios import SHAPE_RATIOS, kept_counts, shape_ratio
 
 _COLUMNS = ["model", "sparsity", "ratio", "position", "layer", "shape", "total", "kept", "macs"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ... import paths
-from ...records import forms
+from .. import paths
+from ..records import forms
 
 DEVICES = ("cpu", "cuda")
 _COLUMNS = {
@@ -36,6 +36,11 @@ def benchmark(name: str, device: str = "auto") -> pd.DataFrame:
     path = _folder(name) / f"{name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=_COLUMNS[name].split())
     forms.check_benchmark(table, path)
+    if "processor" not in table:
+        raise ValueError(
+            f"{path}: it has no column `processor`, an older version wrote it; measure again with "
+            f"python benchmarks/{name}.py, or delete it"
+        )
     table["processor"] = [_spoken(name) for name in table.processor]
     return table if device == "auto" else table[table.device == device]
 
