@@ -49,7 +49,7 @@ def collect(
     """The runs of all grids of the chapter at one profile (as in `records.collect_records`).
 
     The lists limit what is trained and shown, not what decides: the verdicts rest on the runs of
-    the table of decisions (`verdicts.configs`), which are among these grids.
+    the table of decisions (`claim_runs.configs`), which are among these grids.
     """
     lists = {"models": models, "ratios": ratios, "sparsities": sparsities, "seeds": seeds}
     lists, default = grid_parameters(lists, profile, train_missing, device)

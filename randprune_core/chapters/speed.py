@@ -7,11 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..analysis.benchmarks import machines
-from ..analysis.intervals import Estimate, mean_interval
 from ..presentation import foreign
-from ..presentation.theme import LABELS, WIDTH, use_theme
-from ..presentation.words import commit_label, model_label, plus_minus
+from ..presentation.theme import WIDTH, use_theme
+from ..presentation.words import model_label
 
 CASES = {
     "plain": "plain loop",
@@ -98,47 +96,3 @@ def _name_points(axis: Axes, steps: pd.DataFrame, below: bool) -> None:
         where = (row.macs / 1e6, 1e3 * row.seconds_per_step)
         name = foreign.plain(row.model.removeprefix("resnet-"))
         axis.annotate(name, where, shift, textcoords="offset points", ha=side, fontsize=8)
-
-
-def precision_cells(trained: pd.DataFrame) -> list[tuple[tuple, pd.DataFrame, Estimate]]:
-    """Each cell with its pairs of runs and bfloat16 minus float32 in points of accuracy.
-
-    A pair is one seed in both precisions, percent correct. The interval is Student's over the
-    differences of the pairs; there is none for one pair. A cell without a pair is left out.
-    """
-    found = []
-    for cell, part in trained.groupby(["processor", "model", "ratio", "sparsity"], sort=False):
-        pairs = 100 * part.pivot(index="seed", columns="precision", values="accuracy")
-        pairs = pairs.reindex(columns=["float32", "bfloat16"]).dropna()
-        if len(pairs):
-            found.append((cell, pairs, mean_interval(pairs.bfloat16 - pairs.float32)))
-    return found
-
-
-def precision_table(trained: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy in both precisions and the difference of the pairs, to read."""
-    rows = []
-    for (_, model, ratio, sparsity), pairs, change in precision_cells(trained):
-        means = [plus_minus(*mean_interval(pairs[name])[:3]) for name in pairs]
-        network = [model_label(model), LABELS[ratio], f"{sparsity:g}", len(pairs)]
-        rows.append([*network, *means, plus_minus(*change[:3])])
-    columns = ["network", "ratio", "sparsity", "seeds", "float32", "bfloat16", "difference"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def machine_table(*names: str) -> pd.DataFrame:
-    """The machines that the named benchmarks ran on, a row each."""
-    rows = []
-    for name in names:
-        for processor, facts in machines(name).items():
-            rows.append(
-                {
-                    "benchmark": name,
-                    "processor": processor,
-                    "cores": facts["cores"],
-                    "torch": facts["torch"],
-                    "date": facts["date"],
-                    "commit": commit_label(facts["commit"], facts["dirty"]),
-                }
-            )
-    return pd.DataFrame(rows)

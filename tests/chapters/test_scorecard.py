@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from randprune_core import paths
-from randprune_core.analysis import claims
+from randprune_core.analysis import claim_runs, claims
 from randprune_core.chapters import scorecard
 from randprune_core.chapters.shared import verdicts
 from randprune_core.chapters.shared.records import Records
@@ -72,7 +72,7 @@ def test_what_decides_is_among_the_grids(store, profile):
     records = scorecard.collect(profile=profile, train_missing=False)
     grid = set(records.configs)
     seeds = {config.seed_init for config in grid}
-    wanted = verdicts.configs(profile, records.variant)
+    wanted = claim_runs.configs(profile, records.variant)
     assert {config for config in wanted if config.seed_init in seeds} <= grid
 
 

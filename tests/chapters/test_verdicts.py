@@ -9,7 +9,7 @@ import pytest
 from conftest import made_up_record, store_record
 
 from randprune_core import paths
-from randprune_core.analysis import claims
+from randprune_core.analysis import claim_runs, claims
 from randprune_core.analysis.decisions import DATE, DECISIONS
 from randprune_core.analysis.intervals import Estimate
 from randprune_core.analysis.parts import Part
@@ -40,7 +40,7 @@ def records_of(profile="mini", figure="depth", variant="jpeg75") -> Records:
 @pytest.fixture
 def recorded(store):
     """Three seeds of everything that decides in `mini`: sparse networks lose a point in eight."""
-    for place, config in enumerate(verdicts.configs("mini", "jpeg75")):
+    for place, config in enumerate(claim_runs.configs("mini", "jpeg75")):
         if config.seed_init > 2:
             continue
         lost = config.sparsity / len(config.model) + 0.001 * (place % 3)
@@ -56,17 +56,17 @@ def recorded(store):
 
 
 def test_a_profile_without_a_table_needs_no_runs(store):
-    assert verdicts.configs("cpu", "jpeg75") == verdicts.configs("quick", "original") == []
+    assert claim_runs.configs("cpu", "jpeg75") == claim_runs.configs("quick", "original") == []
     found = verdicts.of(records_of("cpu"), 1, 2)
     assert [each.verdict for each in found] == ["undecided"] * 2
     assert "too short to decide" in found[0].why
 
 
 def test_runs_that_decide_are_those_of_the_table_with_all_their_seeds():
-    configs = verdicts.configs("mini", "jpeg75")
+    configs = claim_runs.configs("mini", "jpeg75")
     assert len(configs) == 15 * 5 + 12 * 3 + 6 * 3  # T1 and T4, T2, the ratios of T5
     assert {config.image_size for config in configs} == {16}
-    assert len(verdicts.configs("mini", "jpeg75", (1,))) == 15 * 5  # the pool beside its own
+    assert len(claim_runs.configs("mini", "jpeg75", (1,))) == 15 * 5  # the pool beside its own
     assert {config.mask_source for config in configs} == {"random", "own"}
 
 
@@ -115,7 +115,7 @@ def test_a_chapter_depends_on_every_run_that_its_verdicts_read(profile):
     variant = coverage.recorded_variant(profile)
     for name, mine in CHAPTERS.items():
         read = notebooks.records_read(name)
-        configs = verdicts.configs(profile, variant, mine)
+        configs = claim_runs.configs(profile, variant, mine)
         seeds = {seed for seed in range(5) if profile == "mini" or seed < 3}
         needed = {run_id(config) for config in configs if config.seed_init in seeds}
         assert read is None or needed <= read
