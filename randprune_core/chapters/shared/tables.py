@@ -191,18 +191,16 @@ def provenance(runs: pd.DataFrame) -> pd.DataFrame:
     *columns, seconds = [f"provenance.{name}" for name in names]
     known = runs.reindex(columns=[*columns, seconds, "n"])
     known[columns] = known[columns].astype(object).fillna("unknown")
-    rows = []
-    for key, part in known.groupby(columns, sort=False):
-        commit, dirty, device, torch, fingerprint = key
-        rows.append(
-            {
-                "runs": len(part),
-                "commit": commit_label(commit, dirty),
-                "device": device,
-                "torch": torch,
-                "data": fingerprint[:12],
-                "test images": listing(f"{n:,}" for n in sorted(part["n"].unique())),
-                "seconds in all": f"{part[seconds].sum():,.0f}",
-            }
-        )
+    rows = [
+        {
+            "runs": len(part),
+            "commit": commit_label(commit, dirty),
+            "device": device,
+            "torch": torch,
+            "data": fingerprint[:12],
+            "test images": listing(f"{n:,}" for n in sorted(part["n"].unique())),
+            "seconds in all": f"{part[seconds].sum():,.0f}",
+        }
+        for (commit, dirty, device, torch, fingerprint), part in known.groupby(columns, sort=False)
+    ]
     return pd.DataFrame(rows)
