@@ -265,7 +265,7 @@ def test_starts_of_the_flat_phase_are_told_at_each_tolerance_with_the_dip_before
     assert row[0.1] > row[0.15] > 1.4 and row[0.2] < 1
     assert 0.15 < row["dip"] < 0.2 and 0.7 < row["lowest"] < 1.3
     shown = gradient_flow_text.flat_rows(pd.DataFrame([row])).iloc[0]
-    assert shown["flat from, 15 %"] == f"{row[0.15]:.1f} ○"
+    assert shown["flat from, 15 %"] == f"{row[0.15]:.1f}\u00a0○"
 
 
 def test_saw_tooth_is_measured_and_silent_where_batches_are_equal(store):

@@ -51,7 +51,7 @@ def test_pairs_of_seeds_are_compared(bfloat16, below, above):
     ((_, _, change),) = speed_trials.precision_cells(table)
     assert (change.high < 0, change.low > 0) == (below, above)
     (row,) = speed_trials.precision_table(table).to_dict("records")
-    assert row["seeds"] == 3 and row["float32"].startswith("61.0 ±")
+    assert row["seeds"] == 3 and row["float32"].startswith("61.0\u00a0±")
 
 
 def test_a_seed_in_one_precision_only_is_no_pair_and_one_pair_is_one_seed():
@@ -59,4 +59,4 @@ def test_a_seed_in_one_precision_only_is_no_pair_and_one_pair_is_one_seed():
     ((_, _, change),) = speed_trials.precision_cells(table)
     assert change.n == 1 and change.value == pytest.approx(-1)
     (row,) = speed_trials.precision_table(table).to_dict("records")
-    assert (row["seeds"], row["difference"]) == (1, "−1.0 ○")
+    assert (row["seeds"], row["difference"]) == (1, "−1.0\u00a0○")
