@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..presentation import stacked
-from ..presentation.plots import draw_line, one_seed_handle
+from ..presentation.lines import draw_line, one_seed_handle
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 from .depth_scales import HIGH, SPARSITIES
 

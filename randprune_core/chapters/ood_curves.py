@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..config import run_id
-from ..presentation.plots import ratio_handle, ratio_style
+from ..presentation.lines import ratio_handle, ratio_style
 from ..presentation.theme import COLOURS, WIDTH, in_order, use_theme
 from ..presentation.words import model_label
 from ..records.store import find_records

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import panels
-from .plots import CELL, MARGIN, draw_line, one_seed_handle, ratio_style
+from .lines import CELL, MARGIN, draw_line, one_seed_handle, ratio_style
 from .theme import COLOURS, LABELS, place, use_theme
 
 _KEYS = ["kind", "level", *CELL]

@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
 
 from . import panels
-from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, ON_CELLS, WIDTH, in_order, use_theme
+from .lines import MARGIN, draw_line, draw_seeds, one_seed_handle, ratio_handle, ratio_style
+from .theme import COLOURS, LABELS, ON_CELLS, WIDTH, in_order, use_theme
 from .words import model_label
 
 
@@ -233,11 +233,6 @@ def is_empty(figure: Figure) -> bool:
     )
 
 
-MARGIN = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
-"""How the line of a margin is drawn."""
-CELL = ["model", "ratio", "sparsity"]
-"""The columns that tell one point of a figure from another."""
-
 Layers = list[tuple[pd.DataFrame, bool]]
 """What one row of panels draws, bottom layer first: frames, and whether they are hollow."""
 
@@ -296,27 +291,6 @@ def _key(rows: list[Layers], band: str) -> list[Artist]:
     return handles
 
 
-def one_seed_handle() -> Line2D:
-    """The entry of a key that says what a hollow marker is."""
-    look = {"marker": "o", "markersize": 5, "markerfacecolor": "white", "color": "#777777"}
-    return Line2D([], [], linestyle="none", label="one seed", **look)
-
-
-def ratio_handle(ratio: str) -> Line2D:
-    """The entry of a ratio in a key."""
-    return Line2D([], [], label=LABELS[ratio], **ratio_style(ratio, hollow=False))
-
-
-def ratio_style(ratio: str, hollow: bool) -> dict:
-    """How the line of a ratio is drawn, for `Axes.plot`; `hollow` for a published one."""
-    style = {"color": COLOURS[ratio], "marker": MARKERS[ratio], "zorder": 3}
-    if hollow:
-        style |= {"markerfacecolor": "white", "markeredgecolor": COLOURS[ratio], "markersize": 4}
-        return style | {"linestyle": (0, (3, 2)), "linewidth": 1}
-    edge = COLOURS[ratio] if MARKERS[ratio] in EDGE_ONLY else "white"
-    return style | {"markeredgecolor": edge, "markersize": 5}
-
-
 def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFrame | None) -> None:
     for ratio, line in cells.groupby("ratio", sort=False):
         style = ratio_style(ratio, hollow)
@@ -331,7 +305,7 @@ def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFr
                 value - reach, value + reach, color=style["color"], alpha=0.15, linewidth=0
             )
         if seeds is not None:  # at the left edge, where no sparse network stands
-            _draw_seeds(axis, [axis.get_xlim()[0]], line, style, seeds)
+            draw_seeds(axis, [axis.get_xlim()[0]], line, style, seeds)
 
 
 def _draw_gap(
@@ -346,52 +320,6 @@ def _draw_gap(
         aside = 0.06 * (ratios.index(ratio) - (len(ratios) - 1) / 2)  # intervals side by side
         x = [models.index(model) + aside for model in line.model]
         draw_line(axis, x, line.gap, line, ratio_style(ratio, hollow), seeds)
-
-
-def draw_line(
-    axis: Axes,
-    x: Sequence[float],
-    y: pd.Series,
-    cells: pd.DataFrame,
-    style: dict,
-    seeds: pd.DataFrame | None = None,
-    by: Sequence[str] = CELL,
-) -> None:
-    """A line of cells with their intervals, hollow where a cell has none, and seeds as dots.
-
-    `cells` has `low`, `high` and the columns of `by`, a row a point in the order of the line;
-    `seeds` has `value` and the columns of `by`; `style` is `ratio_style`.
-    """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    known = cells.low.notna().to_numpy()
-    axis.plot(x, y, markevery=np.flatnonzero(known).tolist(), **style)
-    bare = {"linestyle": "none", "markerfacecolor": "white", "markeredgecolor": style["color"]}
-    if not known.all():
-        axis.plot(x[~known], y[~known], **style | bare)
-    if known.any():
-        reach = np.stack([y - cells.low, cells.high - y])[:, known]
-        bars = {"ecolor": style["color"], "elinewidth": 1.2, "capsize": 2}
-        axis.errorbar(x[known], y[known], yerr=reach, fmt="none", **bars)
-    if seeds is not None:
-        _draw_seeds(axis, x, cells, style, seeds, by)
-
-
-def _draw_seeds(
-    axis: Axes,
-    x: Sequence[float],
-    cells: pd.DataFrame,
-    style: dict,
-    seeds: pd.DataFrame,
-    by: Sequence[str] = CELL,
-) -> None:
-    """The runs of each cell that has several as dots, a little to the right of their mean."""
-    beside = axis.transData + ScaledTranslation(5 / 72, 0, axis.figure.dpi_scale_trans)
-    look = {"linestyle": "none", "marker": "o", "markersize": 2.5, "color": style["color"]}
-    groups = dict(list(seeds.groupby(list(by)).value)) if len(seeds) else {}
-    for place, cell in zip(x, cells[list(by)].itertuples(index=False, name=None), strict=True):
-        values = groups.get(cell, ())
-        if len(values) > 1:
-            axis.plot([place] * len(values), values, transform=beside, zorder=4, **look)
 
 
 def _sparsity_ticks(axis: Axes, sparsities: list[float]) -> None:

@@ -49,7 +49,7 @@ def listing(words: Iterable[object]) -> str:
 def plus_minus(
     value: float, low: float | None = None, high: float | None = None, digits: int = 1
 ) -> str:
-    """A value with half of the width of its interval: `62.5 ± 0.5`.
+    """A value with half of the width of its interval, `62.5 ± 0.5`, not to be broken into lines.
 
     Where the interval is NaN the value rests on one seed, and ○ stands after it. A value alone is
     one that has no interval to show. A value that is NaN is a dash.
@@ -59,7 +59,7 @@ def plus_minus(
     if low is None or high is None:
         return number(value, digits)
     reach = "○" if isnan(low) else f"± {(high - low) / 2:.{digits}f}"
-    return f"{number(value, digits)} {reach}"
+    return f"{number(value, digits)}\u00a0{reach}".replace("± ", "±\u00a0")
 
 
 def number(value: float, digits: int | None = None) -> str:

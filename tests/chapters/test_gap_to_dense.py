@@ -59,4 +59,6 @@ def test_the_table_has_a_row_a_network_and_ratio_and_marks_one_seed():
     assert without.dense[0] == without[f"lost at {level:g}"][0] == "–"
     assert without[f"at {level:g}"][0].endswith("\u00a0±\u00a01.0")
     assert gap_to_dense.beside_dense(points[:0], gaps[:0]).empty
+    one = gap_to_dense.beside_dense(points[points.ratio != "snip"], gaps)
+    assert list(one) == ["network", "dense", f"ERK {level:g}", f"lost at {level:g}"]
     assert math.isnan(points.low[0])

@@ -47,25 +47,27 @@ def beside_dense(
     """One table of values and of gaps to dense: a row a network and ratio, columns by sparsity.
 
     `points` is `cells.summarise`, `gaps` has the columns `gap`, `low` and `high`; `what` heads
-    them. ○ marks one seed, a dash what is not recorded.
+    them. A single ratio stands in the headings. ○ marks one seed, a dash what is not recorded.
     """
     values, lost = (
         {
             tuple(cell[name] for name in CELL): plus_minus(
                 cell[column], cell["low"], cell["high"], digits
-            ).replace(" ", "\u00a0")  # one line in its cell
+            )
             for cell in table.to_dict("records")
         }
         for table, column in ((points, "mean"), (gaps, "gap"))
     )
     sparse = points[points.ratio != "dense"]
-    levels = sorted(sparse.sparsity.unique())
+    levels, ratios = sorted(sparse.sparsity.unique()), in_order(sparse.ratio)
+    at = LABELS[ratios[0]] if len(ratios) == 1 else "at"
     rows = []
     for model in sparse.model.unique():
         for ratio in in_order(sparse.ratio[sparse.model == model]):
-            row = {"network": model_label(model), "ratio": LABELS[ratio]}
+            row = {"network": model_label(model)}
+            row |= {"ratio": LABELS[ratio]} if len(ratios) > 1 else {}
             row["dense"] = values.get((model, "dense", 0.0), "–")
-            row |= {f"at {s:g}": values.get((model, ratio, s), "–") for s in levels}
+            row |= {f"{at} {s:g}": values.get((model, ratio, s), "–") for s in levels}
             row |= {f"{what} at {s:g}": lost.get((model, ratio, s), "–") for s in levels}
             rows.append(row)
     return pd.DataFrame(rows)
