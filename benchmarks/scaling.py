@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from pathlib import Path
 
 from machine import cifar_at_hand, save_description, save_rows
@@ -25,6 +26,7 @@ from randprune_core.config import RunConfig, config_to_dict, run_id
 from randprune_core.devices import pick_device
 from randprune_core.metrics.cost import network_macs
 from randprune_core.precision import arithmetic, native_precision
+from randprune_core.records.forms import record_problem
 from randprune_core.records.store import read_record, write_record
 from randprune_core.records.table import load_runs
 
@@ -107,6 +109,16 @@ def peak_memory(model: str, common: dict) -> float:
     return int(done.stdout) / 1_024
 
 
+def check_to_parse(record: dict) -> float:
+    """The time that `record_problem` takes for a record, divided by that of parsing its JSON."""
+    text = json.dumps(record)
+
+    def fastest(work) -> float:
+        return min(timeit.repeat(work, number=1, repeat=20))
+
+    return fastest(lambda: record_problem(record)) / fastest(lambda: json.loads(text))
+
+
 def store_rows(most: int, device: str) -> list[dict]:
     """Seconds that `load_runs` takes for 100, 1,000, ... records of 160 epochs."""
     source = read_record(next(iter(sorted((paths.RESULTS / "runs" / "cifar10").glob("*.json")))))
@@ -114,6 +126,7 @@ def store_rows(most: int, device: str) -> list[dict]:
     for name, values in history.items():
         if isinstance(values, list):
             history[name] = (values * 160)[:160]
+    print(f"checking a record takes {check_to_parse(source):.2f} of the time of parsing it")
     config = config_to_dict(RunConfig()) | {"variant": "jpeg75"}
     rows, made, size = [], 0, 100
     with tempfile.TemporaryDirectory() as folder:
