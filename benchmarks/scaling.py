@@ -35,6 +35,11 @@ WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-
 STEPS = 3
 
 
+def filters(model: str) -> int:
+    """Filters in the first convolution of a network `resnet-A-B` or `resnet-A`, which has 16."""
+    return int((*model.split("-"), 16)[2])
+
+
 def seconds_per_step(cases: dict, repetitions: int) -> dict:
     """Median seconds of each case; cases take turns, so that a slow machine slows them all."""
     times = {name: [] for name in cases}
@@ -47,15 +52,15 @@ def seconds_per_step(cases: dict, repetitions: int) -> dict:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
+def network_rows(depths, widths, common: dict, device, repetitions: int) -> list[dict]:
     """A row a network: depth at 16 filters, then width at 20 layers."""
     cases = {
         model: Engine(RunConfig(model=model, **common), device)
-        for model in dict.fromkeys((*depths, *WIDTHS))
+        for model in dict.fromkeys((*depths, *widths))
     }
     seconds = seconds_per_step(cases, repetitions)
     rows = []
-    for grows, models in (("depth", depths), ("width", WIDTHS)):
+    for grows, models in (("depth", depths), ("width", widths)):
         for model in models:
             rows.append(_row(grows, model, 1, common, device, seconds[model]))
             print(f"{grows:>8} {model:<14} {1000 * seconds[model]:8.1f} ms a step")
@@ -153,6 +158,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--deepest", type=int, default=110, help="depth of the largest network")
+    parser.add_argument("--widest", type=int, default=32, help="filters of the widest network")
+    parser.add_argument("--at-once", type=int, nargs="+", help="numbers of runs at once")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--records", type=int, default=10_000, help="largest store to load")
     options = parser.parse_args()
@@ -165,8 +172,9 @@ def main() -> None:
         common |= {"variant": variant, "train_images": STEPS * options.batch}
         common |= {"precision": native_precision(options.device)}
         depths = [model for model in DEPTHS if int(model.split("-")[1]) <= options.deepest]
-        rows = network_rows(depths, common, device, options.repetitions)
-        rows += at_once_rows(common, device, options.repetitions, counts)
+        widths = [model for model in WIDTHS if filters(model) <= options.widest]
+        rows = network_rows(depths, widths, common, device, options.repetitions)
+        rows += at_once_rows(common, device, options.repetitions, options.at_once or counts)
         facts = {"largest": depths[-1], "batch": options.batch, "precision": common["precision"]}
         facts["peak_mib"] = round(peak_memory(depths[-1], common))
         print(f"{depths[-1]} at batch {options.batch}: {facts['peak_mib']} MiB")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 TINY_RUN = {
     "training_speed": ["--model", "resnet-8", "--batch", "8", "--steps", "6"],
     "granularity": ["--models", "resnet-8", "--batch", "4"],
-    "scaling": ["--batch", "2", "--records", "100", "--deepest", "8"],
+    "scaling": ["--batch", "2", "--records", "100", "--deepest", "8", "--widest", "4"],
     # aot_eager traces the network as inductor does, and leaves out the minute of the C++ compiler.
     "compiled": ["--model", "resnet-8", "--batch", "8", "--threads", "1", "--backend", "aot_eager"],
     "precision": ["--ratios", "dense", "--seeds", "0", "--epochs", "1", "--train-images", "256"],
@@ -37,6 +37,7 @@ def benchmarks(tmp_path_factory):
         script = str(paths.ROOT / "benchmarks" / f"{name}.py")
         command = [sys.executable, script, *options, "--device", "cpu"]
         command += [] if name == "precision" else ["--repetitions", "1"]
+        command += ["--at-once", "1"] if name == "scaling" else []
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return folder / "benchmarks"
