@@ -268,6 +268,14 @@ def folder(tmp_path, monkeypatch) -> Path:
     return imagenet.make_pictures(tmp_path / "data", train=16, val=6, classes=3)
 
 
+def pytest_configure():
+    """An example of a property may take any time: how long it takes depends on what else runs."""
+    from hypothesis import settings
+
+    settings.register_profile("shared machine", deadline=None)
+    settings.load_profile("shared machine")
+
+
 COUNTED = ("faults injected", "faults survived", "inputs tried")
 
 
