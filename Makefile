@@ -78,7 +78,7 @@ book: $(STAMP) ## execute the chapters and build the book (the last line is the 
 test: $(STAMP) ## run the tests, then every notebook against its stored outputs
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(call first,$(TESTS))
 	$(NOTEBOOK_ENV) $(PY) -m pytest -p no:cacheprovider --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
+		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 3 --dist loadfile notebooks
 
 # Four at a time on two cores: many of them wait for a cluster or for a program to end.
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
