@@ -42,9 +42,11 @@ STAMP := $(VENV)/.installed-$(LOCK)
 lock_with = $(shell cat requirements.lock $(wildcard $(1)) | cksum | tr ' ' -)
 CLUSTER_STAMP := $(VENV)/.cluster-$(call lock_with,requirements-cluster.lock)
 LAB_STAMP := $(VENV)/.lab-$(call lock_with,requirements-lab.lock)
-# The files that take longest are begun first.
-LONGEST := $(patsubst %,tests/whole/test_%.py,kills killed_programs book_in_browser)
-first = $(filter $(LONGEST),$(1)) $(filter-out $(LONGEST),$(1))
+# The files that take longest are begun first, in this order.
+LONGEST := whole/test_book_in_browser.py sweeps/test_cluster.py
+LONGEST += $(patsubst %,whole/test_%.py,kills killed_programs no_home benchmarks)
+LONGEST := $(addprefix tests/,$(LONGEST))
+first = $(foreach file,$(LONGEST),$(filter $(file),$(1))) $(filter-out $(LONGEST),$(1))
 TESTS = $(wildcard tests/test_*.py tests/*/test_*.py)
 LONG_TESTS = $(shell grep -lE 'mark\.(faults|slow)' /dev/null $(TESTS))
 
@@ -72,14 +74,15 @@ setup: $(STAMP) ## create .venv with everything that the other targets need
 book: $(STAMP) ## execute the chapters and build the book (the last line is the path of index.html)
 	@$(PY) -m randprune_core book
 
+# Three at a time on two cores, since some wait for a browser or for a program to end.
 test: $(STAMP) ## run the tests, then every notebook against its stored outputs
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(call first,$(TESTS))
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(call first,$(TESTS))
 	$(NOTEBOOK_ENV) $(PY) -m pytest -p no:cacheprovider --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 2 --dist loadfile notebooks
+		--nbval-sanitize-with tests/nbval_sanitize.cfg -n 3 --dist loadfile notebooks
 
-# Three at a time on two cores: many of them wait for a cluster or for a program to end.
+# Four at a time on two cores: many of them wait for a cluster or for a program to end.
 test-faults: $(CLUSTER_STAMP) ## the long tests: kills, full disks, lost nodes of a cluster; whole programs
-	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "faults or slow" \
 		$(call first,$(LONG_TESTS))
 
 test-notebooks: $(STAMP) ## re-run every chapter with profile quick

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from pathlib import Path
 
 from machine import cifar_at_hand, save_description, save_rows
@@ -25,12 +26,18 @@ from randprune_core.config import RunConfig, config_to_dict, run_id
 from randprune_core.devices import pick_device
 from randprune_core.metrics.cost import network_macs
 from randprune_core.precision import arithmetic, native_precision
+from randprune_core.records.forms import record_problem
 from randprune_core.records.store import read_record, write_record
 from randprune_core.records.table import load_runs
 
 DEPTHS = ("resnet-8", "resnet-20", "resnet-32", "resnet-56", "resnet-110")
 WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-32")
 STEPS = 3
+
+
+def filters(model: str) -> int:
+    """Filters in the first convolution of a network `resnet-A-B` or `resnet-A`, which has 16."""
+    return int((*model.split("-"), 16)[2])
 
 
 def seconds_per_step(cases: dict, repetitions: int) -> dict:
@@ -45,15 +52,15 @@ def seconds_per_step(cases: dict, repetitions: int) -> dict:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def network_rows(depths, common: dict, device, repetitions: int) -> list[dict]:
+def network_rows(depths, widths, common: dict, device, repetitions: int) -> list[dict]:
     """A row a network: depth at 16 filters, then width at 20 layers."""
     cases = {
         model: Engine(RunConfig(model=model, **common), device)
-        for model in dict.fromkeys((*depths, *WIDTHS))
+        for model in dict.fromkeys((*depths, *widths))
     }
     seconds = seconds_per_step(cases, repetitions)
     rows = []
-    for grows, models in (("depth", depths), ("width", WIDTHS)):
+    for grows, models in (("depth", depths), ("width", widths)):
         for model in models:
             rows.append(_row(grows, model, 1, common, device, seconds[model]))
             print(f"{grows:>8} {model:<14} {1000 * seconds[model]:8.1f} ms a step")
@@ -107,6 +114,16 @@ def peak_memory(model: str, common: dict) -> float:
     return int(done.stdout) / 1_024
 
 
+def check_to_parse(record: dict) -> float:
+    """The time that `record_problem` takes for a record, divided by that of parsing its JSON."""
+    text = json.dumps(record)
+
+    def fastest(work) -> float:
+        return min(timeit.repeat(work, number=1, repeat=20))
+
+    return fastest(lambda: record_problem(record)) / fastest(lambda: json.loads(text))
+
+
 def store_rows(most: int, device: str) -> list[dict]:
     """Seconds that `load_runs` takes for 100, 1,000, ... records of 160 epochs."""
     source = read_record(next(iter(sorted((paths.RESULTS / "runs" / "cifar10").glob("*.json")))))
@@ -114,6 +131,7 @@ def store_rows(most: int, device: str) -> list[dict]:
     for name, values in history.items():
         if isinstance(values, list):
             history[name] = (values * 160)[:160]
+    print(f"checking a record takes {check_to_parse(source):.2f} of the time of parsing it")
     config = config_to_dict(RunConfig()) | {"variant": "jpeg75"}
     rows, made, size = [], 0, 100
     with tempfile.TemporaryDirectory() as folder:
@@ -140,6 +158,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--deepest", type=int, default=110, help="depth of the largest network")
+    parser.add_argument("--widest", type=int, default=32, help="filters of the widest network")
+    parser.add_argument("--at-once", type=int, nargs="+", help="numbers of runs at once")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--records", type=int, default=10_000, help="largest store to load")
     options = parser.parse_args()
@@ -152,8 +172,9 @@ def main() -> None:
         common |= {"variant": variant, "train_images": STEPS * options.batch}
         common |= {"precision": native_precision(options.device)}
         depths = [model for model in DEPTHS if int(model.split("-")[1]) <= options.deepest]
-        rows = network_rows(depths, common, device, options.repetitions)
-        rows += at_once_rows(common, device, options.repetitions, counts)
+        widths = [model for model in WIDTHS if filters(model) <= options.widest]
+        rows = network_rows(depths, widths, common, device, options.repetitions)
+        rows += at_once_rows(common, device, options.repetitions, options.at_once or counts)
         facts = {"largest": depths[-1], "batch": options.batch, "precision": common["precision"]}
         facts["peak_mib"] = round(peak_memory(depths[-1], common))
         print(f"{depths[-1]} at batch {options.batch}: {facts['peak_mib']} MiB")

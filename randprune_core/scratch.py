@@ -72,12 +72,16 @@ def _abandoned(path: Path, name: re.Match) -> bool:
 
 
 def _runs(process: int) -> bool:
+    """Whether there is such a process; one that has ended stays listed until its parent asks."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
         pass
+    with suppress(OSError):  # as on a system without /proc
+        state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2]
+        return state.split()[0] not in ("Z", "X")
     return True
 
 

@@ -268,6 +268,14 @@ def folder(tmp_path, monkeypatch) -> Path:
     return imagenet.make_pictures(tmp_path / "data", train=16, val=6, classes=3)
 
 
+def pytest_configure():
+    """An example of a property may take any time: how long it takes depends on what else runs."""
+    from hypothesis import settings
+
+    settings.register_profile("shared machine", deadline=None)
+    settings.load_profile("shared machine")
+
+
 COUNTED = ("faults injected", "faults survived", "inputs tried")
 
 
@@ -315,9 +323,9 @@ def once(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(once) -> dict[str, dict]:
-    """The records of the sweep when nothing happens to it."""
-    from fault_tools import RUNS, leftovers, records, run
+def undisturbed_store(once) -> Path:
+    """The results folder of the sweep when nothing happens to it."""
+    from fault_tools import RUNS, leftovers, run
 
     def sweep(store: Path) -> None:
         status, out, error = run(store)
@@ -325,7 +333,15 @@ def undisturbed(once) -> dict[str, dict]:
         assert (status, out) == (0, said)
         assert len(error.splitlines()) == RUNS and leftovers(store) == []
 
-    return records(once("undisturbed", sweep))
+    return once("undisturbed", sweep)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_store) -> dict[str, dict]:
+    """The records of the sweep when nothing happens to it."""
+    from fault_tools import records
+
+    return records(undisturbed_store)
 
 
 @pytest.fixture(scope="session")

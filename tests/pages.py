@@ -54,6 +54,24 @@ def tab_of(browser, address: str, **options):
     assert complaints == []
 
 
+def resize(tab, size: dict) -> None:
+    """Give the window another size; what is done about it 300 ms later is done when this ends.
+
+    The theme looks then at what scrolls. From here on the clock of the page is Playwright's.
+    """
+    if tab.viewport_size == size:  # nothing would happen
+        return
+    tab.clock.install()
+    tab.evaluate(
+        """() => {
+          window.resized = new Promise((seen) => addEventListener("resize", seen, { once: true }));
+        }"""
+    )
+    tab.set_viewport_size(size)
+    tab.evaluate("() => window.resized.then(() => null)")
+    tab.clock.run_for(400)
+
+
 def words(tab) -> list[str]:
     """What is open at the points of the pictures: at most one text."""
     return tab.locator(".chart-tip:visible").all_inner_texts()

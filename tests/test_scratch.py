@@ -101,6 +101,18 @@ def ended() -> int:
     return process.pid
 
 
+def test_what_a_process_left_goes_before_its_parent_has_asked_how_it_ended(store, temporary):
+    """Orphans are such for ever where the first process of a container asks nobody."""
+    paths.LOCAL.mkdir(parents=True)
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    os.kill(process.pid, 0)  # it is listed still
+    (paths.LOCAL / f".notes.json.{process.pid}.tmp").write_text("half")
+    scratch.remove_leftovers()
+    assert list(paths.LOCAL.iterdir()) == []
+    process.wait()
+
+
 def test_a_lock_protects_scratch_whose_number_is_that_of_no_process_here(store, temporary):
     """As of a process in a container or on another host that shares the folder."""
     paths.LOCAL.mkdir(parents=True)

@@ -4,6 +4,7 @@ Shares are fractions in [0, 1], never percent.
 """
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,13 @@ def calibration_bins(
     """
     import pandas as pd
 
+    return pd.DataFrame(bin_columns(probs, targets, n_bins))
+
+
+def bin_columns(
+    probs: torch.Tensor, targets: torch.Tensor, n_bins: int = 15
+) -> dict[str, np.ndarray]:
+    """The columns of `calibration_bins`, without the second that it takes to load pandas."""
     probs = checked_probabilities(probs)
     targets = class_indices(targets, *probs.shape)
     n_bins = whole_number(n_bins, "n_bins", least=1)
@@ -60,28 +68,27 @@ def calibration_bins(
     index = torch.searchsorted(inner, confidence.contiguous(), right=False).numpy()
     count = np.bincount(index, minlength=n_bins)
     filled = np.where(count, count, np.nan)
-    return pd.DataFrame(
-        {
-            "lower": edges[:-1],
-            "upper": edges[1:],
-            "count": count,
-            "confidence": np.bincount(index, confidence.double().numpy(), n_bins) / filled,
-            "accuracy": np.bincount(index, correct, n_bins) / filled,
-        }
-    )
+    return {
+        "lower": edges[:-1],
+        "upper": edges[1:],
+        "count": count,
+        "confidence": np.bincount(index, confidence.double().numpy(), n_bins) / filled,
+        "accuracy": np.bincount(index, correct, n_bins) / filled,
+    }
 
 
 def expected_calibration_error(
     probs: torch.Tensor, targets: torch.Tensor, n_bins: int = 15
 ) -> float:
     """Mean `|accuracy - confidence|` over the bins of `calibration_bins`, weighted by count."""
-    return error_of_bins(calibration_bins(probs, targets, n_bins))
+    return error_of_bins(bin_columns(probs, targets, n_bins))
 
 
-def error_of_bins(bins: "pd.DataFrame") -> float:
+def error_of_bins(bins: "Mapping[str, np.ndarray] | pd.DataFrame") -> float:
     """The expected calibration error of the bins that `calibration_bins` gives, in [0, 1]."""
-    gaps = (bins["accuracy"] - bins["confidence"]).abs()  # NaN, in an empty bin, adds nothing
-    return float((gaps * bins["count"]).sum() / bins["count"].sum())
+    counts = np.asarray(bins["count"])
+    gaps = np.abs(np.asarray(bins["accuracy"]) - np.asarray(bins["confidence"]))
+    return float(np.nansum(gaps * counts) / counts.sum())  # NaN, in an empty bin, adds nothing
 
 
 def overconfidence(bins: "pd.DataFrame") -> float:

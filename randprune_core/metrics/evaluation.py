@@ -10,7 +10,7 @@ from torch import nn
 from ..arguments import whole_number
 from . import calibration
 from .attacks import fgsm_from_sign, gaussian_noise, gradient_sign, pgd_from_start, random_start
-from .classification import accuracy, calibration_bins, error_of_bins, negative_log_likelihood
+from .classification import accuracy, bin_columns, error_of_bins, negative_log_likelihood
 from .inputs import checked_logits, class_indices
 from .ood import (
     auroc_standard_error,
@@ -95,7 +95,7 @@ def evaluate_logits(
     rows = [
         ("accuracy", "clean", accuracy(logits, targets), n),
         ("nll", "clean", negative_log_likelihood(logits, targets), n),
-        ("ece", "clean", error_of_bins(calibration_bins(probs, targets)), n),
+        ("ece", "clean", error_of_bins(bin_columns(probs, targets)), n),
     ]
     if extended:
         rows += [
@@ -154,8 +154,8 @@ def record_entry(
     attack_images = whole_number(attack_images, "attack_images", least=1)
     logits = predict_logits(model, images).cpu()
     targets = class_indices(targets, *logits.shape).cpu()
-    bins = calibration_bins(logits.double().softmax(1), targets)
-    rows = bins.astype(object).where(bins.notna(), None).to_dict("records")
+    bins = bin_columns(logits.double().softmax(1), targets)
+    rows = zip(*(column.tolist() for column in bins.values()), strict=True)
     right = logits.argmax(1) == targets
     clean = right[:attack_images]
     few, few_targets = images[:attack_images].float() / 255, targets[:attack_images]
@@ -166,7 +166,10 @@ def record_entry(
         "nll": negative_log_likelihood(logits, targets),
         "ece": error_of_bins(bins),
         "n": len(images),
-        "bins": [{**row, "count": int(row["count"])} for row in rows],
+        "bins": [
+            {name: None if value != value else value for name, value in zip(bins, row, strict=True)}
+            for row in rows
+        ],
         "ood": {
             name: _ood_metrics(logits, predict_logits(model, out_images).cpu())
             for name, out_images in ood_sets.items()

@@ -11,10 +11,13 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+
+if TYPE_CHECKING:  # it takes a quarter of the time that torch takes: training does without
+    import pandas as pd
 
 KINDS: dict[str, tuple[type[nn.Module], ...]] = {
     "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
@@ -170,6 +173,8 @@ def describe(
     `share` (of all parameters), `maskable`, `why_not` (empty where it is maskable) and `tied_to`
     (further names of the same parameter). Arguments as in `maskable_weights`.
     """
+    import pandas as pd
+
     types, exclude = _several(types), _several(exclude)
     computed = _computed(model, _classes(types), exclude)
     layers = maskable_layers(model, types, include, [*exclude, *computed])

@@ -7,8 +7,8 @@ handle.attach(optimizer)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,6 +20,9 @@ from ..seeds import layer_generator
 from .layers import DEFAULT_TYPES, Layer, describe, maskable_layers, matching, warn_of_the_rest
 from .masks import Masks, apply_masks, assert_masked, draw, mask_counts, warn_of_classes
 from .ratios import ShapeRatio, kept_count, refill_empty, sparsities_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Pruned:

@@ -6,7 +6,7 @@ PROFILES = {
     "quick": {
         "dataset": "digits",
         "variant": "original",
-        "train_images": 1_000,
+        "train_images": 500,
         "epochs": 4,
         "batch_size": 50,
     },

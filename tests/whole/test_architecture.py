@@ -1,6 +1,7 @@
 """The order of the wings: what may import what. `lint-imports` holds most of it as contracts."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -176,6 +177,16 @@ def test_a_wing_holds_its_purpose_and_loads_nothing():
 def test_what_looks_a_run_up_loads_no_torch(module):
     code = f"import sys, randprune_core.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT).returncode == 0
+
+
+def test_a_run_is_trained_and_measured_without_pandas():
+    code = (
+        "import sys; from conftest import tiny; from randprune_core.training.train import train; "
+        "train(tiny(epochs=1, train_images=50), 'cpu'); sys.exit('pandas' in sys.modules)"
+    )
+    search = os.pathsep.join((str(paths.ROOT), str(paths.ROOT / "tests")))
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": search})
+    assert done.returncode == 0
 
 
 # --- each rule can fail ------------------------------------------------------------------------

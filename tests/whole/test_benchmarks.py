@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 TINY_RUN = {
     "training_speed": ["--model", "resnet-8", "--batch", "8", "--steps", "6"],
     "granularity": ["--models", "resnet-8", "--batch", "4"],
-    "scaling": ["--batch", "2", "--records", "100", "--deepest", "8"],
+    "scaling": ["--batch", "2", "--records", "100", "--deepest", "8", "--widest", "4"],
     # aot_eager traces the network as inductor does, and leaves out the minute of the C++ compiler.
     "compiled": ["--model", "resnet-8", "--batch", "8", "--threads", "1", "--backend", "aot_eager"],
     "overhead": ["--epochs", "1", "--train-images", "256"],
@@ -40,6 +40,7 @@ def benchmarks(tmp_path_factory):
         command = [sys.executable, script, *options]
         command += [] if name == "overhead" else ["--device", "cpu"]
         command += [] if name in ("overhead", "precision") else ["--repetitions", "1"]
+        command += ["--at-once", "1"] if name == "scaling" else []
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     return folder / "benchmarks"

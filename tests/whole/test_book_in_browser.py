@@ -19,14 +19,13 @@ import pytest
 import yaml
 from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.font_manager import FontProperties
-from pages import tab_of
+from pages import NARROW, WIDE, resize, tab_of
 from PIL import Image
 
 from randprune_core import paths
 from randprune_core.bookmaking import cite
 from randprune_core.presentation import theme, vector
 
-WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 HEAVIEST = 3_000_000  # bytes that a page loads, compressed, with its pictures and scripts
 AXE = (paths.ROOT / "tests" / "axe" / "axe.min.js").read_text(encoding="utf-8")
 
@@ -101,10 +100,18 @@ def tab(browser, site):
 
 
 def visit(tab, address: str) -> None:
-    tab.goto(address, wait_until="networkidle")
+    """Open a page and wait until its letters and formulas are there and it is painted."""
+    tab.goto(address)
+    tab.evaluate(
+        """async () => {
+          await document.fonts.ready;
+          await window.MathJax?.startup?.promise;
+        }"""
+    )
     tab.wait_for_function(
         "document.querySelectorAll('.math').length"
         " <= document.querySelectorAll('mjx-container').length"
+        " && performance.getEntriesByName('first-contentful-paint').length === 1"
     )
 
 
@@ -342,9 +349,9 @@ def complaints(tab) -> Iterator[str]:
 
 def dark_and_narrow(tab) -> None:
     """What depends on colours and width is looked at once more."""
-    tab.set_viewport_size(NARROW)
+    resize(tab, NARROW)
     tab.evaluate("Object.assign(document.documentElement.dataset, {mode: 'dark', theme: 'dark'})")
-    tab.wait_for_timeout(400)  # after 300 the theme has looked at what scrolls now
+    tab.evaluate("document.getAnimations().forEach((each) => each.finish())")
 
 
 def counts(tab) -> Iterator[str]:
@@ -591,11 +598,11 @@ def shade(tab, box, place: int) -> float:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_shadow_stands_where_a_table_goes_on_and_leaves_at_its_end(site, tab, theme):
     visit(tab, f"{site}/book/provenance.html")
-    tab.set_viewport_size(NARROW)
+    resize(tab, NARROW)
     tab.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+    tab.evaluate("document.getAnimations().forEach((each) => each.finish())")
     box = tab.locator(".pst-scrollable-table-container[tabindex='0']").first
     box.wait_for()
-    tab.wait_for_timeout(400)
     goes_on, ends = shade(tab, box, 0), shade(tab, box, 10_000)
     assert goes_on < ends - 20 if theme == "light" else goes_on > ends + 20
     box.focus()

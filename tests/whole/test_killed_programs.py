@@ -74,6 +74,13 @@ class Programs:
                 lines.append(" ".join(process.cmdline()))
         return any(moment in line for line in lines)
 
+    def leave_half_written(self, processes: list[int]) -> None:
+        """A checkpoint of each, as of one that ends while it writes; nobody asks how it ended."""
+        checkpoints = self.folder / "results" / "checkpoints"
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        for number in processes:
+            (checkpoints / f".run.pt.{number}.tmp").write_text("half")
+
     def scratch(self) -> list[Path]:
         """What no program may leave for ever: temporary folders and half-written files."""
         return [*self.temporary.iterdir(), *self.folder.rglob(".*.tmp")]
@@ -137,6 +144,7 @@ def test_nothing_goes_on_after_a_program_that_is_killed_alone(
     assert len(others) >= {"training": 4}.get(moment, 1), "papermill, kernel and two workers"
     assert_nothing_runs(programs)
     assert programs.scratch(), "it was killed before it made anything"
+    programs.leave_half_written(others)
     assert programs.run("notebook", "01_depth", "-p", "no_parameter", "2") == 2
     assert programs.scratch() == []
     survived()

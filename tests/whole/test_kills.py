@@ -123,8 +123,7 @@ def test_an_interrupted_sweep_ends_in_one_line_and_goes_on(
 ):
     store = tmp_path / "results"
     process = start(store)
-    wait_until(lambda: at_work(store), process)
-    time.sleep(1)
+    wait_until(lambda: any(store.glob("checkpoints/*.pt")), process)
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in error

@@ -1,7 +1,7 @@
 """The three pages with controls in the built book, by touch, on a desk and on a phone."""
 
 import pytest
-from pages import NARROW, WIDE, centre, tab_of, words
+from pages import NARROW, WIDE, centre, resize, tab_of, words
 from whole.test_book_in_browser import inaccessible, overflow
 
 SMALL = """[...document.querySelectorAll(
@@ -59,9 +59,8 @@ USES = {"explorer": use_explorer, "draw_a_mask": use_draw_a_mask, "train_it": us
 def test_page_is_used_by_touch_at_both_widths_in_light_and_dark(browser, book, name):
     with tab_of(browser, (book / f"{name}.html").as_uri(), has_touch=True) as tab:
         for size in (WIDE, NARROW):
-            tab.set_viewport_size(size)
+            resize(tab, size)
             tab.wait_for_function("document.querySelector('.chart svg').clientWidth < innerWidth")
-            tab.wait_for_timeout(400)  # after 300 the theme has looked at what scrolls now
             USES[name](tab)
             assert tab.evaluate(SMALL) == []
             point = tab.locator(".chart [role=img]").last
