@@ -199,7 +199,7 @@ def test_an_own_ratio_is_drawn_beside_the_others_with_a_look_of_its_own(store, s
     figure = plots.plot_by_sparsity(summarise(frame))
     legends = figure.findobj(Legend)
     names = [text.get_text() for legend in legends for text in legend.get_texts()]
-    assert names == ["dense", "ERK", "halfway"]
+    assert names == ["dense", "ERK", "halfway", "one seed"]
     looks = {(theme.COLOURS[name], theme.MARKERS[name]) for name in (*theme.LOOKS, "halfway")}
     assert len(looks) == len(theme.LOOKS) + 1
     assert words.data_label(config()) == "shades" and words.model_label("small") == "small"
