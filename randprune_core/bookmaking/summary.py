@@ -43,7 +43,10 @@ _CLAIM = (
     "repeats their experiments with code that can be read, and puts eleven of their claims to the "
     "test."
 )
-_HOLLOW = "Hollow: the paper's Figure 1, read off; its networks and its schedule are others."
+_HOLLOW = (
+    "Grey: the paper's Figure 1, read off; its networks and its schedule are others. Hollow: no "
+    "spread over seeds is known, as of one seed."
+)
 _COMMANDS = (
     ("make book", "build the book from the recorded runs"),
     ("make notebook NAME=01_depth", "draw one chapter anew from the records"),
@@ -109,8 +112,9 @@ def _draw(axis: Axes, gaps: pd.DataFrame, part: int, hollow: bool = False) -> No
         sizes = [parse_model_name(model)[1 + part] for model in shown.model]
         known = shown.low.notna().to_numpy() & (not hollow)
         look = {"color": colour, "marker": marker, "linestyle": line, "linewidth": 1.4}
-        look |= {"markersize": 5, "markerfacecolor": "white" if hollow else colour, "zorder": 3}
-        axis.plot(sizes, shown.gap, **look)
+        axis.plot(sizes, shown.gap, **look, markersize=5, markerfacecolor="white", zorder=3)
+        filled = {"color": colour, "marker": marker, "linestyle": "", "zorder": 3}
+        axis.plot(np.asarray(sizes)[known], shown.gap[known], **filled, markersize=5)
         if known.any():
             reach = np.stack([shown.gap - shown.low, shown.high - shown.gap])[:, known]
             x, y = np.asarray(sizes)[known], shown.gap[known]

@@ -43,6 +43,8 @@ def test_in_a_rerun_it_is_struck_out_and_listed_at_the_top(shown):
         "**With these runs 2 of 3 statements do not hold:**\n\n"
         "- Nothing is lost.\n- It costs – points."
     )
+    page.say(("Grass is green.", True))
+    assert "2 of 4 statements" in shown[-1].data  # of the whole page, not up to the last untrue one
 
 
 def test_a_rerun_in_which_all_holds_shows_no_list(shown):

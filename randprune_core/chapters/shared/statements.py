@@ -45,6 +45,7 @@ class Statements:
         from IPython.display import Markdown
 
         said = " ".join(self._checked(*statement) for statement in statements)
+        self._update()
         return Markdown(f"{said}\n\n{below}" if below else said)
 
     def _checked(self, sentence: str, holds: object) -> str:
@@ -60,11 +61,10 @@ class Statements:
                 "must hold for it, in the notebook"
             )
         self.untrue.append(sentence)
-        self._update()
         return f"~~{sentence}~~"
 
     def _update(self) -> None:
-        if self._box is None:  # no IPython, as in a test
+        if self._box is None or not self.untrue:  # no box without IPython, as in a test
             return
         from IPython.display import Markdown
 
