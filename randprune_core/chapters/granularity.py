@@ -14,6 +14,7 @@ from torch import nn
 
 from ..metrics.cost import cost, layer_macs
 from ..models import build_model
+from ..presentation import foreign
 from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, use_theme
 from ..presentation.words import model_label
 from ..pruning.compact import compact
@@ -32,7 +33,6 @@ CASES = {
 }
 """The cases of the benchmark beside `dense`, with the setting whose colour they have."""
 CASE_LABELS = {"filter": "filters, masked", "compact": "filters, compact"}
-DEVICES = {"cpu": "CPU, one thread", "cuda": "GPU"}
 MODES = {"training": "training step", "inference": "prediction"}
 
 
@@ -79,18 +79,19 @@ def largest_difference(name: str, sparsity: float = 0.5, images: int = 2) -> flo
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:
-    """Time of a step relative to dense, in rows by case: panels by device and network."""
+    """Time of a step relative to dense, in rows by case: panels by processor and network."""
     use_theme()
-    rows = list(measured.groupby(["device", "model"], sort=False))
+    rows = list(measured.groupby(["processor", "model"], sort=False))
     size = (WIDTH, 0.7 + 1.35 * max(len(rows), 1))
     figure, axes = plt.subplots(
         max(len(rows), 1), 2, figsize=size, sharex=True, sharey=True, squeeze=False,
         layout="constrained",
     )  # fmt: skip
     figure.supxlabel("Time of a step, dense = 1", fontsize=9)
-    for ((device, model), part), pair in zip(rows, axes, strict=False):
+    for ((processor, model), part), pair in zip(rows, axes, strict=False):
         for axis, (mode, words) in zip(pair, MODES.items(), strict=True):
-            axis.set_title(f"{model_label(model)}, {DEVICES[device].split(',')[0]}: {words}")
+            title = f"{model_label(model)}, {processor}: {words}"
+            axis.set_title(foreign.plain(title), fontsize=9)
             _draw_times(axis, part.set_index("case"), mode)
     axes[0, 0].set_yticks(range(len(CASES)), [CASE_LABELS.get(name, name) for name in CASES])
     axes[0, 0].set_ylim(len(CASES) - 0.5, -0.5)

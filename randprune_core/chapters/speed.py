@@ -82,7 +82,9 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
     left.set(xscale="log", yscale="log", ylabel="Milliseconds a training step")
     left.set_xlabel("Million multiply-accumulates an image")
     left.margins(x=0.14, y=0.14)
-    left.legend(frameon=False, loc="upper left", fontsize=8)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False
+    )
     at_once = sorted(scaling[scaling.grows == "runs_at_once"].runs_at_once.unique())
     right.plot(at_once, at_once, color="#777777", linewidth=1, linestyle=(0, (1, 2)))
     right.set_xticks(at_once)

@@ -26,7 +26,7 @@ def test_times_are_drawn_relative_to_dense():
     rows = []
     for case, time in {"dense": 1.0, **dict.fromkeys(granularity.CASES, 1.1)}.items():
         time = 0.5 if case == "compact" else time
-        row = {"device": "cpu", "model": "vgg-11", "case": case}
+        row = {"processor": "a processor", "model": "vgg-11", "case": case}
         row |= {"macs": 25 if case == "compact" else 100}
         for mode in granularity.MODES:
             row |= {f"{mode}_to_dense": time, f"{mode}_low": time, f"{mode}_high": 2 * time}

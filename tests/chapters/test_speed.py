@@ -88,8 +88,9 @@ def test_a_line_a_processor_and_growth_and_the_runs_at_once(store):
             ("runs_at_once", "resnet-20", 2, 4e7, 0.5),
         )
     ]
-    left, right = speed.scaling_figure(pd.DataFrame(rows)).axes
-    labels = [text.get_text() for text in left.get_legend().get_texts()]
+    figure = speed.scaling_figure(pd.DataFrame(rows))
+    _, right = figure.axes
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == [f"{word}, {name}" for name in "ab" for word in ("depth", "width, 20 layers")]
     assert right.lines[0].get_ydata()[-1] == pytest.approx(2 * 0.4 / 0.5)
     plt.close("all")
