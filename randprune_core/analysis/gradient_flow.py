@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .cells import CELL
+from .intervals import mean_interval
 
 INITIAL, PEAK = "gradient.initial", "gradient.peak"
 TO_FLAT, FLAT = "gradient.to_flat", "gradient.flat"
@@ -176,3 +177,47 @@ def _flow(history: Mapping, tolerance: float) -> dict[str, float]:
     if min(course) > 0:
         row |= {name: log2(share) for name, share in zip(COURSE, course, strict=True)}
     return row
+
+
+def run_curves(found: Iterable[Mapping]) -> pd.DataFrame:
+    """Gradient norm against epoch for each run, as recorded and smoothed.
+
+    Columns `model, ratio, sparsity, seed, epoch, norm, smooth`. Epoch 0 is initialisation; any
+    other value is the mean over the part of training that ends at its epoch.
+    """
+    runs = [pd.DataFrame(columns=[*CELL, "seed", "epoch", "norm", "smooth"])]
+    for record in found:
+        config, history = record["config"], record["history"]
+        run = {name: config[name] for name in CELL} | {"seed": config["seed_init"]}
+        run["epoch"] = np.array([0.0, *history["gradient_norm"]["epoch"]])
+        run["norm"] = [history["gradient_norm_at_init"], *history["gradient_norm"]["norm"]]
+        runs.append(pd.DataFrame(run | {"smooth": smooth(run["epoch"], run["norm"])}))
+    return pd.concat(runs[1:] or runs, ignore_index=True)
+
+
+def mean_curves(found: Iterable[Mapping]) -> pd.DataFrame:
+    """The mean over seeds of each cell's norms (`run_curves`) with its Student-t interval.
+
+    Columns `model, ratio, sparsity, epoch, n, norm, low, high`.
+    """
+    groups = run_curves(found).groupby([*CELL, "epoch"], sort=False).norm
+    means = {key: mean_interval(norms.tolist()) for key, norms in groups}
+    rows = [[*key, mean.n, mean.value, mean.low, mean.high] for key, mean in means.items()]
+    return pd.DataFrame(rows, columns=[*CELL, "epoch", "n", "norm", "low", "high"])
+
+
+def rate_steps(found: Sequence[Mapping]) -> list[int]:
+    """After which epochs the learning rate of any of the runs falls."""
+    rates = [np.asarray(record["history"]["lr"]) for record in found]
+    return sorted({int(step) + 1 for rate in rates for step in np.flatnonzero(np.diff(rate) < 0)})
+
+
+def smooth(epochs: Sequence[float], norms: Sequence[float]) -> np.ndarray:
+    """Each norm as the mean over the time from 0.8 to 1.25 times its epoch; the first one stays.
+
+    An epoch ends with a smaller batch, whose gradient is longer: this takes the saw-tooth away.
+    """
+    epochs, norms = np.asarray(epochs), np.asarray(norms)
+    near = [(epochs >= 0.8 * epoch) & (epochs <= 1.25 * epoch) for epoch in epochs]
+    times = np.diff(epochs, prepend=-1)
+    return np.array([np.average(norms[each], weights=times[each]) for each in near])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
@@ -57,25 +56,6 @@ def sizes(name: str, sparsity: float = 0.5, side: int = 32) -> dict[str, float]:
     computed = sum(layer_macs(small, (3, side, side)).values())
     shares = {"compact_weights": left / weights, "compact_macs": computed / macs}
     return {"weights": weights, "macs": macs} | shares
-
-
-def largest_difference(name: str, sparsity: float = 0.5, images: int = 2) -> float:
-    """How far masked and compact network are apart, relative to the largest output, in float64.
-
-    Batch norm has made-up statistics, so that the constants of pruned filters are not zero.
-    """
-    draw = torch.Generator().manual_seed(0)
-    model, masks = filter_pruned(name, sparsity)
-    model = model.double().eval()
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                for value in (module.bias, module.running_mean):
-                    value.copy_(torch.randn(value.shape, generator=draw))
-        batch = torch.randn(images, 3, 32, 32, generator=draw).double()
-        expected = model(batch)
-        apart = (compact(model, masks)(batch) - expected).abs().max() / expected.abs().max()
-    return float(apart)
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:

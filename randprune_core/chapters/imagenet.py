@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..analysis.gradient_flow import flow_table
+from ..analysis.gradient_flow import flow_table, mean_curves, rate_steps
 from ..analysis.layers import budget_table
 from ..config import SEEDS, RunConfig, check_name, config_to_dict, run_id
 from ..datasets import DATASETS
@@ -136,7 +136,7 @@ def plot_gradient_norm(records: Records, found: Sequence[Mapping]) -> Figure:
     flows = flow_table(found)
     sparsity = gradient_curves.shown_sparsity(flows)
     title = f"{source(records)}\nSparsity {sparsity:g}, and dense" if sparsity else source(records)
-    curves, steps = gradient_curves.mean_curves(found), gradient_curves.rate_steps(found)
+    curves, steps = mean_curves(found), rate_steps(found)
     return gradient_curves.plot_curves(curves, flows, steps, sparsity, title)
 
 

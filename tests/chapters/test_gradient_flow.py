@@ -10,6 +10,10 @@ from randprune_core.analysis.gradient_flow import (
     PEAK,
     TO_FLAT,
     flow_table,
+    mean_curves,
+    rate_steps,
+    run_curves,
+    smooth,
 )
 from randprune_core.chapters import gradient_flow, gradient_flow_figures
 from randprune_core.chapters.shared import gradient_curves
@@ -56,16 +60,16 @@ def recorded(**parameters) -> list[dict]:
 
 
 def over_dense(found: list[dict]) -> pd.DataFrame:
-    return gradient_flow.over_dense(gradient_curves.run_curves(found))
+    return gradient_flow.over_dense(run_curves(found))
 
 
 def test_nothing_recorded_gives_empty_tables_and_figures(store):
     found = recorded(seeds=[0])
-    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
+    flows, curves = flow_table(found), mean_curves(found)
     assert found == [] and flows.empty and curves.empty and over_dense(found).empty
     assert gradient_curves.shown_sparsity(flows) is None
     assert gradient_flow.correlations(flows).value.isna().all()
-    steps = gradient_curves.rate_steps(found)
+    steps = rate_steps(found)
     for figure in (
         gradient_curves.plot_curves(curves, flows, steps, None),
         gradient_flow_figures.plot_over_dense(over_dense(found), steps),
@@ -144,10 +148,10 @@ def test_profile_records_obey_the_lists_and_keep_dense(store):
 
 def test_mean_curves_begin_with_initialisation_and_have_intervals_over_seeds(store):
     record_all(seeds=(0,))
-    one = gradient_curves.mean_curves(recorded())
+    one = mean_curves(recorded())
     assert one.low.isna().all() and (one.groupby(["model", "ratio", "sparsity"]).size() == 62).all()
     record_all(seeds=(1,))
-    two = gradient_curves.mean_curves(recorded())
+    two = mean_curves(recorded())
     first = two.iloc[0]
     assert (first.epoch, first.n) == (0.0, 2) and first.low < first.norm < first.high
     assert first.norm == pytest.approx(5 * 1.2005)
@@ -157,14 +161,14 @@ def test_smoothing_takes_the_saw_tooth_away_and_leaves_the_start():
     epochs = np.arange(101) / 10
     level = np.where(epochs == 0, 9.0, 1.0)
     teeth = level + 0.5 * ((epochs % 1 == 0) & (epochs > 0))
-    smoothed = gradient_curves.smooth(epochs, teeth)
+    smoothed = smooth(epochs, teeth)
     assert smoothed[0] == 9.0
     assert smoothed[30:] == pytest.approx(np.full(71, 1.05), abs=0.03)
-    assert gradient_curves.smooth(epochs, level) == pytest.approx(level)
+    assert smooth(epochs, level) == pytest.approx(level)
 
 
 def test_long_parts_of_the_training_weigh_more_than_short_ones():
-    smoothed = gradient_curves.smooth([0.0, 4.7, 4.9, 5.0, 6.0], [9.0, 9.0, 1.0, 1.0, 3.0])
+    smoothed = smooth([0.0, 4.7, 4.9, 5.0, 6.0], [9.0, 9.0, 1.0, 1.0, 3.0])
     assert smoothed[-1] == pytest.approx((0.2 * 1 + 0.1 * 1 + 1 * 3) / 1.3)
 
 
@@ -179,8 +183,8 @@ def test_a_run_is_held_against_the_dense_run_of_its_network_and_seed(store):
 
 def test_steps_of_the_learning_rate(store):
     record_all()
-    assert gradient_curves.rate_steps(recorded()) == [8, 12]
-    assert gradient_curves.rate_steps([]) == []
+    assert rate_steps(recorded()) == [8, 12]
+    assert rate_steps([]) == []
 
 
 @pytest.mark.parametrize(
@@ -284,7 +288,7 @@ def test_too_few_cells_have_no_interval(store):
 def test_figures_change_with_what_they_draw(store):
     record_all(seeds=(0, 1))
     found = recorded()
-    flows, curves = flow_table(found), gradient_curves.mean_curves(found)
+    flows, curves = flow_table(found), mean_curves(found)
     draw = gradient_curves.plot_curves
     base = plots.digest(draw(curves, flows, [8, 12], 0.9))
     assert base.startswith("2 panels")

@@ -1,4 +1,4 @@
-"""Gradient norm against epoch: means over seeds, smoothed curves, and a figure of them.
+"""Gradient norm against epoch as a figure (the curves are those of `analysis.gradient_flow`).
 
 The epoch has a logarithmic axis, since the norm changes most in the first epochs. Initialisation,
 epoch 0, stands left of the first tenth of an epoch, at `START`.
@@ -6,7 +6,7 @@ epoch 0, stands left of the first tenth of an epoch, at `START`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ...analysis.cells import CELL
-from ...analysis.intervals import mean_interval
+from ...analysis.gradient_flow import smooth
 from ...presentation import panels
 from ...presentation.theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from ...presentation.words import model_label
@@ -31,56 +31,12 @@ _DASHES = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 3))}
 _STROKE = {"marker": "|", "markersize": 12, "markeredgewidth": 2, "linestyle": "none"}
 
 
-def run_curves(found: Iterable[Mapping]) -> pd.DataFrame:
-    """Gradient norm against epoch for each run, as recorded and smoothed.
-
-    Columns `model, ratio, sparsity, seed, epoch, norm, smooth`. Epoch 0 is initialisation; any
-    other value is the mean over the part of training that ends at its epoch.
-    """
-    runs = [pd.DataFrame(columns=[*CELL, "seed", "epoch", "norm", "smooth"])]
-    for record in found:
-        config, history = record["config"], record["history"]
-        run = {name: config[name] for name in CELL} | {"seed": config["seed_init"]}
-        run["epoch"] = np.array([0.0, *history["gradient_norm"]["epoch"]])
-        run["norm"] = [history["gradient_norm_at_init"], *history["gradient_norm"]["norm"]]
-        runs.append(pd.DataFrame(run | {"smooth": smooth(run["epoch"], run["norm"])}))
-    return pd.concat(runs[1:] or runs, ignore_index=True)
-
-
-def mean_curves(found: Iterable[Mapping]) -> pd.DataFrame:
-    """The mean over seeds of each cell's norms (`run_curves`) with its Student-t interval.
-
-    Columns `model, ratio, sparsity, epoch, n, norm, low, high`.
-    """
-    groups = run_curves(found).groupby([*CELL, "epoch"], sort=False).norm
-    means = {key: mean_interval(norms.tolist()) for key, norms in groups}
-    rows = [[*key, mean.n, mean.value, mean.low, mean.high] for key, mean in means.items()]
-    return pd.DataFrame(rows, columns=[*CELL, "epoch", "n", "norm", "low", "high"])
-
-
-def rate_steps(found: Sequence[Mapping]) -> list[int]:
-    """After which epochs the learning rate of any of the runs falls."""
-    rates = [np.asarray(record["history"]["lr"]) for record in found]
-    return sorted({int(step) + 1 for rate in rates for step in np.flatnonzero(np.diff(rate) < 0)})
-
-
 def shown_sparsity(flows: pd.DataFrame) -> float | None:
     """The one sparsity to draw: where most cells are recorded, then nearest to the paper's 50 %."""
     levels = flows[flows.ratio != "dense"].drop_duplicates(CELL).groupby("sparsity").size()
     if levels.empty:
         return None
     return min(levels.index, key=lambda level: (-levels[level], abs(level - PAPER_SPARSITY), level))
-
-
-def smooth(epochs: Sequence[float], norms: Sequence[float]) -> np.ndarray:
-    """Each norm as the mean over the time from 0.8 to 1.25 times its epoch; the first one stays.
-
-    An epoch ends with a smaller batch, whose gradient is longer: this takes the saw-tooth away.
-    """
-    epochs, norms = np.asarray(epochs), np.asarray(norms)
-    near = [(epochs >= 0.8 * epoch) & (epochs <= 1.25 * epoch) for epoch in epochs]
-    times = np.diff(epochs, prepend=-1)
-    return np.array([np.average(norms[each], weights=times[each]) for each in near])
 
 
 def epoch_panels(

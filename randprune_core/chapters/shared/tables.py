@@ -104,13 +104,6 @@ def show_list(*lines: str):
     return Markdown("\n".join(f"- {line}" for line in lines if line))
 
 
-def show_text(*sentences: str):
-    """Computed sentences as one paragraph, so that no number of the text is typed."""
-    from IPython.display import Markdown
-
-    return Markdown(" ".join(sentence for sentence in sentences if sentence))
-
-
 def glue(values: Mapping[str, object]) -> None:
     """Give other pages of the book named values, as text; printed where myst-nb is absent."""
     try:
