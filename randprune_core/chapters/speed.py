@@ -83,7 +83,7 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
     left.set_xlabel("Million multiply-accumulates an image")
     left.margins(x=0.14, y=0.14)
     figure.legend(
-        *left.get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False
+        *left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False
     )
     at_once = sorted(scaling[scaling.grows == "runs_at_once"].runs_at_once.unique())
     right.plot(at_once, at_once, color="#777777", linewidth=1, linestyle=(0, (1, 2)))

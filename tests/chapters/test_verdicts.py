@@ -156,12 +156,12 @@ def test_table_shows_both_intervals_and_what_would_decide():
     part = Part(3, "deepest", "points", "x", estimate, own, -0.3, frozenset("abcdef"), 3, 7)
     table = verdicts.table([part, Part(6, "", "ECE", lacking="none", threshold=-0.005)])
     first, second = table.to_dict("records")
-    assert first["effect"] == "0.25 points" and first["supported if"] == "> −0.3"
+    assert first["effect"] == "0.25 points" and first["supported if"] == "above −0.3"
     assert first["97.5 % interval"] == "−0.10 to 0.60"
     assert first["of its own cells"] == "−0.50 to 1.00"
     assert (first["runs"], first["seeds"], first["would decide"]) == (6, 3, "7 seeds")
     assert second["effect"] == second["97.5 % interval"] == second["would decide"] == "–"
-    assert second["supported if"] == "> −0.005" and second["claim"] == "6"
+    assert second["supported if"] == "above −0.005" and second["claim"] == "6"
 
 
 def test_the_table_of_decisions_is_shown_whole_with_its_date():

@@ -22,6 +22,7 @@ from randprune_core import paths
 from randprune_core.__main__ import main
 from randprune_core.config import run_id
 from randprune_core.data.files import DataError
+from randprune_core.records import provenance
 from randprune_core.records.files import CannotWrite
 from randprune_core.records.locks import try_lock
 from randprune_core.sweeps import cluster
@@ -129,7 +130,8 @@ def far_away(tmp_path, monkeypatch):
         cluster._remove_checkpoint(config, "/not/on/this/node")
 
     own = tmp_path / "node" / f"randprune-{os.geteuid()}"
-    return SimpleNamespace(work=work, forget=forget, folder=tmp_path / "node", own=own)
+    yield SimpleNamespace(work=work, forget=forget, folder=tmp_path / "node", own=own)
+    provenance.use_code({})  # as a worker this process had that of its driver
 
 
 def test_a_worker_brings_a_record_with_its_own_provenance_and_stores_nothing(

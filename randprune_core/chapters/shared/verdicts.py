@@ -42,7 +42,7 @@ def table(parts: Sequence[Part]) -> pd.DataFrame:
                 "effect": "–" if isnan(value) else f"{number(value, part.digits)} {part.unit}",
                 "97.5 % interval": _interval(part, part.estimate),
                 "of its own cells": _interval(part, own),
-                "supported if": f"> {number(part.threshold)}" if part.unit else "–",
+                "supported if": f"above {number(part.threshold)}" if part.unit else "–",
                 "runs": len(part.runs),
                 "seeds": part.seeds or "–",
                 "would decide": f"{part.needed} seeds" if part.needed else "–",
