@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from ..analysis.cells import CELL, summarise
 from ..analysis.gradient_flow import FLAT
-from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, in_order, use_theme
+from ..presentation.theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from ..presentation.words import model_label
 from .gradient_flow import PREDICTORS, cell_means
 from .shared.gradient_curves import GREY, START, epoch_panels, set_key
@@ -63,18 +63,23 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     figure = plt.figure(figsize=(width, 7.5 if narrow else 4), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     axes, cells = figure.subplot_mosaic(plan, gridspec_kw=shape, sharey=True), cell_means(flows)
+    highest = cells.sparsity.max()
     for name, axis in axes.items():
         for _, part in cells.sort_values("gap").groupby("model", sort=False):
             axis.plot(part[name], part.gap, color=GREY, linewidth=0.8, zorder=1)
-        for ratio, part in cells.groupby("ratio", sort=False):
-            axis.plot(part[name], part.gap, **_point(ratio))
+        for (ratio, sparsity), part in cells.groupby(["ratio", "sparsity"], sort=False):
+            axis.plot(part[name], part.gap, **_point(ratio, sparsity == highest))
         axis.set_xlabel(PREDICTORS[name].capitalize())
         axis.margins(0.1)
     axes[flat].set_ylabel("Gap to dense (points)")
     if len(cells):  # room for names
         low, high = cells[FLAT].min(), cells[FLAT].max()
         axes[flat].set_xlim(1.6 * low - 0.6 * high, 1.35 * high - 0.35 * low)
-    handles = [Line2D([], [], label=LABELS[r], **_point(r)) for r in in_order(cells.ratio)]
+    handles = [
+        Line2D([], [], label=f"{LABELS[r]} {s:g}", **_point(r, s == highest))
+        for r in in_order(cells.ratio)
+        for s in sorted(cells.sparsity[cells.ratio == r].unique())
+    ]
     if len(handles) > 1:
         key = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
         figure.legend(handles=handles, **key)
@@ -87,6 +92,6 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     return figure
 
 
-def _point(ratio: str) -> dict:
-    style = {"marker": MARKERS[ratio], "color": COLOURS[ratio], "markersize": 6}
+def _point(ratio: str, sparsest: bool) -> dict:
+    style = {"marker": "o" if sparsest else "s", "color": COLOURS[ratio], "markersize": 6}
     return style | {"linestyle": "none", "markeredgecolor": "white"}

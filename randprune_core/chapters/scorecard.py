@@ -124,7 +124,8 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
     _set_scale(axis, phone)
     place = "\n" if phone else ", "
     axis.set_xlabel(f"Effect in units of its margin{place}to the right in favour of the claim")
-    handles = [_marker(verdict, label=verdict) for verdict in VERDICTS[:3]]
+    shown = set(parts.verdict[np.isfinite(parts.effect)])
+    handles = [_marker(verdict, label=verdict) for verdict in VERDICTS[:3] if verdict in shown]
     handles.append(Line2D([], [], color="black", marker="|", linestyle="", label="threshold"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2 if phone else 4, frameon=False

@@ -30,10 +30,11 @@ def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
     narrowest such are left out.
     """
     counts = weight_counts(dict.fromkeys(runs.get("model", ())))
+    own = runs.groupby(CELL)["cost.kept_weights"].first() if len(runs) else {}
     dense = [model for model, ratio, _ in recorded(runs) if ratio == "dense"]
     narrow = {}
     for model, ratio, sparsity in recorded(runs):
-        kept = round((1 - sparsity) * counts[model])
+        kept = int(own[model, ratio, sparsity])
         enough = [name for name in dense if kept <= counts[name] < counts[model]]
         if ratio != "dense" and enough:
             narrow[model, ratio, sparsity] = (kept, min(enough, key=counts.get))

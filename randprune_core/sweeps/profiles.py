@@ -16,8 +16,9 @@ PROFILES = {
 }
 """What sets a profile apart from the protocol's defaults.
 
-`mini` is the paper's experiment with less data: its networks have as many weights for each training
-image as the paper's, and it keeps the paper's schedule, so that they fit what they are trained on.
+`mini` is the paper's experiment with less data: its networks have from 14 to 216 weights for each
+training image, the paper's 6 to 38, and it keeps the paper's schedule, so that they fit what they
+are trained on.
 
 The precision is fixed so that the records of one figure compare: `paper` trains in bfloat16, which
 every GPU of its class has, and the others in float32, which every processor has.
@@ -25,8 +26,8 @@ every GPU of its class has, and the others in float32, which every processor has
 
 PURPOSE = {
     "quick": "there to show that the machinery runs, and says nothing else",
-    "mini": "the paper's experiment scaled down: its schedule, and about as many weights for each "
-    "training image, on smaller images",
+    "mini": "the paper's experiment scaled down: its schedule, on fewer and smaller images, with "
+    "smaller networks",
     "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
     "control of mini": "profile mini on twice and half its images, for as many image-steps: does "
     "the gap to dense follow the weights for each training image?",

@@ -19,7 +19,9 @@ def records(accuracies: dict, spread=(0.0,)) -> Records:
             config = RunConfig(model=model, ratio=ratio, sparsity=sparsity, seed_init=seed)
             configs.append(config)
             row = {"run_id": run_id(config), "model": model, "ratio": ratio}
-            rows.append(row | {"sparsity": sparsity, "accuracy": accuracy + shift})
+            kept = round((1 - sparsity) * weight_counts([model])[model])
+            row |= {"sparsity": sparsity, "cost.kept_weights": kept}
+            rows.append(row | {"accuracy": accuracy + shift})
     return Records("width", "cpu", configs, pd.DataFrame(rows), True)
 
 

@@ -94,5 +94,7 @@ def plot_curves(
         if start == start:
             height = np.interp(start, line.epoch, norms)
             axes[model].plot(max(start, START), height, color=colour, zorder=4, **_STROKE)
-    set_key(figure, curves.ratio, Line2D([], [], color=GREY, label="flat phase begins", **_STROKE))
+    stroke = Line2D([], [], color=GREY, label="flat phase begins", **_STROKE)
+    drawn = any(line.get_marker() == "|" for axis in axes.values() for line in axis.lines)
+    set_key(figure, curves.ratio, *[stroke] * drawn)
     return figure
