@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..analysis import published
 from ..analysis.cells import CELL, STATIC, chance_limit, gap_to_dense, summarise
+from ..analysis.decisions import LARGE
 from ..config import SEEDS, RunConfig
 from ..datasets import DATASETS
 from ..presentation import foreign
@@ -133,16 +134,20 @@ def _paper() -> dict:
 
 
 def protocols(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The runs of each protocol and copy of the data with a label, those with most runs first."""
+    """The runs of each protocol and copy of the data with a label.
+
+    Those of the profiles that decide claims come first, then those with most runs.
+    """
     if runs.empty:
         return
-    groups = [part for _, part in runs.groupby(PROTOCOL, sort=False)]
-    for part in sorted(groups, key=len, reverse=True):
+    found = []
+    for _, part in runs.groupby(PROTOCOL, sort=False):
         config = RunConfig(**part.iloc[0][PROTOCOL].to_dict())
-        name = _profile(config) or "no profile"
+        found.append((_profile(config), config, part))
+    for name, config, part in sorted(found, key=lambda each: (each[0] not in LARGE, -len(each[2]))):
         about = f"{config.train_images:,} images, {config.epochs} epochs"
-        label = f"{name}: {data_label(config)}, {about}"
-        if not _profile(config):
+        label = f"{name or 'no profile'}: {data_label(config)}, {about}"
+        if not name:
             label += f", batch {config.batch_size}, learning rate {config.lr:g}"
             label += f", weight decay {config.weight_decay:g}, {config.precision}"
         yield label, part

@@ -34,6 +34,7 @@ _CORRELATION = 0.1
 """The unit in which a difference of rank correlations is drawn, which has no margin."""
 _ROW = 0.19  # inches
 _TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
+_FEW_TICKS = (-100, -10, -1, 0, 1, 10, 100)  # on a phone
 
 
 def collect(
@@ -136,7 +137,8 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
 def _set_scale(axis: Axes, phone: bool) -> None:
     reach = [x for line in axis.lines for x in line.get_xdata(orig=False) if np.isfinite(x)]
     axis.set_xscale("symlog", linthresh=1, linscale=1)
-    axis.set_xticks(_TICKS, [number(tick) for tick in _TICKS], minor=False)
+    ticks = _FEW_TICKS if phone else _TICKS
+    axis.set_xticks(ticks, [number(tick) for tick in ticks], minor=False)
     axis.set_xticks([], minor=True)
     # Room for the names of parts, which stand to the right of what is drawn.
     axis.set_xlim(1.5 * min(*reach, -1.0), (60 if phone else 8) * max(*reach, 1.0))

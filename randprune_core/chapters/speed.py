@@ -46,8 +46,7 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
             axis.annotate(text, where, (3, 0), textcoords="offset points", va="center")
         bound = float((part.images_per_second / part.share_of_matmul).iloc[1:].median())
         axis.axvline(bound, color="#222222", linestyle=(0, (3, 2)), linewidth=1)
-        axis.text(bound, 0, "bound ", ha="right", va="center", fontsize=8)
-        axis.set_xlim(0, 1.12 * max(bound, part.images_per_second.max()))
+        axis.set_xlim(0, max(1.12 * bound, 1.7 * part.images_per_second.max()))  # room for numbers
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         network, precision = model_label(part.model.iloc[0]), part.precision.iloc[-1]

@@ -280,6 +280,6 @@ def test_the_control_of_mini_is_a_set_for_each_number_of_images_and_none_of_mini
     configs = grid("control", "mini", seeds=[0]) + grid("depth", "mini", seeds=[0])[:1]
     found = data(*map(made_up_record, configs))
     labels = [entry["label"].partition(":")[0] for entry in found["sets"]]
-    assert labels == ["control of mini", "control of mini", "mini"]
-    assert "10,000 images, 80 epochs" in found["sets"][0]["label"]
-    assert "weights for each" in found["sets"][0]["purpose"]
+    assert labels == ["mini", "control of mini", "control of mini"]  # what decides comes first
+    assert "10,000 images, 80 epochs" in found["sets"][1]["label"]
+    assert "weights for each" in found["sets"][1]["purpose"]

@@ -72,7 +72,8 @@ def brief(parts: Sequence[Part]) -> str:
     if not measured:
         return ""
     columns = ["claim", "effect", "97.5 % interval", "supported if", "runs", "verdict"]
-    return foreign.rows(table(measured)[columns])
+    shown = table(measured)[columns].rename(columns={"effect": "effect, + for the claim"})
+    return foreign.rows(shown)
 
 
 def show(name: str, parts: Sequence[Part]):
@@ -82,8 +83,9 @@ def show(name: str, parts: Sequence[Part]):
         f"tab-{name}-verdict",
         "What decides, as it was fixed beforehand: the effect, positive where it speaks for the "
         "claim, with its 97.5 % interval from the spread pooled over the networks of the table, "
-        "and from that of its own cells. A verdict needs both on one side of the threshold. Seeds "
-        "is the look that the numbers are from, a dash that none is complete.",
+        "and from that of its own cells. A verdict needs both on one side of the threshold. A look "
+        "is where all networks of a part have 3 seeds, or 5: seeds says which look the numbers are "
+        "of, a dash that none is complete, and the column after it how many would decide.",
     )
     return folded("Every part of every claim, with both intervals", shown.data)
 
