@@ -25,19 +25,19 @@ DENSE_BELOW = {0: 0.0, 1: -0.01, 2: 0.01}
 
 
 def made_up() -> list[dict]:
-    """Profile `cpu` with three seeds, and one network of `mini` without OoD images."""
+    """Profile `mini` with three seeds, and one network of `cpu` without OoD images."""
     records = []
     for place, (model, cells) in enumerate(CELLS.items()):
         for (ratio, sparsity), accuracy in cells.items():
             for seed, shift in DENSE_BELOW.items():
                 seeds = {"seed_init": seed, "seed_mask": seed, "seed_data": seed}
                 fields = {"model": model, "ratio": ratio, "sparsity": sparsity, **seeds}
-                config = RunConfig(**{**PROFILES["cpu"], "variant": "jpeg75", **fields})
+                config = RunConfig(**{**PROFILES["mini"], "variant": "jpeg75", **fields})
                 record = made_up_record(config, accuracy + shift * (1 if ratio == "dense" else 2))
                 record["cost"]["dense_weights"] = 1_000 + place
                 record["test"][HOSTILE] = 0.5
                 records.append(record)
-    config = RunConfig(**PROFILES["mini"], variant="jpeg75", model="resnet-8")
+    config = RunConfig(**PROFILES["cpu"], variant="jpeg75", model="resnet-8")
     records.append(made_up_record(config, 0.6))
     del records[-1]["test"]["ood"]
     return records
@@ -161,10 +161,10 @@ def test_what_is_not_recorded_is_named(tab):
     assert tab.locator(".chart").count() == 1
     pick(tab, network="ResNet-20", show="value")
     assert lacks(tab)[0] == "Not recorded for ResNet-20: Uniform."
-    pick(tab, metric="ood.photos.auroc", data="mini-cifar10-jpeg75")
+    pick(tab, metric="ood.photos.auroc", data="cpu-cifar10-jpeg75")
     assert lacks(tab)[0] == "AUROC, MSP (photos) is not recorded for ResNet-8."
     assert tab.locator(".chart").count() == tab.locator(".explorer-table").count() == 0
-    pick(tab, data="cpu-cifar10-jpeg75")
+    pick(tab, data="mini-cifar10-jpeg75")
     assert tab.locator(".chart").count() == 2
     for box in tab.get_by_role("checkbox").all()[:3]:
         box.click()
@@ -232,7 +232,7 @@ def download(tab) -> tuple[str, str]:
 def test_csv_is_what_is_shown(tab):
     pick(tab, network="ResNet-20", show="gap")
     name, text = download(tab)
-    assert name == "cpu-cifar10-jpeg75_accuracy_gap_ResNet-20_0.9.csv"
+    assert name == "mini-cifar10-jpeg75_accuracy_gap_ResNet-20_0.9.csv"
     table = pd.read_csv(io.StringIO(text))
     shown = {tuple(["ResNet-20", *row[:3]]) for row in rows(tab, 0)}
     shown |= {(row[0], "0.9", *row[1:3]) for row in rows(tab, 1)}
@@ -340,6 +340,6 @@ def test_page_without_data_or_without_records_says_so(browser, tmp_path):
 def test_made_up_records_are_those_of_two_profiles(data):
     found = json.loads(data.partition("=")[2].rstrip().rstrip(";"))
     assert [entry["key"] for entry in found["sets"]] == [
-        "cpu-cifar10-jpeg75",
         "mini-cifar10-jpeg75",
+        "cpu-cifar10-jpeg75",
     ]

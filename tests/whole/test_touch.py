@@ -25,9 +25,9 @@ def use_explorer(tab) -> None:
     """A legend entry takes its curve away and brings it back; the address follows."""
     rows = tab.locator(".explorer-table").nth(1).locator("tbody tr")
     before, entry = rows.count(), tab.locator("fieldset label", has_text="dense")
-    tap(tab, entry)
+    entry.tap()  # waits until the layout stands
     assert 0 < rows.count() < before and "hide=dense" in tab.url
-    tap(tab, entry)
+    entry.tap()
     assert rows.count() == before and "hide" not in tab.url
 
 
