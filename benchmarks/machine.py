@@ -27,31 +27,33 @@ from randprune_core.records.provenance import code_version
 def cifar_at_hand(images: int = 4_000):
     """Yield the variant of CIFAR-10 in `data_root()`; where there is none, of noise of its size.
 
-    Speed does not depend on what the images show.
+    The noise comes with a CIFAR-100, whose images a run is measured on. Speed does not depend on
+    what the images show.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not (paths.data_root() / "cifar10").is_dir():
-            _write_noise(Path(folder), images)
+            _write_noise(Path(folder, "cifar10"), "label", 10, images)
+            _write_noise(Path(folder, "cifar100"), "fine_label", 100, 100)
             os.environ["RANDPRUNE_DATA"] = folder
         yield available_variant("cifar10", download=False)
 
 
-def _write_noise(folder: Path, images: int) -> None:
+def _write_noise(folder: Path, label: str, classes: int, images: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from PIL import Image
 
     random = np.random.default_rng(0)
-    (folder / "cifar10").mkdir()
+    folder.mkdir()
     for split, count in (("train", images), ("test", 100)):
         encoded = []
         for pixels in random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8):
             buffer = io.BytesIO()
             Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
             encoded.append({"bytes": buffer.getvalue(), "path": ""})
-        table = pa.table({"img": encoded, "label": random.integers(0, 10, count)})
-        pq.write_table(table, folder / "cifar10" / f"{split}-0.parquet")
+        table = pa.table({"img": encoded, label: random.integers(0, classes, count)})
+        pq.write_table(table, folder / f"{split}-0.parquet")
 
 
 def matmul_rate(device: torch.device, precision: str, seconds: float = 2.0) -> float:

@@ -22,7 +22,7 @@ from machine import cifar_at_hand, save_description, save_rows
 from training_speed import Engine, SideBySide, sweep_on_cores
 
 from randprune_core import paths
-from randprune_core.config import RunConfig, config_to_dict, run_id
+from randprune_core.config import RunConfig, config_to_dict, parse_model_name, run_id
 from randprune_core.devices import pick_device
 from randprune_core.metrics.cost import network_macs
 from randprune_core.precision import arithmetic, native_precision
@@ -33,11 +33,6 @@ from randprune_core.records.table import load_runs
 DEPTHS = ("resnet-8", "resnet-20", "resnet-32", "resnet-56", "resnet-110")
 WIDTHS = ("resnet-20-4", "resnet-20-8", "resnet-20", "resnet-20-24", "resnet-20-32")
 STEPS = 3
-
-
-def filters(model: str) -> int:
-    """Filters in the first convolution of a network `resnet-A-B` or `resnet-A`, which has 16."""
-    return int((*model.split("-"), 16)[2])
 
 
 def seconds_per_step(cases: dict, repetitions: int) -> dict:
@@ -171,8 +166,8 @@ def main() -> None:
         common = {"ratio": "erk", "sparsity": 0.9, "batch_size": options.batch}
         common |= {"variant": variant, "train_images": STEPS * options.batch}
         common |= {"precision": native_precision(options.device)}
-        depths = [model for model in DEPTHS if int(model.split("-")[1]) <= options.deepest]
-        widths = [model for model in WIDTHS if filters(model) <= options.widest]
+        depths = [model for model in DEPTHS if parse_model_name(model)[1] <= options.deepest]
+        widths = [model for model in WIDTHS if parse_model_name(model)[2] <= options.widest]
         rows = network_rows(depths, widths, common, device, options.repetitions)
         rows += at_once_rows(common, device, options.repetitions, options.at_once or counts)
         facts = {"largest": depths[-1], "batch": options.batch, "precision": common["precision"]}

@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import nn
 
 from ..metrics.cost import cost, layer_macs
 from ..models import build_model
@@ -35,21 +34,15 @@ CASE_LABELS = {"filter": "filters, masked", "compact": "filters, compact"}
 MODES = {"training": "training step", "inference": "prediction"}
 
 
-def filter_pruned(name: str, sparsity: float = 0.5) -> tuple[nn.Module, dict]:
-    """A network at initialisation with filter masks on, and the masks."""
-    model = build_model(name)
-    masks = random_masks(model, layer_sparsities("uniform", model, sparsity), 0, "filter")
-    apply_masks(model, masks)
-    return model, masks
-
-
 def sizes(name: str, sparsity: float = 0.5, side: int = 32) -> dict[str, float]:
     """What is left of a network without its pruned filters.
 
     `weights` and `macs` of the dense network, and `compact_weights` and `compact_macs` of the
     compact one as shares of them.
     """
-    model, masks = filter_pruned(name, sparsity)
+    model = build_model(name)
+    masks = random_masks(model, layer_sparsities("uniform", model, sparsity), 0, "filter")
+    apply_masks(model, masks)
     small, dense = compact(model, masks), cost(model, masks, (3, side, side))
     weights, macs = dense["dense_weights"], dense["dense_macs"]
     left = sum(weight.numel() for weight in maskable_weights(small).values())

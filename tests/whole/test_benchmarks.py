@@ -19,6 +19,7 @@ TINY_RUN = {
     "scaling": ["--batch", "2", "--records", "100", "--deepest", "8", "--widest", "4"],
     # aot_eager traces the network as inductor does, and leaves out the minute of the C++ compiler.
     "compiled": ["--model", "resnet-8", "--batch", "8", "--threads", "1", "--backend", "aot_eager"],
+    "overhead": ["--epochs", "1", "--train-images", "256"],
     "precision": ["--ratios", "dense", "--seeds", "0", "--epochs", "1", "--train-images", "256"],
 }
 
@@ -56,6 +57,15 @@ def test_training_speed_writes_a_row_a_case_that_hangs_together(benchmarks):
         # With one repetition a ratio of medians is one of pairs.
         ratios = part.images_per_second / part.images_per_second.iloc[0]
         assert part.ratio_to_plain.tolist() == pytest.approx(ratios, rel=1e-4)
+
+
+def test_overhead_adds_up_to_both_runs_and_reads_the_data_once(benchmarks):
+    table = pd.read_csv(benchmarks / "overhead.csv")
+    for _, part in table.groupby("run"):
+        assert part.share.sum() == pytest.approx(1, abs=1e-4)
+        assert part.set_index("part").seconds["steps"] > 0
+    data = table[table.part == "data"].set_index("run").seconds
+    assert data["further"] < data["first"] / 10
 
 
 def test_scaling_writes_networks_runs_at_once_and_sizes_of_the_store(benchmarks):

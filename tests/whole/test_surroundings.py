@@ -41,8 +41,8 @@ def test_the_variable_may_name_the_home_folder(tmp_path):
 
 
 CANNOT_BE = {
-    "a long name": "/tmp/" + "x" * 300,
-    "a long path": "/tmp" + "/xxxxxxxx" * 1_000,
+    "a long name": "/" + "x" * 300,
+    "a long path": "/xxxxxxxx" * 1_000,
     "nobody's home": "~nobody-of-this-name/x",
     "below a file": "/dev/null/x",
 }
