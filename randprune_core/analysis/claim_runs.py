@@ -1,4 +1,4 @@
-"""Which runs the verdicts rest on, and those of them that are recorded."""
+"""Which runs the verdicts rest on, which ones intervals share, and those that are recorded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..config import RunConfig
+from ..config import RunConfig, run_id
 from ..records.store import find_records
 from ..records.table import records_to_frame
-from ..sweeps.grids import runs_of
+from ..sweeps.grids import JUDGED, grid, runs_of
 from ..sweeps.profiles import PROFILES
+from . import decisions
 from .contrasts import Cell
-from .decisions import DECISIONS, pool
+from .decisions import DECISIONS
 from .gradient_flow import CLAIMED, flow_table
 
 
@@ -25,7 +26,7 @@ def configs(profile: str, variant: str, claims: Sequence[int] | None = None) -> 
     rows = [row for row in rows if claims is None or row.claim in claims]
     most: dict[Cell, int] = {}
     for row in rows:
-        for cell in (*row.cells(), *pool(profile)):
+        for cell in (*row.cells(), *decisions.pool(profile)):
             most[cell] = max(most.get(cell, 0), max(row.looks))
     found = []
     for (model, name, sparsity), seeds in most.items():
@@ -41,3 +42,39 @@ def recorded_runs(profile: str, variant: str, claims: Sequence[int] | None = Non
     records = find_records(configs(profile, variant, claims))
     flows = flow_table(records)[["run_id", *CLAIMED]]
     return records_to_frame(records).merge(flows, on="run_id", how="left")
+
+
+def pool(profile: str, variant: str) -> list[RunConfig]:
+    """The runs whose spread between seeds every interval of a profile takes, whatever the page.
+
+    They are those that every verdict pools, which claims 1 and 2 rest on; in a profile that has no
+    table of decisions, the dense and ERK networks of the same figures.
+    """
+    found = configs(profile, variant, (1, 2)) or [
+        config
+        for figure in JUDGED
+        for config in grid(figure, profile, ratios=("dense", "erk"), variant=variant)
+    ]
+    return list({run_id(config): config for config in found}.values())
+
+
+def pool_runs(profile: str, variant: str, dataset: str) -> pd.DataFrame | None:
+    """The recorded ones of `pool`, as in `table.load_runs`.
+
+    None where `dataset` is not that of the profile: runs on other data have their own spread.
+    """
+    if dataset != PROFILES[profile]["dataset"]:
+        return None
+    return records_to_frame(find_records(pool(profile, variant)))
+
+
+def pool_among(runs: pd.DataFrame, profile: str) -> pd.DataFrame:
+    """Those of the runs of a profile that are of its `pool`."""
+    ids = {run_id(c) for variant in runs.variant.unique() for c in pool(profile, variant)}
+    return runs[runs.run_id.isin(ids)]
+
+
+def together(*frames: pd.DataFrame | None) -> pd.DataFrame:
+    """The runs of several frames in one, each once; the first frame where none has any."""
+    found = [frame for frame in frames if frame is not None and len(frame)] or list(frames[:1])
+    return pd.concat(found, ignore_index=True).drop_duplicates("run_id", ignore_index=True)

@@ -21,7 +21,7 @@ from . import gradient_claims
 from .cells import Cells, chance_limit
 from .contrasts import Cell, Decision
 from .decisions import CONFIDENCE, pool
-from .intervals import contrast, decide, pooled_spread
+from .intervals import contrast, decide
 from .parts import Part
 
 CLASSES = DATASETS["cifar10"].classes
@@ -107,7 +107,7 @@ def measure(part: Part, row: Decision, seen: pd.DataFrame) -> Part:
     found, weights = cells(seen), row.weights()
     fewest = part.seeds or min(len(found[key]) for key in weights)
     pooled = {key: group for key, group in found.items() if len(group) >= fewest}
-    table = Cells(found, pooled_spread(pooled.values()))
+    table = Cells(found, pooled)
     part = replace(
         part,
         compared=compared(row),
@@ -115,15 +115,15 @@ def measure(part: Part, row: Decision, seen: pd.DataFrame) -> Part:
         own=table.own_spread(weights, CONFIDENCE),
     )
     if part.seeds and part.verdict == "undecided":
-        part = replace(part, needed=seeds_needed(table, len(pooled), row, part.seeds))
+        part = replace(part, needed=seeds_needed(table, row, part.seeds))
     return part
 
 
-def seeds_needed(table: Cells, groups: int, row: Decision, seeds: int) -> int | None:
+def seeds_needed(table: Cells, row: Decision, seeds: int) -> int | None:
     """How many seeds a cell decide, if effect and spread stay what they are; None over 100.
 
-    The least n at which both intervals, with n runs in each of the `groups` that are pooled and in
-    each cell of the contrast, lie on one side of the threshold.
+    The least n at which both intervals, with n runs in each cell of the pool and of the contrast,
+    lie on one side of the threshold.
     """
     weights = row.weights()
     own = table.own_spread(weights)
@@ -135,7 +135,7 @@ def seeds_needed(table: Cells, groups: int, row: Decision, seeds: int) -> int | 
         pattern = np.linspace(-1, 1, n)
         pattern /= pattern.std(ddof=1)
         made = [np.mean(table.values[k]) + math.sqrt(v) * pattern for k, v in variance.items()]
-        spread = table.spread._replace(freedom=groups * (n - 1))
+        spread = table.spread._replace(freedom=len(table.pool) * (n - 1))
         found = [contrast(made, list(weights.values()), s, CONFIDENCE) for s in (spread, None)]
         words = {decide(each.low, each.high, row.threshold) for each in found}
         if len(words) == 1 and "undecided" not in words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..config import parse_model_name
@@ -44,9 +45,7 @@ class Decision:
             return {}
         shares = [1 / len(self.networks)] * len(self.networks)
         if self.take != "mean":
-            logs = [math.log2(size(network, self.take.split()[-1])) for network in self.networks]
-            around = [x - sum(logs) / len(logs) for x in logs]
-            shares = [-x / sum(y * y for y in around) for x in around]
+            shares = fall([size(network, self.take.split()[-1]) for network in self.networks])
         found: dict[Cell, float] = {}
         for network, share in zip(self.networks, shares, strict=True):
             for side, sign in ((self.first, 1), (self.second, -1)):
@@ -65,6 +64,17 @@ class Decision:
 def cell(network: str, name: str, sparsity: float = 0.0) -> Cell:
     """The cell of a setting in a network; that of the dense network has sparsity 0."""
     return network, name, 0.0 if name == "dense" else sparsity
+
+
+def fall(sizes: Iterable[float]) -> list[float]:
+    """The weight of each network in what falls per doubling of the size.
+
+    By least squares on log2 of the sizes, each network counting alike; zero for a single one.
+    """
+    logs = [math.log2(each) for each in sizes]
+    around = [x - sum(logs) / len(logs) for x in logs]
+    squares = sum(y * y for y in around)
+    return [-x / squares if squares else 0.0 for x in around]
 
 
 def size(network: str, family: str) -> int:

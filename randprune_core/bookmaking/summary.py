@@ -94,7 +94,7 @@ def _draw_gaps(axes: tuple[Axes, Axes], numbers: Numbers, size: float) -> None:
     for place, (axis, records, label) in enumerate(sides):
         if place == 0:
             _draw(axis, theirs, place, hollow=True)
-        _draw(axis, cells.gap_to_dense(records.runs), place)
+        _draw(axis, cells.gap_to_dense(records.runs, pool=records.pool), place)
         axis.axhline(0, color=COLOURS["dense"], linewidth=1)
         axis.set_xscale("log", base=2)
         ticks = sorted({tick for line in axis.lines[:-1] for tick in line.get_xdata()})
@@ -208,7 +208,7 @@ def _finding(numbers: Numbers) -> str:
     """The gap of the smallest and of the largest network, in depth and in width."""
     found = []
     for records in (numbers.depth, numbers.width):
-        changes = cells.gap_change(records.runs)
+        changes = cells.gap_change(records.runs, pool=records.pool)
         changes = changes[changes.ratio == "erk"]
         if changes.empty:
             return "No two networks have dense and ERK runs at one sparsity yet."

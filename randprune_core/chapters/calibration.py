@@ -141,9 +141,9 @@ def figure_table(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
     """
     table = summarise(runs)[[*CELL, "n"]]
     for name, cells, value in (
-        ("ece", summarise(runs, "ece", 1.0), "mean"),
-        ("nll", summarise(runs, "nll", 1.0), "mean"),
-        ("difference", sparse_minus_dense(runs, "ece"), "difference"),
+        ("ece", summarise(runs, "ece", 1.0, records.pool), "mean"),
+        ("nll", summarise(runs, "nll", 1.0, records.pool), "mean"),
+        ("difference", sparse_minus_dense(runs, "ece", pool=records.pool), "difference"),
     ):
         table = table.merge(named(cells, value, name), on=CELL, how="left")
     for name in ("overconfidence", "chance"):

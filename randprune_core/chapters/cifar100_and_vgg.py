@@ -59,7 +59,8 @@ def together(parts: Iterable[Records]) -> pd.DataFrame:
 
 def points(parts: Iterable[Records]) -> pd.DataFrame:
     """`cells.summarise` of each grid by itself: the spread is that of one data set."""
-    frames = [summarise(together([part])) for part in parts]
+    found = {dataset(p): summarise(by_setting(p.runs), pool=p.pool) for p in parts}
+    frames = [table.assign(model=table.model + f", {name}") for name, table in found.items()]
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import pandas as pd
 
 from ..analysis import published
 from ..analysis.cells import CELL, Cells, cells_of, differences, gap_to_dense, turned
+from ..analysis.claim_runs import pool_among
+from ..analysis.contrasts import fall
 from ..analysis.intervals import Estimate
 from ..analysis.layers import weight_counts
 from ..config import RunConfig, run_id
@@ -52,13 +53,6 @@ def collect() -> dict[str, pd.DataFrame]:
     return frames | {"control": _frame(control())}
 
 
-def together(runs: pd.DataFrame, scales: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The runs of a chapter and of all scales in one frame, each once."""
-    frames = [frame for frame in (runs, *scales.values()) if len(frame)]
-    whole = pd.concat(frames, ignore_index=True) if frames else runs
-    return whole.drop_duplicates("run_id", ignore_index=True)
-
-
 def control() -> list[RunConfig]:
     """The runs of the control, on the copy of the data that `mini` is recorded on."""
     return _grid("control", "mini")
@@ -83,7 +77,7 @@ def gaps(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Columns `scale, images, weights` (for each training image)`, model, ratio, sparsity, n, value,
     low, high`. The limits of the paper's points are its reading errors; it has no `n`.
     """
-    parts = {key: gap_to_dense(part) for key, part in _by(runs)}
+    parts = {key: gap_to_dense(part, pool=pool) for key, part, pool in _by(runs)}
     parts["paper", PAPER_IMAGES] = published.gap_to_dense(published.figure1())
     table = _together({key: part.rename(columns={"gap": "value"}) for key, part in parts.items()})
     return table[table.sparsity.isin(SPARSITIES)].reset_index(drop=True)
@@ -92,10 +86,11 @@ def gaps(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def ratio_differences(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Each other ratio minus ERK at sparsity 0.9, in points, with the columns of `gaps`."""
     parts = {}
-    for key, part in _by(runs):
+    for key, part, pool in _by(runs):
         others = part[(part.sparsity == HIGH) & ~part.ratio.isin(["dense", "erk"])]
         cells = others[CELL].drop_duplicates().itertuples(index=False, name=None)
-        found = turned(differences(part, [((cell[0], "erk", HIGH), cell) for cell in cells]))
+        pairs = [((cell[0], "erk", HIGH), cell) for cell in cells]
+        found = turned(differences(part, pairs, pool=pool))
         parts[key] = found.rename(columns={"difference": "value"})
     points = published.figure1()
     points = points[points.sparsity == HIGH]
@@ -108,11 +103,12 @@ def ratio_differences(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return _together(parts)
 
 
-def _by(runs: Mapping[str, pd.DataFrame]) -> Iterable[tuple[tuple[str, int], pd.DataFrame]]:
-    """The runs with the settings of the paper's figure, by scale and number of training images."""
-    for scale, frame in runs.items():
+def _by(runs: Mapping[str, pd.DataFrame]) -> Iterable[tuple]:
+    """The runs with the settings of the paper's figure, by scale and images, and a pool."""
+    for scale, frame in runs.items():  # the spread of the control is its own
+        pool = None if scale == "control" else pool_among(frame, scale)
         for images, part in frame[frame.setting.isin(SETTINGS)].groupby("train_images"):
-            yield (scale, int(images)), part
+            yield (scale, int(images)), part, pool
 
 
 def _together(parts: Mapping[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
@@ -135,11 +131,11 @@ def falls(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows, points = [], gaps(runs)
     points = points[(points.ratio == "erk") & (points.scale != "control")]
-    cells = {scale: cells_of(part) for (scale, _), part in _by(runs)}
+    cells = {scale: cells_of(part, pool=pool) for (scale, _), part, pool in _by(runs)}
     for scale in ("mini", "cpu", "paper"):
         for sparsity in SPARSITIES:
             part = points[(points.scale == scale) & (points.sparsity == sparsity)]
-            shares = _slope(dict(zip(part.model, part.weights, strict=True)))
+            shares = dict(zip(part.model, fall(part.weights), strict=True))
             if scale == "paper":
                 value = (part.model.map(shares) * part.value).sum()
                 reach = (part.model.map(shares).abs() * (part.high - part.value)).sum()
@@ -162,12 +158,14 @@ def control_contrasts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     own = runs["control"]
     whole = pd.concat([runs["mini"], own]) if len(runs["mini"]) and len(own) else own
-    plain = whole[whole.setting.isin(SETTINGS)]
-    cells = cells_of(plain.assign(model=[*zip(plain.model, plain.train_images, strict=True)]))
+    frames = whole[whole.setting.isin(SETTINGS)], pool_among(runs["mini"], "mini")
+    frames = [f.assign(model=[*zip(f.model, f.train_images, strict=True)]) for f in frames]
+    cells = cells_of(frames[0], pool=frames[1])
     weights = weight_counts(["resnet-8", "resnet-20"])
 
     def slope(*places):
-        return _slope({place: weights[place[0]] / place[1] for place in places})
+        sizes = [weights[model] / images for model, images in places]
+        return dict(zip(places, fall(sizes), strict=True))
 
     few, usual, many = 2_500, 5_000, 10_000
     equal = {("resnet-8", few): 1.0, ("resnet-20", many): -1.0}
@@ -182,13 +180,6 @@ def control_contrasts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         found = _contrast(cells, _gap_weights(shares, HIGH))
         rows.append([kind, compared, found.n, *found[:3]])
     return pd.DataFrame(rows, columns=["kind", "compared", "n", "value", "low", "high"])
-
-
-def _slope(weights: Mapping[object, float]) -> dict:
-    """The share of each network in the fall for each doubling of its weights (least squares)."""
-    logs = np.log2(list(weights.values()))
-    away = logs - logs.mean() if len(logs) else logs
-    return dict(zip(weights, -away / (away**2).sum() if len(logs) > 1 else away, strict=True))
 
 
 def _gap_weights(shares: Mapping[object, float], sparsity: float) -> dict[tuple, float]:

@@ -47,24 +47,24 @@ def measures(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def measure_points(wide: pd.DataFrame, value: str, scale: float = 1.0) -> pd.DataFrame:
+def measure_points(wide: pd.DataFrame, name: str, pool: pd.DataFrame | None = None) -> pd.DataFrame:
     """`cells.summarise` of `auroc` or `fpr95` of `measures`, with `se`: its sampling error.
 
     `se` is the mean of the standard errors of the cell's runs, not divided by their number: all
-    networks are measured on the same images.
+    networks are measured on the same images. `pool` are runs as of `measures`, too.
     """
-    errors = summarise(wide, f"{value}_se", scale)
-    return summarise(wide, value, scale).assign(se=errors["mean"])
+    errors = summarise(wide, f"{name}_se", 1.0)
+    return summarise(wide, name, 1.0, pool).assign(se=errors["mean"])
 
 
-def auroc_gaps(wide: pd.DataFrame) -> pd.DataFrame:
+def auroc_gaps(wide: pd.DataFrame, pool: pd.DataFrame | None = None) -> pd.DataFrame:
     """Dense minus sparse in AUROC (`cells.gap_to_dense`), with `se`.
 
     `se` adds the two sampling errors as if they were independent. The networks share their images,
     so that it is an upper limit unless their errors are negatively correlated.
     """
     errors = measure_points(wide, "auroc").set_index(CELL).se
-    gaps = gap_to_dense(wide, "auroc", 1.0)
+    gaps = gap_to_dense(wide, "auroc", 1.0, pool)
     se = [
         math.hypot(errors[cell.model, "dense", 0.0], errors[cell.model, cell.ratio, cell.sparsity])
         for cell in gaps.itertuples()
@@ -72,7 +72,7 @@ def auroc_gaps(wide: pd.DataFrame) -> pd.DataFrame:
     return gaps.assign(se=np.array(se, dtype=float))
 
 
-def figure_table(wide: pd.DataFrame) -> pd.DataFrame:
+def figure_table(wide: pd.DataFrame, pool: pd.DataFrame | None = None) -> pd.DataFrame:
     """Every number of the chapter over cells: a row a cell, fractions, limits over seeds.
 
     Of `auroc, fpr95, auroc_energy` and `energy_minus_msp` the mean, `_low` and `_high`, of the
@@ -81,11 +81,11 @@ def figure_table(wide: pd.DataFrame) -> pd.DataFrame:
     """
     parts = [summarise(wide, "auroc", 1.0)[[*CELL, "n"]]]
     for name in ("auroc", "fpr95"):
-        points = measure_points(wide, name)
+        points = measure_points(wide, name, pool)
         parts.append(named(points, "mean", name).assign(**{f"{name}_se": points.se}))
     for name in ("auroc_energy", "energy_minus_msp"):
-        parts.append(named(summarise(wide, name, 1.0), "mean", name))
-    differences = named(sparse_minus_dense(wide, "auroc"), "difference", "difference")
+        parts.append(named(summarise(wide, name, 1.0, pool), "mean", name))
+    differences = named(sparse_minus_dense(wide, "auroc", 1.0, pool), "difference", "difference")
     parts.append(differences.assign(difference_se=auroc_gaps(wide).se))
     parts.append(wide.drop_duplicates(CELL)[[*CELL, "n_ood", "n_in"]])
     first, *others = (part.set_index(CELL) for part in parts)

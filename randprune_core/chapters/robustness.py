@@ -38,7 +38,7 @@ def column(kind: str, level: float, what: str = "accuracy") -> str:
     return f"{kind}.{level:g}.{what}" if level else f"clean.{what}"
 
 
-def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
+def curve_table(runs: pd.DataFrame, pool: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row a kind, level and cell: `cells.summarise` in percent, `images` and `se`.
 
     Columns `kind, level, model, ratio, sparsity, n, mean, std, low, high, images, se`; `se` is the
@@ -47,7 +47,7 @@ def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for kind, level in _each(runs):
-        points = summarise(runs, column(kind, level))
+        points = summarise(runs, column(kind, level), pool=pool)
         images = runs.drop_duplicates(CELL)[column(kind, level, "n")].to_numpy(dtype=float)
         share = points["mean"] / 100
         se = 100 * np.sqrt(share * (1 - share) / images)
@@ -56,7 +56,7 @@ def curve_table(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts)[names] if parts else pd.DataFrame(columns=names)
 
 
-def difference_table(runs: pd.DataFrame) -> pd.DataFrame:
+def difference_table(runs: pd.DataFrame, pool: pd.DataFrame | None = None) -> pd.DataFrame:
     """Sparse minus dense in points at each kind and level (`cells.sparse_minus_dense`).
 
     Adds `kind, level` and `se`, the two binomial errors taken as independent: an upper limit, since
@@ -65,7 +65,7 @@ def difference_table(runs: pd.DataFrame) -> pd.DataFrame:
     errors = curve_table(runs).set_index(["kind", "level", *CELL]).se
     parts = []
     for kind, level in _each(runs):
-        part = sparse_minus_dense(runs, column(kind, level), 100.0)
+        part = sparse_minus_dense(runs, column(kind, level), 100.0, pool)
         pairs = (((m, "dense", 0.0), (m, r, s)) for m, r, s in part[CELL].itertuples(index=False))
         se = [math.hypot(*(errors[kind, level, *cell] for cell in pair)) for pair in pairs]
         parts.append(part.assign(kind=kind, level=level, se=np.array(se, dtype=float)))

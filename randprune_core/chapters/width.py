@@ -22,12 +22,12 @@ def widths(models: Iterable[str]) -> dict[str, str]:
     return {model: model_label(model).removeprefix("ResNet-") for model in parsed}
 
 
-def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
+def equal_weights(runs: pd.DataFrame, pool: pd.DataFrame | None = None) -> pd.DataFrame:
     """Each sparse cell beside the narrowest dense network that has at least as many weights.
 
     Columns `model, ratio, sparsity, kept, dense_model, dense_weights, n, difference, low, high`:
-    `difference` is sparse minus dense in points of accuracy. Cells whose own dense network is the
-    narrowest such are left out.
+    `difference` is sparse minus dense in points of accuracy, `pool` as in `cells.differences`.
+    Cells whose own dense network is the narrowest such are left out.
     """
     counts = weight_counts(dict.fromkeys(runs.get("model", ())))
     own = runs.groupby(CELL)["cost.kept_weights"].first() if len(runs) else {}
@@ -40,7 +40,7 @@ def equal_weights(runs: pd.DataFrame) -> pd.DataFrame:
             narrow[model, ratio, sparsity] = (kept, min(enough, key=counts.get))
     pairs = [((name, "dense", 0.0), cell) for cell, (_, name) in narrow.items()]
     rows = []
-    for row in turned(differences(runs, pairs)).to_dict("records"):
+    for row in turned(differences(runs, pairs, pool=pool)).to_dict("records"):
         kept, name = narrow[tuple(row[key] for key in CELL)]
         rows.append(row | {"kept": kept, "dense_model": name, "dense_weights": counts[name]})
     return pd.DataFrame(rows, columns=_PAIRS)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...analysis.claim_runs import pool_runs, together
 from ...config import RunConfig, plain, run_id, setting
 from ...presentation import foreign
 from ...presentation.theme import LABELS
@@ -35,6 +36,7 @@ class Records:
     configs: list[RunConfig]
     runs: pd.DataFrame
     default: bool  # whether every parameter of the chapter had its default
+    pool: pd.DataFrame | None = None  # whose spread its intervals take (`claim_runs.pool_runs`)
 
     @property
     def variant(self) -> str:
@@ -106,10 +108,19 @@ class Records:
                 parts.append(f"{model_label(config.model)} {cell} ({foreign.text(notes[name][1])})")
         return f"{len(parts)} of {len(self.configs)} runs failed: {'; '.join(parts)}" * bool(parts)
 
-    def summary(self):
-        """What is shown, how much of it is recorded, and what the profile is good for: a list."""
+    def read(self, *others: pd.DataFrame) -> pd.DataFrame:
+        """All runs that a page reads, each once: of the grid, of the pool, and `others`."""
+        return together(self.runs, self.pool, *others)
+
+    def summary(self, *others: pd.DataFrame, why: str = "the spread between seeds"):
+        """What is shown, how much of it is recorded, and what the profile is good for: a list.
+
+        A line says how many runs the page reads beside its grid, the pool and `others`, and `why`.
+        """
         purpose = f"Profile {self.profile} is {PURPOSE[self.profile]}"
-        return show_list(self.source(), self.coverage(), self.failed(), purpose)
+        more = len(self.read(*others)) - len(self.runs)
+        beside = f"{more} recorded runs of other grids are read too, for {why}" * bool(more)
+        return show_list(self.source(), self.coverage(), beside, self.failed(), purpose)
 
 
 def collect_records(
@@ -134,7 +145,8 @@ def collect_records(
     variant = shown_variant(figure, profile)
     configs = grids.grid(figure, profile, variant=variant, **lists)
     runs = collect(configs, train_missing=train_missing, device=device)
-    return Records(figure, profile, configs, runs, default)
+    pool = pool_runs(profile, variant, configs[0].dataset)
+    return Records(figure, profile, configs, runs, default, pool)
 
 
 def by_setting(runs: pd.DataFrame) -> pd.DataFrame:
