@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..analysis import published
 from ..analysis.cells import CELL, STATIC, chance_limit, gap_to_dense, summarise
+from ..analysis.claim_runs import pool_among
 from ..analysis.decisions import LARGE
 from ..config import SEEDS, RunConfig
 from ..datasets import DATASETS
@@ -169,16 +170,20 @@ def _set(label: str, runs: pd.DataFrame) -> dict:
     size = "cost.dense_weights"
     order = runs.sort_values(size, kind="stable") if size in runs else runs
     models, settings = list(order.model.unique()), in_order(set(runs.setting))
-    config = runs.iloc[0]
+    config, profile = runs.iloc[0], label.partition(":")[0]
+    own = PROFILES.get(profile, {}).get("dataset") != config.dataset  # and so is its spread
+    pool = None if own else pool_among(runs, profile)
     return {
         "key": _key(label, config),
         "label": label,
-        "purpose": PURPOSE.get(label.partition(":")[0], "its schedule is that of no profile"),
+        "purpose": PURPOSE.get(profile, "its schedule is that of no profile"),
         "models": [model_label(model) for model in models],
         "settings": settings,
         "sparsities": sorted(float(value) for value in runs.sparsity.unique() if value),
         "paper": config.dataset == "cifar10",
-        "measured": {key: _measured(key, runs, models, settings) for key in metric_keys(runs)},
+        "measured": {
+            key: _measured(key, runs, models, settings, pool) for key in metric_keys(runs)
+        },
     }
 
 
@@ -230,12 +235,19 @@ def _facts(key: str) -> tuple[re.Match | None, tuple]:
     return found, _METRICS[place] if found else (key, "Other", key, 1, 4, "")
 
 
-def _measured(key: str, runs: pd.DataFrame, models: list[str], settings: list[str]) -> dict:
+def _measured(
+    key: str,
+    runs: pd.DataFrame,
+    models: list[str],
+    settings: list[str],
+    pool: pd.DataFrame | None,
+) -> dict:
     _, (*_, scale, digits, _) = _facts(key)
     known = runs[runs[key].notna()]
     counts = known.get(key.rpartition(".")[0] + ".n" if "." in key else "n")
     counts = [] if counts is None else sorted({int(n) for n in counts.dropna()})
-    few = known[[*CELL, *STATIC, "seed_init", key]]  # a frame of all columns is slow to group
+    columns = [*CELL, *STATIC, "seed_init", key]  # a frame of all columns is slow to group
+    few, pool = known[columns], None if pool is None else pool[columns]
     values: dict[tuple, dict[int, float]] = {}
     for *cell, seed, value in few[[*CELL, "seed_init", key]].itertuples(index=False):
         values.setdefault(tuple(cell), {})[seed] = scale * value
@@ -260,8 +272,8 @@ def _measured(key: str, runs: pd.DataFrame, models: list[str], settings: list[st
         "images": " or ".join(f"{n:,}" for n in counts),
         "floor": _floor(key, known, counts),
         "note": _note(key, known),
-        "value": cells(summarise(few, key, scale).drop(columns="std"), values),
-        "gap": cells(gap_to_dense(few, key, scale), pairs),
+        "value": cells(summarise(few, key, scale, pool).drop(columns="std"), values),
+        "gap": cells(gap_to_dense(few, key, scale, pool), pairs),
     }
 
 
