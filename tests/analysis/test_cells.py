@@ -38,6 +38,35 @@ def test_spread_is_pooled_over_static_networks_only():
     assert set(cells_of(moving).values) == {("resnet-8", name, 0.9) for name in ("erk", "erk:set")}
 
 
+def test_an_interval_takes_the_pool_and_the_cells_of_the_contrast():
+    """A cell of both counts once, and another cell of the frame does not count."""
+    dense, erk, other = ("resnet-8", "dense", 0.0), ("resnet-8", "erk", 0.9), ("a", "erk", 0.9)
+    runs = runs_of({dense: FEW, erk: MORE, ("resnet-8", "uniform", 0.9): [0.1, 0.9]})
+    pool = runs_of({dense: FEW, other: MORE[:2]})
+    cells = cells_of(runs, pool=pool)
+    percent = [[100 * x for x in group] for group in (FEW, MORE[:2], MORE)]
+    assert cells.spread_of([dense]) == cells.spread == pytest.approx(pooled_spread(percent[:2]))
+    assert cells.spread_of([dense, erk]) == pytest.approx(pooled_spread(percent))
+    found = cells.difference(dense, erk)
+    reach = stats.t.ppf(0.975, 6) * math.sqrt(pooled_spread(percent).variance * (1 / 3 + 1 / 4))
+    assert found.high - found.value == pytest.approx(reach)
+    (gap, _) = gap_to_dense(runs, pool=pool).to_dict("records")
+    assert (gap["gap"], gap["low"], gap["high"]) == found[:3]
+
+
+def test_of_a_cell_that_the_pool_has_too_the_more_runs_count():
+    cell = ("resnet-8", "erk", 0.9)
+    for own, pooled in ((FEW, FEW[:2]), (FEW[:2], FEW)):
+        cells = cells_of(runs_of({cell: own}), pool=runs_of({cell: pooled}))
+        assert cells.spread_of([cell]) == pytest.approx(pooled_spread([[100 * x for x in FEW]]))
+
+
+def test_a_pool_without_the_column_leaves_the_spread_to_the_cells_themselves():
+    runs = runs_of({("resnet-8", "erk", 0.9): FEW}).assign(ece=[0.1, 0.2, 0.4])
+    for pool in (runs.drop(columns="ece"), runs.assign(ece=math.nan), runs[:0]):
+        assert summarise(runs, "ece", 1.0, pool).equals(summarise(runs, "ece", 1.0))
+
+
 def test_summarise_keeps_the_order_of_the_runs_and_gives_percent():
     runs = runs_of({("resnet-20", "erk", 0.9): [0.6, 0.7], ("resnet-8", "dense", 0.0): [0.5]})
     summary = summarise(runs)

@@ -6,6 +6,7 @@ import pytest
 from conftest import made_up_record, store_record
 from matplotlib import pyplot as plt
 
+from randprune_core.analysis.claim_runs import together
 from randprune_core.analysis.layers import weight_counts
 from randprune_core.chapters import depth_scales, depth_scales_figures
 from randprune_core.presentation import plots
@@ -152,11 +153,11 @@ def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
 
 def test_the_runs_of_chapter_and_scales_count_once(store):
     runs = depth_scales.collect()
-    assert depth_scales.together(runs["mini"], runs).empty
+    assert together(*runs.values()).empty
     record("depth", "mini", seeds=[0])
     record("control", "mini", seeds=[0])
     runs = depth_scales.collect()
-    whole = depth_scales.together(runs["mini"], runs)
+    whole = together(runs["mini"], *runs.values())
     assert len(whole) == len(runs["mini"]) + 8 and whole.run_id.is_unique
 
 

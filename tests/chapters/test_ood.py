@@ -82,8 +82,8 @@ def test_sampling_error_does_not_become_smaller_with_seeds():
 def test_fpr_has_the_binomial_error_of_its_ood_images():
     frame = ood.measures(records_to_frame(runs({"resnet-8": 0.1})))
     points = ood.measure_points(frame, "fpr95")
-    assert points["mean"].tolist() == [80.0, 80.0]
-    assert points.se.tolist() == pytest.approx([100 * math.sqrt(0.8 * 0.2 / 900)] * 2)
+    assert points["mean"].tolist() == [0.8, 0.8]
+    assert points.se.tolist() == pytest.approx([math.sqrt(0.8 * 0.2 / 900)] * 2)
 
 
 def test_nothing_recorded_gives_empty_tables_and_no_figure():
