@@ -141,7 +141,7 @@ BESIDE = {"01_depth": ("control", "methods")}
 """Grids whose recorded runs a chapter holds its own against; it trains none of them."""
 
 JUDGED = ("depth", "width")
-"""The grids that intervals and verdicts read beside their own: what varies between seeds is pooled there."""
+"""The grids whose spread between seeds is pooled: every interval and verdict reads them too."""
 
 
 def check_grid(figure: str, profile: str) -> None:
