@@ -136,7 +136,7 @@ def decision_table(profile: str) -> pd.DataFrame:
         {
             "claim": f"{row.claim}, {row.part}",
             "what is compared": f"{METRICS[row.metric]}, {_taken(row)}",
-            "networks": ", ".join(model_label(network) for network in row.networks),
+            "networks": ", ".join(_unbroken(network) for network in row.networks),
             "sparsity": "0.5, 0.9" if row.sparsity is None else f"{row.sparsity:g}",
             "threshold": number(row.threshold),
             "seeds": ", ".join(str(look) for look in row.looks),
@@ -145,6 +145,11 @@ def decision_table(profile: str) -> pd.DataFrame:
         if row.profile == profile
     ]
     return pd.DataFrame(rows)
+
+
+def _unbroken(network: str) -> str:
+    """The name of a network with hyphens at which no line ends."""
+    return model_label(network).replace("-", "\u2011")
 
 
 def _taken(row: Decision) -> str:
