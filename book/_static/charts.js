@@ -20,6 +20,14 @@ window.charts = (() => {
     return (Number(value.toFixed(digits)) + 0).toLocaleString("en-US", options).replace("-", "−");
   }
 
+  // A colour as the theme of the page draws it, as in the figures (figures-ink.css): dark ink is the colour of the
+  // text, white that of the page.
+  function ink(colour) {
+    if (colour === "#222222") return "currentColor";
+    if (colour === "white") return "var(--figure-ground, white)";
+    return `var(--figure-${colour.slice(1).toLowerCase()}, ${colour})`;
+  }
+
   // ------------------------------------------------------------ controls and tables
 
   const labelled = (label, control) =>
@@ -94,7 +102,7 @@ window.charts = (() => {
     const id = `${name}-about`;
     return shape("svg", {
       width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": title, "aria-describedby": id,
-    }, shape("desc", { id }, about), shape("rect", { width, height, fill: "white" }));
+    }, shape("desc", { id }, about));
   }
 
   // A picture in `root`, one of two beside each other where there is room. `span` is the range across, `across` has
@@ -137,18 +145,21 @@ window.charts = (() => {
   const path = (places) => places.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
 
   const line = (places, colour, thickness, more = {}) =>
-    shape("path", { d: path(places), stroke: colour, "stroke-width": thickness, fill: "none", ...more });
+    shape("path", { d: path(places), stroke: ink(colour), "stroke-width": thickness, fill: "none", ...more });
 
-  // The marker of a style of bookmaking/explorer.py, as a list that is empty where it has none.
-  function marker(style, x, y, hollow = false) {
+  // The marker of a style of bookmaking/explorer.py, as a list that is empty where it has none. Without a spread over
+  // seeds it is hollow: one seed, or, with `dashes` at its edge, a published value.
+  function marker(style, x, y, hollow = false, dashes = "") {
     if (!style.marker) return [];
     const filled = style.filled && !hollow;
     return [shape("path", {
       d: style.marker,
       transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(9)`,
-      fill: filled ? style.colour : hollow ? "white" : "none",
-      stroke: filled ? "white" : style.colour,
+      class: hollow ? "hollow" : "",
+      fill: filled ? ink(style.colour) : hollow ? ink("white") : "none",
+      stroke: filled ? ink("white") : ink(style.colour),
       "stroke-width": filled ? 1 : hollow ? 1.5 : 2,
+      "stroke-dasharray": dashes || "none",
       "vector-effect": "non-scaling-stroke",
     })];
   }
@@ -233,6 +244,18 @@ window.charts = (() => {
     return frame;
   }
 
+  // What the looks of a picture mean, in the line above it, at its right: [style, words] for each. A style without a
+  // marker is a line.
+  function key(svg, right, entries) {
+    let x = right;
+    for (const [style, words] of [...entries].reverse()) {
+      x -= 6.7 * words.length;
+      svg.append(write(x, 18, words),
+        ...(style.marker ? marker(style, x - 9, 14) : [line([[x - 20, 14], [x - 5, 14]], style.colour, 2)]));
+      x -= 28;
+    }
+  }
+
   return { element, shape, fill, number, labelled, select, table, redraw, follow, sheet, plot, pointed, write, rule,
-    line, marker };
+    line, marker, ink, key, ticks };
 })();

@@ -13,7 +13,8 @@
     return;
   }
 
-  const { element, fill, number, labelled, select, table, redraw, follow, sheet, pointed, shape, write, rule } = window.charts;
+  const { element, fill, number, labelled, select, table, redraw, follow, sheet, pointed, shape, write, rule, ink, ticks } =
+    window.charts;
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   for (const network of data.networks) {
     network.layers = network.layers.map(([name, shape, macs]) => {
@@ -176,6 +177,9 @@
   const seedField = element("input", { id: "mask-seed", type: "number", min: 0, max: 999999, step: 1, value: 0 });
   const again = element("button", { type: "button" }, "Redraw");
   const canvas = element("canvas", { role: "img" });
+  const axes = shape("svg", { "aria-hidden": "true" });
+  const AXIS = { left: 58, top: 44 }; // room for numbers and names of its rows and columns
+  Object.assign(canvas.style, { left: `${AXIS.left}px`, top: `${AXIS.top}px` });
   const about = element("p", { role: "status" });
   const code = element("code");
 
@@ -191,7 +195,7 @@
     totals);
   const layerRow = fill(labelled("Layer", layerList), { class: "mask-row" }, []);
   const drawn = element("div", {}, form(layerRow, labelled("Seed", seedField), again),
-    canvas, about, element("p", {}, "The same mask in Python:"), element("pre", { tabindex: 0 }, code));
+    element("div", { class: "mask-plate" }, axes, canvas), about, element("p", {}, "The same mask in Python:"), element("pre", { tabindex: 0 }, code));
   const none = () => element("p", {}, "There is no such mask: the reason stands below the choice of sparsity.");
 
   networkList.value = data.networks.some(({ name }) => name === "resnet-20") ? "resnet-20" : data.networks[0].name;
@@ -201,6 +205,8 @@
   slider.addEventListener("input", draw);
   layerList.addEventListener("change", draw);
   seedField.addEventListener("change", () => { seedField.value = seed(); drawPicture(); });
+  new MutationObserver(() => { if (canvas.isConnected) drawPicture(); })
+    .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   again.addEventListener("click", () => { seedField.value = (seed() + 1) % (Number(seedField.max) + 1); drawPicture(); });
 
   const network = () => data.networks.find(({ name }) => name === networkList.value);
@@ -239,7 +245,7 @@
     totals.replaceChildren(
       total(whole(allKept), `of ${whole(weights(layers))} weights kept`),
       total(whole(sum(layers.map(macs))), `of ${whole(allMacs)} MACs kept`),
-      total(`${percent(sum(layers.map(macs)), allMacs)} %`, `of the MACs, for one image of ${side}\u00a0×\u00a0${side}`));
+      total(`${percent(sum(layers.map(macs)), allMacs)}\u00a0%`, `of the MACs, for one image of ${side}\u00a0×\u00a0${side}`));
     redraw(layerRoot, bars(layers), table(
       `Kept weights of each layer: ${label}, ${ratio().label}, sparsity ${sparsity}`,
       ["Layer", "Shape", "Weights", "Kept", "Density (%)", "Share of kept (%)", "MACs"],
@@ -290,27 +296,27 @@
     const title = `${network().label}, ${ratio().label}, sparsity ${Number(slider.value)}`;
     const svg = sheet("mask-bars", width, bottom + 42, title, about);
     const rows = [
-      ["Kept weights", (layer) => kept.get(layer) / most, [0, most / 2, most].map((value) => whole(Math.round(value)))],
-      ["Density (%)", (layer) => kept.get(layer) / layer.size, ["0", "50", "100"]],
+      ["Kept weights", (layer) => kept.get(layer), most],
+      ["Density (%)", (layer) => (100 * kept.get(layer)) / layer.size, 100],
     ];
-    rows.forEach(([label, value, ticks], row) => {
+    rows.forEach(([label, value, top], row) => {
       const foot = (row + 1) * (HEIGHT + 36);
       svg.append(write(4, foot - HEIGHT - 14, label, { class: "label" }));
-      ticks.forEach((tick, place) => {
-        const y = foot - (HEIGHT * place) / 2;
+      for (const [tick, words] of ticks(0, top)) {
+        const y = foot - (HEIGHT * tick) / top;
         svg.append(
           rule(MARGIN.left, y, width - MARGIN.right, y, { class: "grid" }),
-          write(MARGIN.left - 6, y + 4, tick, { "text-anchor": "end" }));
-      });
+          write(MARGIN.left - 6, y + 4, words, { "text-anchor": "end" }));
+      }
       layers.forEach((layer, place) => svg.append(shape("rect", {
         x: MARGIN.left + step * (place + 0.1), width: step * 0.8,
-        y: foot - HEIGHT * value(layer), height: HEIGHT * value(layer), fill: ratio().colour,
+        y: foot - (HEIGHT * value(layer)) / top, height: (HEIGHT * value(layer)) / top, fill: ink(ratio().colour),
       })));
     });
     const every = [1, 2, 5, 10, 20].find((count) => count * step >= 24);
     const points = layers.map((layer, place) => {
       const x = MARGIN.left + step * place;
-      if (place === 0 || (place + 1) % every === 0) {
+      if ((place + 1) % every === 0 || (place === 0 && every !== 2)) {
         svg.append(write(x + step / 2, bottom + 16, String(place + 1), { "text-anchor": "middle" }));
       }
       const node = shape("rect", {
@@ -323,7 +329,7 @@
       });
       svg.append(node);
       return { node, x: x + step / 2, text: `${place + 1}. ${layer.name}: ${whole(kept.get(layer))} of ` +
-        `${whole(layer.size)} weights, density ${percent(kept.get(layer), layer.size)} %` };
+        `${whole(layer.size)} weights, density ${percent(kept.get(layer), layer.size)}\u00a0%` };
     });
     svg.append(write((MARGIN.left + width) / 2, bottom + 36, "Layer, from the input to the output", { "text-anchor": "middle" }));
     return element("div", { class: "explorer-charts" }, pointed(svg, points));
@@ -331,47 +337,69 @@
 
   // ------------------------------------------------------------ the picture of a mask
 
+  // The value of a colour that may be a variable of the theme.
+  function resolved(colour) {
+    const [, name, plain] = colour.match(/^var\((.+), (.+)\)$/) || [null, "", colour];
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || plain;
+  }
+
+  // Numbers of rows or columns that have room, from 0, each with the middle of its row or column.
+  function numbered(count, pitch, room) {
+    const step = [1, 2, 5, 10, 20, 50, 100].find((each) => each * pitch >= room) || 200;
+    return Array.from({ length: Math.ceil(count / step) }, (_, place) => [place * step, (place * step + 0.5) * pitch]);
+  }
+
+  // As the shape is written: output filters down, input channels across, and in a kernel height down, width across.
   function drawPicture() {
     const layer = chosen();
     const mask = drawMask(layer, kept.get(layer), seed());
     const [filters, inputs, high = 1, wide = 1] = layer.shape;
     const gap = high * wide > 1 ? 2 : 0; // between kernels
-    const room = { width: Math.max(pictureRoot.clientWidth, 260) - 12, height: 480 };
-    const fits = (square) => filters * (wide * square + gap) <= room.width && inputs * (high * square + gap) <= room.height;
+    const room = { width: Math.max(pictureRoot.clientWidth, 260) - AXIS.left, height: 720 };
+    const fits = (square) => inputs * (wide * square + gap) <= room.width && filters * (high * square + gap) <= room.height;
     const square = [12, 11, 10, 9, 8, 7, 6, 5, 4].find(fits) || 3;
-    const across = Math.min(filters, Math.floor(room.width / (wide * square + gap)));
-    const down = Math.min(inputs, Math.floor(room.height / (high * square + gap)));
-    canvas.width = across * (wide * square + gap) - gap;
-    canvas.height = down * (high * square + gap) - gap;
+    const pitch = { x: wide * square + gap, y: high * square + gap };
+    const across = Math.min(inputs, Math.floor(room.width / pitch.x));
+    const down = Math.min(filters, Math.floor(room.height / pitch.y));
+    canvas.width = across * pitch.x - gap;
+    canvas.height = down * pitch.y - gap;
     const brush = canvas.getContext("2d");
-    brush.fillStyle = "white";
-    brush.fillRect(0, 0, canvas.width, canvas.height);
     const inside = high * wide; // of a kernel
-    [[0, "#e2e2e2"], [1, ratio().colour]].forEach(([value, colour]) => {
-      brush.fillStyle = colour;
-      for (let filter = 0; filter < across; filter += 1) {
-        for (let place = 0; place < down * inside; place += 1) {
+    [[0, "var(--mask-pruned, #e2e2e2)"], [1, ink(ratio().colour)]].forEach(([value, colour]) => {
+      brush.fillStyle = resolved(colour);
+      for (let filter = 0; filter < down; filter += 1) {
+        for (let place = 0; place < across * inside; place += 1) {
           if (mask[filter * inputs * inside + place] !== value) continue;
-          const x = filter * (wide * square + gap) + (place % wide) * square;
-          const y = Math.floor(place / inside) * (high * square + gap) + (Math.floor(place / wide) % high) * square;
+          const x = Math.floor(place / inside) * pitch.x + (place % wide) * square;
+          const y = filter * pitch.y + (Math.floor(place / wide) % high) * square;
           brush.fillRect(x, y, square - 1, square - 1);
         }
       }
     });
+    const [output, input] = layer.shape.length > 2 ? ["Output filter", "Input channel"] : ["Output", "Input"];
+    const middle = AXIS.top + canvas.height / 2;
+    fill(axes, { width: AXIS.left + Math.max(canvas.width, 110), height: AXIS.top + Math.max(canvas.height, 90) }, []);
+    axes.replaceChildren(
+      write(AXIS.left, 14, input, { class: "label" }),
+      write(14, middle, output, { class: "label", "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }),
+      ...numbered(across, pitch.x, 30).map(([count, x]) =>
+        write(AXIS.left + x, AXIS.top - 8, String(count), { "text-anchor": "middle" })),
+      ...numbered(down, pitch.y, 20).map(([count, y]) =>
+        write(AXIS.left - 8, AXIS.top + y + 4, String(count), { "text-anchor": "end" })));
     const empty = Array.from({ length: filters }, (_, filter) =>
       mask.subarray((filter * layer.size) / filters, ((filter + 1) * layer.size) / filters)).filter((part) => !part.includes(1)).length;
     const text = `${layer.name}, seed ${seed()}: ${whole(kept.get(layer))} of ${whole(layer.size)} weights kept. ` +
       `${empty} of ${filters} output filters keep none.`;
     canvas.setAttribute("aria-label", `The mask of ${text}`);
-    about.textContent = across < filters || down < inputs
-      ? `${text} The picture has room for ${across} of ${filters} filters and ${down} of ${inputs} input channels.`
+    about.textContent = down < filters || across < inputs
+      ? `${text} The picture has room for ${down} of ${filters} filters and ${across} of ${inputs} input channels.`
       : text;
     code.textContent = [
       "from randprune_core import build_model, layer_sparsities, random_masks",
       `model = build_model("${network().name}", num_classes=${network().classes})`,
       `sparsities = layer_sparsities("${ratio().name}", model, ${Number(slider.value)})`,
       `masks = random_masks(model, sparsities, seed=${seed()})`,
-      `masks["${layer.name}"]`,
+      `masks["${layer.name}"]  # ${layer.shape.length > 2 ? "[row, column, height, width]" : "[row, column]"} of the picture`,
     ].join("\n");
   }
 

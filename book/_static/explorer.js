@@ -14,7 +14,8 @@
     return;
   }
 
-  const { element, shape, number, labelled, select, redraw, follow, plot, rule, line, marker } = window.charts;
+  const { element, shape, number, labelled, select, redraw, follow, plot, rule, line, marker, ink } = window.charts;
+  const DASHES = { line: "4 3", edge: "2 1.5" }; // of what is published
   const SHOWN = [["value", "values"], ["gap", "dense minus sparse"]];
   const picked = {}; // data, metric, show, network, sparsity, paper, hidden
 
@@ -145,12 +146,12 @@
       element("fieldset", {}, element("legend", {}, "Ratios and masks"), ...boxes));
   }
 
-  function swatch(setting, hollow = false) {
-    const look = hollow ? { ...style(setting), colour: "#555555" } : style(setting);
+  function swatch(setting, paper = false) {
+    const look = paper ? { ...style(setting), colour: "#777777" } : style(setting);
     const size = { width: 28, height: 16, viewBox: "0 0 28 16", "aria-hidden": "true" };
-    const dashes = hollow ? { "stroke-dasharray": "4 3" } : {};
+    const dashes = paper ? { "stroke-dasharray": DASHES.line } : {};
     return shape("svg", { ...size, class: "explorer-swatch" },
-      line([[2, 8], [26, 8]], look.colour, 2, dashes), ...marker(look, 14, 8, hollow));
+      line([[2, 8], [26, 8]], look.colour, 2, dashes), ...marker(look, 14, 8, paper, paper && DASHES.edge));
   }
 
   // ------------------------------------------------------------ pictures
@@ -161,22 +162,26 @@
     if (paper) return `The paper, ${start}${value(mean)}, read off its Figure 1 to ±${value(error)}`;
     if (n === 1) return `${start}${value(mean)}, one seed`;
     const values = each.map(([seed, amount]) => `seed ${seed}: ${value(amount)}`).join(", ");
-    return `${start}${value(mean)}, 95 % interval ${value(low)} to ${value(high)}, ${n} seeds (${values})`;
+    return `${start}${value(mean)}, 95\u00a0% interval ${value(low)} to ${value(high)}, ${n} seeds (${values})`;
   }
 
-  // The mean with its interval and, left of it, its seeds; the point that says it.
+  // The mean with its interval and, left of it, its seeds, hollow without an interval; the point that says it.
   function drawPoint(svg, cell, x, y) {
     const { colour, marker: path } = style(cell.setting);
+    const hollow = cell.low === undefined;
     const node = shape("g", { class: "point" });
     if (cell.n > 1) {
       for (const [, amount] of cell.seeds) {
-        node.append(shape("circle", { cx: x - 6, cy: y(amount), r: 2.2, fill: colour, class: "seed" }));
+        node.append(shape("circle", { cx: x - 6, cy: y(amount), r: 2.2, fill: ink(colour), class: "seed" }));
       }
       const ends = `M${x - 3} ${y(cell.low)}h6M${x - 3} ${y(cell.high)}h6M${x} ${y(cell.low)}V${y(cell.high)}`;
-      node.append(shape("path", { d: ends, stroke: colour, "stroke-width": 1.4, fill: "none" }));
+      node.append(shape("path", { d: ends, stroke: ink(colour), "stroke-width": 1.4, fill: "none" }));
     }
-    if (!path) node.append(rule(x - 6, y(cell.mean), x + 6, y(cell.mean), { stroke: colour, "stroke-width": 3 }));
-    node.append(...marker(style(cell.setting), x, y(cell.mean), cell.paper));
+    if (!path) {
+      node.append(shape("rect", { x: x - 6, y: y(cell.mean) - 1.5, width: 12, height: 3, class: hollow ? "hollow" : "",
+        fill: ink(hollow ? "white" : colour), stroke: ink(colour), "stroke-dasharray": cell.paper ? DASHES.edge : "none" }));
+    }
+    node.append(...marker(style(cell.setting), x, y(cell.mean), hollow, cell.paper && DASHES.edge));
     svg.append(node);
     return { node, x, y: y(cell.mean), text: words(cell) };
   }
@@ -187,12 +192,12 @@
     const node = shape("g", { class: "point" });
     if (cell.n > 1) {
       node.append(shape("rect", { x: inner.x, width: inner.w, y: y(cell.high),
-        height: y(cell.low) - y(cell.high), fill: colour, opacity: 0.15 }));
+        height: y(cell.low) - y(cell.high), fill: ink(colour), opacity: 0.15 }));
       for (const [, amount] of cell.seeds) {
-        node.append(shape("circle", { cx: inner.x + 5, cy: y(amount), r: 2.2, fill: colour, class: "seed" }));
+        node.append(shape("circle", { cx: inner.x + 5, cy: y(amount), r: 2.2, fill: ink(colour), class: "seed" }));
       }
     }
-    const look = cell.paper ? { "stroke-dasharray": "4 3" } : {};
+    const look = cell.paper ? { "stroke-dasharray": DASHES.line } : {};
     node.append(line([[inner.x, y(cell.mean)], [inner.x + inner.w, y(cell.mean)]], colour, cell.paper ? 1 : 2, look));
     svg.append(node);
     return { node, y: y(cell.mean), text: words(cell) };
@@ -232,7 +237,7 @@
       for (const paper of [true, undefined]) {
         for (const setting of set().settings) {
           const curve = sparse.filter((cell) => cell.setting === setting && cell.paper === paper);
-          const look = paper ? { "stroke-dasharray": "4 3" } : {};
+          const look = paper ? { "stroke-dasharray": DASHES.line } : {};
           svg.append(line(curve.map((cell) => [at(cell), y(cell.mean)]), style(setting).colour, paper ? 1 : 2, look));
           points.push(...curve.map((cell) => drawPoint(svg, cell, at(cell), y)));
         }
@@ -262,8 +267,9 @@
   // ------------------------------------------------------------ tables and text
 
   function table(caption, first, shown) {
-    const reach = ({ low, high }) => (low === undefined ? "–" : value((high - low) / 2));
-    return window.charts.table(`${caption}; ± is half of the 95 % interval`,
+    const reach = ({ low, high, paper }) => (low === undefined ? (paper ? "–" : "○") : value((high - low) / 2));
+    const single = shown.some(({ n }) => n === 1) ? ", ○ one seed" : "";
+    return window.charts.table(`${caption}; ± is half of the 95\u00a0% interval${single}`,
       [first, "Ratio", isGap() ? "Gap" : "Mean", "±", "Seeds"],
       shown.map((cell) => [
         first === "Network" ? cell.model : String(cell.sparsity),
@@ -306,10 +312,10 @@
     if (better) sentences.push(`${better === "higher" ? "Higher" : "Lower"} is better.`);
     if (images) sentences.push(`Measured on ${images} images.`);
     if (values.some(({ n }) => n === 1)) {
-      sentences.push("One seed is a bare point: it has no interval and decides nothing.");
+      sentences.push("One seed is a hollow marker: it has no interval and decides nothing.");
     }
     if (floor !== null && values.length && values.every(({ mean }) => mean <= floor)) {
-      sentences.push(`No network here is above what guessing gives (${floor} %): nothing can be read from this.`);
+      sentences.push(`No network here is above what guessing gives (${floor}\u00a0%): nothing can be read from this.`);
     }
     if (note) sentences.push(note);
     status.textContent = sentences.join(" ");

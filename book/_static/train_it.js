@@ -11,7 +11,8 @@
     return;
   }
 
-  const { element, number, labelled, select, table, redraw, follow, plot, shape, write, rule, line, marker } = window.charts;
+  const { element, number, labelled, select, table, redraw, follow, plot, shape, write, rule, line, marker, ink, key } =
+    window.charts;
   const WIDTHS = [16, 32, 64, 128, 256, 512];
   const SPARSITIES = [0.5, 0.8, 0.9, 0.95];
   const RATIOS = ["uniform", "erk"];
@@ -165,19 +166,16 @@
 
   // ------------------------------------------------------------ pictures
 
-  function legend(svg, names, x, y, labels) {
-    names.forEach((name, place) => {
-      const at = y - 14 - 18 * (names.length - 1 - place);
-      svg.append(
-        ...(name === "dense" ? [line([[x - 9, at], [x + 9, at]], look(name).colour, 2)] : marker(look(name), x, at)),
-        write(x + 14, at + 4, labels[place]));
-    });
+  // What stands in axes that have nothing to draw.
+  function nothing(svg, { x, y, w, h }, words) {
+    svg.classList.add("empty");
+    svg.append(write(x + w / 2, y + h / 2, words, { "text-anchor": "middle", class: "nothing" }));
   }
 
   // A marker, or a dot, that says something.
   function point(svg, name, x, y, words, dot = false) {
     const node = shape("g", { class: "point" },
-      ...(dot ? [shape("circle", { cx: x, cy: y, r: 2.5, fill: look(name).colour })] : marker(look(name), x, y)));
+      ...(dot ? [shape("circle", { cx: x, cy: y, r: 2.5, fill: ink(look(name).colour) })] : marker(look(name), x, y)));
     svg.append(node);
     return { node, x, y, text: words };
   }
@@ -193,12 +191,16 @@
     const across = [1, 10, 20, 30].map((epoch) => [epoch, String(epoch)]);
     const axes = { name: "train-it-curves", title: "Test accuracy (%) against epoch", about, label: "Test accuracy (%)",
       caption: "Epoch", values: values.length ? values : [0, 100], span: [0, SCHEDULE.epochs + 1], across };
-    return plot(charts, axes, (svg, x, y, { x: left, y: top, w, h }) => {
+    return plot(charts, axes, (svg, x, y, inner) => {
+      if (!epochs.length) {
+        nothing(svg, inner, "no epoch is finished yet");
+        return [];
+      }
+      key(svg, inner.x + inner.w, [[look("dense"), "dense"], [look(name), `pruned, ${look(name).label}`]]);
       for (const [twin, style] of [["dense", "dense"], ["pruned", name]]) {
         const places = epochs.map((entry) => [x(entry.epoch), y(100 * entry[twin])]);
-        if (places.length) svg.append(line(places, look(style).colour, 2));
+        svg.append(line(places, look(style).colour, 2));
       }
-      legend(svg, ["dense", name], left + w - 130, top + h, ["dense", `pruned, ${look(name).label}`]);
       return epochs.map(({ epoch, dense, pruned }) => point(svg, name, x(epoch), y(100 * pruned),
         `Epoch ${epoch}: dense ${percent(dense)}, pruned ${percent(pruned)}`, epoch < epochs.length));
     });
@@ -222,15 +224,16 @@
     const aside = (name) => (RATIOS.indexOf(name) - (RATIOS.length - 1) / 2) * 0.16;
     const axes = { name: "train-it-gaps", title: "Dense minus pruned (points) against width", about: summary(),
       label: "Dense minus pruned (points)", caption: "Width", values, span: [-0.5, WIDTHS.length - 0.5], across };
-    return plot(charts, axes, (svg, x, y, { x: left, y: top, w }) => {
-      svg.append(rule(left, y(0), left + w, y(0), { class: "zero" }));
+    return plot(charts, axes, (svg, x, y, inner) => {
+      if (!found.length) nothing(svg, inner, "no pair is finished yet");
+      else svg.append(rule(inner.x, y(0), inner.x + inner.w, y(0), { class: "zero" }));
       const at = (name, units) => x(WIDTHS.indexOf(units) + aside(name));
       for (const name of RATIOS) {
         const places = found.filter(([other]) => other === name).map(([, units, gap]) => [at(name, units), y(gap)]);
         if (places.length) svg.append(line(places, look(name).colour, 1.4));
       }
       const names = RATIOS.filter((name) => found.some(([other]) => other === name));
-      legend(svg, names, left + w - 80, top + 10 + 18 * names.length, names.map((name) => look(name).label));
+      key(svg, inner.x + inner.w, names.map((name) => [look(name), look(name).label]));
       return shown().map((pair) => point(svg, pair.ratio, at(pair.ratio, pair.width), y(pair.gap),
         `${sentence(called(pair))}: ${points(pair.gap)} points`));
     });
@@ -271,7 +274,7 @@
       : "No epoch is finished yet.";
     redraw(charts,
       panel(current ? sentence(called(current)) : "Learning curves", curves(), ""),
-      panel(`All finished pairs of sparsity ${sparsity.value}`, gaps(), summary()));
+      panel(`All finished pairs of sparsity ${sparsity.value}`, gaps(), means().length ? summary() : ""));
   }
 
   follow(charts, draw);

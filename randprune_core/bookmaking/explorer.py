@@ -32,9 +32,9 @@ PROTOCOL = [field.name for field in fields(RunConfig) if field.name not in (*_NE
 
 _METRICS = (
     # key, group, label, scale, digits, better
-    (r"accuracy", "Accuracy", "Test accuracy (%)", 100, 2, "higher"),
+    (r"accuracy", "Accuracy", "Test accuracy (%)", 100, 1, "higher"),
     (r"best_validation\.accuracy", "Accuracy", "Test accuracy, best validation epoch (%)")
-    + (100, 2, "higher"),
+    + (100, 1, "higher"),
     (r"ece", "Calibration", "ECE (15 bins)", 1, 4, "lower"),
     (r"nll", "Calibration", "NLL (nats)", 1, 3, "lower"),
     (r"ood\.(\w+)\.auroc", "OoD images", "AUROC, MSP ({})", 1, 4, "higher"),
@@ -260,11 +260,11 @@ def _measured(
     def cells(table: pd.DataFrame, seeds: Mapping[tuple, Mapping[int, float]]) -> list[list]:
         rows = []
         for model, setting, sparsity, n, mean, low, high in table.itertuples(index=False):
-            ends = [round(end, digits + 2) for end in (low, high) if math.isfinite(end)]
+            ends = [round(end, digits + 3) for end in (low, high) if math.isfinite(end)]
             each = seeds[model, setting, sparsity]
             rows.append(
-                [models.index(model), settings.index(setting), sparsity, n, round(mean, digits + 2)]
-                + [ends, [[seed, round(each[seed], digits + 2)] for seed in sorted(each)]]
+                [models.index(model), settings.index(setting), sparsity, n, round(mean, digits + 3)]
+                + [ends, [[seed, round(each[seed], digits + 3)] for seed in sorted(each)]]
             )
         return rows
 

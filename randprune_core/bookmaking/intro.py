@@ -38,7 +38,7 @@ def _card(row: dict) -> str:
     claim, badge = int(row["claim"]), _BADGES[row["verdict"]]
     verdict = foreign.text(row["verdict"])
     label = claims.CHAPTERS.get(claim, "chapter-scorecard")
-    runs = "1 run" if row["runs"] == 1 else f"{int(row['runs']):,} runs"
+    runs = "1 run" if row["runs"] == 1 else f"{int(row['runs']):,}\u00a0runs"
     words = claims.TITLES[claim]
     return "\n".join(
         [
@@ -56,12 +56,12 @@ _HALF = 60  # half of the width of a bar, pixels
 
 
 def _effect(row: dict) -> str:
-    """The effect in words, positive where it speaks for the claim, and as a bar; "" for none."""
+    """The effect, positive where it speaks for the claim, in words and as a bar; or why none."""
     effect, low, high, threshold = (
         float(row[name]) for name in ("effect", "low", "high", "threshold")
     )
     if not math.isfinite(effect):
-        return ""
+        return "cited, not tested\n" if row["verdict"] == "out of reach" else "no effect yet\n"
     unit = foreign.text(row["unit"])
     sign = "+" if effect > 0 else ""
     words = f"{sign}{number(effect, digits(unit))} {unit}"

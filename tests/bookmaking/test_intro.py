@@ -35,9 +35,14 @@ def test_an_interval_is_a_bar_about_the_threshold_in_the_middle(card):
     assert 'x1="6.0" x2="92.4"' in text and 'cx="49.2"' in text
 
 
-def test_no_effect_is_nothing(card):
-    text = card(effect=None)
-    assert "○" not in text and re.search(r"`undecided` 9 runs\n\n\n:::", text)
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [("undecided", "no effect yet"), ("out of reach", "cited, not tested")],
+)
+def test_a_tile_without_an_effect_says_so(card, verdict, words):
+    text = card(effect=None, verdict=verdict)
+    assert "○" not in text and "<svg" not in text
+    assert re.search(rf"`{verdict}` 9\u00a0runs\n\n{words}\n\n:::", text)
 
 
 @pytest.mark.parametrize("changes", [{"verdict": "<b>"}, {"effect": "many"}, {"claim": 99}])

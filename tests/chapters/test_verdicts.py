@@ -140,13 +140,14 @@ def test_a_claim_has_the_verdict_of_its_parts():
         Part(5, "ImageNet", kind="cited", lacking="cited"),
     ]
     assert verdicts.verdict(parts, 1) == "undecided" and verdicts.verdict(parts, 5) == "supported"
-    rows = verdicts.brief(parts).splitlines()[2:]
+    lead, _, _, _, *rows = verdicts.brief(parts).splitlines()
+    assert "positive effect speaks for the claim" in lead
     assert [row.split("|")[1].strip() for row in rows] == [
         "1, sparsity 0.5",
         "1, sparsity 0.9",
         "5, ERK",
     ]
-    assert "0.90 to 1.10" in rows[1] and rows[1].split()[-2] == "supported"
+    assert "0.90\u00a0to\u00a01.10" in rows[1] and rows[1].split()[-2] == "supported"
     assert "undecided" in rows[0]
     assert verdicts.brief([Part(4, "", lacking="this profile decides nothing")]) == ""
 
@@ -156,12 +157,14 @@ def test_table_shows_both_intervals_and_what_would_decide():
     part = Part(3, "deepest", "points", "x", estimate, own, -0.3, frozenset("abcdef"), 3, 7)
     table = verdicts.table([part, Part(6, "", "ECE", lacking="none", threshold=-0.005)])
     first, second = table.to_dict("records")
-    assert first["effect"] == "0.25 points" and first["supported if"] == "above −0.3"
-    assert first["97.5 % interval"] == "−0.10 to 0.60"
-    assert first["of its own cells"] == "−0.50 to 1.00"
-    assert (first["runs"], first["seeds"], first["would decide"]) == (6, 3, "7 seeds")
-    assert second["effect"] == second["97.5 % interval"] == second["would decide"] == "–"
-    assert second["supported if"] == "above −0.005" and second["claim"] == "6"
+    assert first["effect"] == "0.25 points" and first["supported if"] == "above\u00a0−0.3"
+    assert first["97.5 % intervals"] == "−0.10 to 0.60; −0.50 to 1.00".replace(
+        " to ", "\u00a0to\u00a0"
+    )
+    assert first["runs"] == "6, 3 seeds" and first["verdict"] == "undecided (7 seeds would decide)"
+    assert second["effect"] == second["97.5 % intervals"] == "–"
+    assert (second["runs"], second["verdict"]) == ("0", "undecided")
+    assert second["supported if"] == "above\u00a0−0.005" and second["claim"] == "6"
 
 
 def test_the_table_of_decisions_is_shown_whole_with_its_date():
@@ -172,6 +175,12 @@ def test_the_table_of_decisions_is_shown_whole_with_its_date():
         assert len(verdicts.decision_table(profile)) == len(rows)
     assert "- Claim 7 (sparsity 0.5) and 7 (sparsity 0.9): the foreign images are the same" in shown
     assert "ERK − dense: mean" in shown and "dense − ERK: fall with depth, per doubling" in shown
+
+
+def test_the_table_of_decisions_names_no_column_of_the_records():
+    assert {row.metric for row in DECISIONS} == set(verdicts.METRICS)
+    shown = verdicts.show_decisions("mini").data
+    assert not [name for name in verdicts.METRICS if "." in name and name in shown]
 
 
 def test_nan_is_never_drawn_as_a_number():

@@ -531,6 +531,25 @@ def test_every_link_within_the_book_has_a_target(html):
     assert missing_targets(html) == []
 
 
+def test_equations_are_numbered_as_the_reader_meets_them_and_links_say_their_numbers(html):
+    found = {name: (html / f"{name}.html").read_text(encoding="utf-8") for name in pages()}
+    number = r'id="(equation-[\w-]+)".*?class="eqno">\(([\d.]+)\)'
+    equations = {
+        (Path(name).name, anchor): each
+        for name, text in found.items()
+        for anchor, each in re.findall(number, text, re.DOTALL)
+    }
+    plain = [int(each) for each in equations.values() if "." not in each]
+    assert plain == [*range(1, len(plain) + 1)] and len(plain) > 10
+    links = [
+        (Path(page).stem or Path(name).name, anchor, each)
+        for name, text in found.items()
+        for page, anchor, each in re.findall(r'href="([^"#]*)#(equation-[^"]+)">\((.*?)\)<', text)
+    ]
+    assert len(links) > 5
+    assert [link for link in links if equations[link[:2]] != link[2]] == []
+
+
 def test_link_without_a_target_is_found(tmp_path):
     (tmp_path / "a.html").write_text("<p id='here'></p>")
     links = ("a.html#here", "a.html#there", "b.html", "https://example.org/x", "#")

@@ -93,7 +93,7 @@ def test_counts_of_every_network_and_ratio_are_those_of_the_core(tab):
                 assert shown["totals"] == [
                     f"{sum(expected.values()):,}of {sum(sizes.values()):,} weights kept",
                     f"{spent:,}of {dense:,} MACs kept",
-                    f"{100 * spent / dense:.1f} %of the MACs, for one image of "
+                    f"{100 * spent / dense:.1f}\u00a0%of the MACs, for one image of "
                     f"{side}\u00a0×\u00a0{side}",
                 ]
     assert refused
@@ -112,13 +112,13 @@ def picture(tab, filters: int, inputs: int, kernel: int) -> list[list[bool]]:
     """What the canvas shows of a layer that it shows whole: True where a square is not grey."""
     shown = tab.evaluate(PICTURE)
     gap = 2 if kernel > 1 else 0
-    square = ((shown["width"] + gap) // filters - gap) // kernel
-    assert shown["width"] == filters * (kernel * square + gap) - gap
-    assert shown["height"] == inputs * (kernel * square + gap) - gap
+    square = ((shown["width"] + gap) // inputs - gap) // kernel
+    assert shown["width"] == inputs * (kernel * square + gap) - gap
+    assert shown["height"] == filters * (kernel * square + gap) - gap
 
     def kept(out: int, channel: int, y: int, x: int) -> bool:
-        left = out * (kernel * square + gap) + x * square
-        top = channel * (kernel * square + gap) + y * square
+        left = channel * (kernel * square + gap) + x * square
+        top = out * (kernel * square + gap) + y * square
         return shown["red"][top * shown["width"] + left] != 0xE2
 
     inside = list(itertools.product(range(inputs), range(kernel), range(kernel)))
@@ -160,6 +160,33 @@ def test_picture_and_its_python_are_the_mask_of_the_core(
     assert tab.get_by_role("img", name="The mask of").get_attribute("aria-label").endswith(about)
 
 
+def test_axes_number_the_filters_down_and_the_channels_across(tab):
+    pick(tab, "resnet-20", "erk", 0.9)
+    tab.get_by_role("combobox", name="Layer").select_option("0")  # 16 x 3 x 3 x 3
+    canvas = tab.locator("#mask-picture canvas").bounding_box()
+    found = [
+        (text.inner_html(), text.bounding_box()) for text in tab.locator(".mask-plate text").all()
+    ]
+    assert [words for words, _ in found[:2]] == ["Input channel", "Output filter"]
+    across = [words for words, box in found[2:] if box["y"] < canvas["y"]]
+    down = [words for words, box in found[2:] if box["x"] < canvas["x"]]
+    assert across == ["0", "1", "2"]
+    assert down == [str(number) for number in range(16)]
+    first, last = found[2 + len(across)][1], found[-1][1]
+    assert abs((last["y"] - first["y"]) / 15 - canvas["height"] / 16) < 1
+
+
+def test_ticks_of_the_bars_are_round_and_the_mask_takes_the_colours_of_the_theme(tab):
+    marks = tab.locator("#mask-layers svg text[text-anchor=end]").all_text_contents()
+    weights = [int(mark.replace(",", "")) for mark in marks[: marks.index("0", 1)]]
+    steps = {after - before for before, after in zip(weights, weights[1:], strict=False)}
+    assert len(weights) > 3 and len(steps) == 1 and str(*steps).rstrip("0") in ("1", "2", "5")
+    light = tab.evaluate(PICTURE)["red"]
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    dark = tab.evaluate(PICTURE)["red"]
+    assert max(light) == 0xE2 and max(dark) < 0x80
+
+
 def test_redraw_and_a_bar_change_the_picture_with_mouse_and_keyboard(tab):
     seed, about = (
         tab.get_by_role("spinbutton", name="Seed"),
@@ -197,7 +224,7 @@ def test_bars_say_their_layer_under_the_mouse_and_with_the_keyboard(tab):
 
     def row(place: int) -> str:
         cells = rows.nth(place).locator("th, td").all_inner_texts()
-        return f"{cells[0]}: {cells[3]} of {cells[2]} weights, density {cells[4]} %"
+        return f"{cells[0]}: {cells[3]} of {cells[2]} weights, density {cells[4]}\u00a0%"
 
     tab.mouse.move(*centre(bars.nth(3)))
     assert words(tab) == [row(3)]

@@ -90,14 +90,14 @@ def test_dense_minus_sparse_is_what_the_core_computes(tab):
     pick(tab, network="ResNet-8", show="gap")
     tab.get_by_role("checkbox", name="the paper's Figure 1").click()
     assert [row[:3] + row[4:] for row in rows(tab, 0)] == [
-        ["0.9", "Uniform", "9.00", "3"],
-        ["0.5", "ERK", "1.00", "3"],
-        ["0.9", "ERK", "5.00", "3"],
+        ["0.9", "Uniform", "9.0", "3"],
+        ["0.5", "ERK", "1.0", "3"],
+        ["0.9", "ERK", "5.0", "3"],
     ]
     assert [row[:3] for row in rows(tab, 1)] == [
-        ["ResNet-8", "Uniform", "9.00"],
-        ["ResNet-8", "ERK", "5.00"],
-        ["ResNet-20", "ERK", "2.00"],
+        ["ResNet-8", "Uniform", "9.0"],
+        ["ResNet-8", "ERK", "5.0"],
+        ["ResNet-20", "ERK", "2.0"],
     ]
     assert tab.locator(".chart .zero").count() == 2
     assert "Above 0 the dense network" in tab.get_by_role("status").inner_text()
@@ -112,7 +112,17 @@ def test_every_seed_is_a_dot_beside_its_mean(tab):
         texts = curve.locator("[role=img]").evaluate_all("(all) => all.map((n) => n.ariaLabel)")
         assert len(texts) == cells
         assert all(f"seed {seed}: " in text for seed in range(3) for text in texts)
-        assert all("95 % interval" in text and "3 seeds" in text for text in texts)
+        assert all("95\u00a0% interval" in text and "3 seeds" in text for text in texts)
+
+
+def test_one_seed_is_hollow_and_has_a_circle_in_its_table(tab):
+    assert tab.locator(".chart .hollow").count() == 0
+    assert "one seed" not in tab.locator(".explorer-table").first.inner_text()
+    pick(tab, data="cpu-cifar10-jpeg75", network="ResNet-8")
+    assert rows(tab, 0) == [["0", "dense", "60.0", "○", "1"]]
+    assert tab.locator(".chart").nth(1).locator(".hollow").count() == 1  # in the first, a line
+    assert "○ one seed" in tab.locator(".explorer-table caption").first.inner_text()
+    assert "hollow marker" in tab.get_by_role("status").inner_text()
 
 
 def of_the_paper(tab) -> list[list[str]]:
@@ -125,14 +135,14 @@ def test_points_of_the_paper_are_hollow_and_can_be_switched_on_and_off(tab):
     assert of_the_paper(tab) == [] and not box.is_checked()
     box.click()
     paper = of_the_paper(tab)
-    assert paper[0][:3] == ["0", "dense (paper)", "92.37"]
+    assert paper[0][:3] == ["0", "dense (paper)", "92.4"]
     assert [row[0] for row in paper if row[1] == "ERK (paper)"] == [f"0.{n}" for n in range(1, 10)]
-    hollow = tab.locator(".chart").first.locator("[aria-label^='The paper'] > [fill=white]")
+    hollow = tab.locator(".chart").first.locator("[aria-label^='The paper'] > .hollow")
     assert hollow.count() == len(paper) - 1  # dense is a line
     pick(tab, metric="ece")
     assert of_the_paper(tab) == [] and box.is_disabled()
     pick(tab, metric="accuracy", show="gap")
-    assert of_the_paper(tab)[8] == ["0.9", "Uniform (paper)", "6.09", "–", "–"]
+    assert of_the_paper(tab)[8] == ["0.9", "Uniform (paper)", "6.1", "–", "–"]
     box.click()
     assert of_the_paper(tab) == []
 
@@ -239,7 +249,7 @@ def test_csv_is_what_is_shown(tab):
     paper = table.source.str.startswith("the paper")
     ratio = table.ratio + paper.map({True: " (paper)", False: ""})
     found = zip(table.network, table.sparsity, ratio, table["mean"], strict=True)
-    assert {(n, f"{s:g}", r, f"{m:.2f}".replace("-", "−")) for n, s, r, m in found} == shown
+    assert {(n, f"{s:g}", r, f"{m:.1f}".replace("-", "−")) for n, s, r, m in found} == shown
     assert len(table) == len(shown)
     (row,) = table[~paper & (table.network == "ResNet-20")].to_dict("records")
     assert (row["seeds"], row["mean"]) == (3, 2.0) and row["low"] < 2 < row["high"]
@@ -269,7 +279,7 @@ def test_words_open_under_the_mouse_and_close_again(tab):
     x, y = centre(point.locator("path").last)
     tab.mouse.move(x + 6, y - 6)
     assert words(tab) == [point.get_attribute("aria-label")]
-    assert words(tab)[0].startswith("ERK, ResNet-20, sparsity 0.9: 78.00, 95 % interval ")
+    assert words(tab)[0].startswith("ERK, ResNet-20, sparsity 0.9: 78.0, 95\u00a0% interval ")
     tab.keyboard.press("Escape")
     assert words(tab) == []
     tab.mouse.move(x + 5, y - 6)

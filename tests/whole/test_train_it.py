@@ -274,6 +274,18 @@ def test_pair_is_trained_with_the_keyboard_and_is_that_of_the_network(tab, netwo
     assert "No pair of sparsity 0.5" in tab.locator("#train-it-gaps-about").text_content()
 
 
+def test_axes_say_that_they_are_empty_and_then_have_a_key_above_them(tab):
+    empty = tab.locator("#train-it-root svg .nothing")
+    assert empty.all_text_contents() == ["no epoch is finished yet", "no pair is finished yet"]
+    button(tab, "Train").click()
+    rows(tab, 1)
+    assert empty.count() == 0
+    frames = [frame.bounding_box()["y"] for frame in tab.locator("#train-it-root .frame").all()]
+    for label, frame in (("dense", frames[0]), ("pruned, ERK", frames[0]), ("ERK", frames[1])):
+        key = tab.locator("#train-it-root svg text").get_by_text(label, exact=True).bounding_box()
+        assert key["y"] + key["height"] < frame
+
+
 def test_point_says_its_pair_and_keeps_the_focus_while_another_trains(tab):
     choose(tab, seed=7)
     button(tab, "Train").click()

@@ -31,31 +31,61 @@ def of(records: Records, *claims: int) -> tuple[Part, ...]:
     return judge(runs, records.profile, claims)
 
 
+METRICS = {
+    "accuracy": "accuracy",
+    "ece": "calibration error (ECE)",
+    "ood.cifar100.auroc": "AUROC against CIFAR-100",
+    "pgd.1.accuracy": "accuracy under PGD at 1/255",
+    "gradient.rise": "rise of the gradient norm",
+    "gradient.fall": "fall of the gradient norm",
+    "gradient.flat": "gradient norm in the flat phase",
+    "gradient.to_flat": "mean gradient norm up to the flat phase",
+    "gradient.initial": "gradient norm at the start",
+}
+"""The columns of the runs that decide, in words."""
+
+
 def table(parts: Sequence[Part]) -> pd.DataFrame:
-    """The parts to read: effect, both intervals, threshold, runs, seeds of the look, verdict."""
+    """The parts to read: effect, both intervals, threshold, runs with their look, and verdict."""
     rows = []
     for part in parts:
-        value, own = part.estimate.value, part.own or NOTHING
+        both = dict.fromkeys(
+            _interval(part, found) for found in (part.estimate, part.own or NOTHING)
+        )
+        look = f", {part.seeds} seeds" if part.seeds else ""
+        would = f" ({part.needed} seeds would decide)" if part.needed else ""
         rows.append(
             {
-                "claim": f"{part.claim}, {part.part}" if part.part else str(part.claim),
-                "effect": "–" if isnan(value) else f"{number(value, part.digits)} {part.unit}",
-                "97.5 % interval": _interval(part, part.estimate),
-                "of its own cells": _interval(part, own),
-                "supported if": f"above {number(part.threshold)}" if part.unit else "–",
-                "runs": len(part.runs),
-                "seeds": part.seeds or "–",
-                "would decide": f"{part.needed} seeds" if part.needed else "–",
-                "verdict": part.verdict,
+                "claim": _name(part),
+                "effect": _effect(part),
+                "97.5 % intervals": "; ".join(found for found in both if found != "–") or "–",
+                "supported if": _bound(part),
+                "runs": f"{len(part.runs)}{look}",
+                "verdict": f"{part.verdict}{would}",
             }
         )
     return pd.DataFrame(rows)
 
 
+def _name(part: Part) -> str:
+    return f"{part.claim}, {part.part}" if part.part else str(part.claim)
+
+
+def _effect(part: Part) -> str:
+    value = part.estimate.value
+    return "–" if isnan(value) else f"{number(value, part.digits)} {part.unit}"
+
+
+def _bound(part: Part) -> str:
+    return f"above\u00a0{number(part.threshold)}" if part.unit else "–"
+
+
 def _interval(part: Part, found: Estimate) -> str:
     if isnan(found.low):
         return "–"
-    return f"{number(found.low, part.digits)} to {number(found.high, part.digits)}"
+    return f"{number(found.low, part.digits)} to {number(found.high, part.digits)}".replace(
+        " ", "\u00a0"
+    )
 
 
 def verdict(parts: Sequence[Part], claim: int) -> str:
@@ -64,16 +94,26 @@ def verdict(parts: Sequence[Part], claim: int) -> str:
 
 
 def brief(parts: Sequence[Part]) -> str:
-    """The parts that have runs as a small Markdown table: effect, interval, runs and verdict.
+    """The parts that have runs as a small Markdown table below a line that says what it is.
 
     "" where none has.
     """
-    measured = [part for part in parts if part.kind == "measured" and part.unit]
-    if not measured:
+    rows = [
+        {
+            "claim": _name(part),
+            "effect": _effect(part),
+            "97.5 % interval": _interval(part, part.estimate),
+            "supported if": _bound(part),
+            "runs": len(part.runs),
+            "verdict": part.verdict,
+        }
+        for part in parts
+        if part.kind == "measured" and part.unit
+    ]
+    if not rows:
         return ""
-    columns = ["claim", "effect", "97.5 % interval", "supported if", "runs", "verdict"]
-    shown = table(measured)[columns].rename(columns={"effect": "effect, + for the claim"})
-    return foreign.rows(shown)
+    lead = "What decides; a positive effect speaks for the claim."
+    return f"{lead}\n\n{foreign.rows(pd.DataFrame(rows))}"
 
 
 def show(name: str, parts: Sequence[Part]):
@@ -82,10 +122,10 @@ def show(name: str, parts: Sequence[Part]):
         table(parts),
         f"tab-{name}-verdict",
         "What decides, as it was fixed beforehand: the effect, positive where it speaks for the "
-        "claim, with its 97.5 % interval from the spread pooled over the networks of the table, "
-        "and from that of its own cells. A verdict needs both on one side of the threshold. A look "
-        "is where all networks of a part have 3 seeds, or 5: seeds says which look the numbers are "
-        "of, a dash that none is complete, and the column after it how many would decide.",
+        "claim, with two 97.5 % intervals, the first from the spread pooled over the networks of "
+        "the table, the second from that of its own cells. A verdict needs both on one side of the "
+        "threshold. A look is where all networks of a part have 3 seeds, or 5: the seeds of the "
+        "look stand beside the runs, and beside the verdict how many would decide.",
     )
     return folded("Every part of every claim, with both intervals", shown.data)
 
@@ -95,17 +135,21 @@ def decision_table(profile: str) -> pd.DataFrame:
     rows = [
         {
             "claim": f"{row.claim}, {row.part}",
-            "metric": row.metric,
-            "networks": ", ".join(model_label(network) for network in row.networks),
+            "what is compared": f"{METRICS[row.metric]}, {_taken(row)}",
+            "networks": ", ".join(_unbroken(network) for network in row.networks),
             "sparsity": "0.5, 0.9" if row.sparsity is None else f"{row.sparsity:g}",
-            "what is taken": _taken(row),
             "threshold": number(row.threshold),
-            "looks (seeds)": ", ".join(str(look) for look in row.looks),
+            "seeds": ", ".join(str(look) for look in row.looks),
         }
         for row in DECISIONS
         if row.profile == profile
     ]
     return pd.DataFrame(rows)
+
+
+def _unbroken(network: str) -> str:
+    """The name of a network with hyphens at which no line ends."""
+    return model_label(network).replace("-", "\u2011")
 
 
 def _taken(row: Decision) -> str:
@@ -126,7 +170,8 @@ def show_decisions(profile: str):
         decision_table(profile),
         "tab-scorecard-decisions",
         f"What decides in profile {profile}, as it was fixed on {DATE}, before the first run of "
-        "profile mini: every part of every claim, at 97.5 % for each look.",
+        "profile mini: every part of every claim, at 97.5 % for each look, which is at so many "
+        "seeds of each network.",
     )
     notes: dict[str, list[str]] = {}
     for row in (row for row in DECISIONS if row.profile == profile and row.note):
