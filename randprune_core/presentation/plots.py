@@ -24,12 +24,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from . import panels
-from .lines import MARGIN, draw_line, draw_seeds, one_seed_handle, ratio_handle, ratio_style
+from .lines import (
+    MARGIN, SPREAD, draw_line, draw_seeds, one_seed_handle, ratio_handle, ratio_style,
+)  # fmt: skip
 from .theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from .words import model_label
-
-SPREAD = "spread of dense"
-"""The entry of a key for the grey band of the dense network, about its mean or about zero."""
 
 
 def plot_by_sparsity(
