@@ -74,7 +74,9 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
     for (processor, part), line in zip(
         scaling.groupby("processor", sort=False), _LINES, strict=False
     ):
-        handles.append(Line2D([], [], color="#222222", linestyle=line, label=foreign.plain(processor)))
+        handles.append(
+            Line2D([], [], color="#222222", linestyle=line, label=foreign.plain(processor))
+        )
         for grows, (colour, marker, _) in _GROWTH.items():
             step = part[part.grows == grows]
             style = {"color": colour, "marker": marker, "markersize": 5, "linestyle": line}
@@ -89,7 +91,7 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
     left.set_title("Size of the network")
     right.set_title("Number of runs")
     left.set_xlabel("Million multiply-accumulates an image")
-    left.margins(x=0.14, y=0.14)
+    left.margins(x=0.2, y=0.14)
     handles.append(Line2D([], [], label="in proportion", **_PROPORTION))
     key = {"loc": "outside upper left", "ncols": len(handles), "frameon": False}
     figure.legend(handles=handles, columnspacing=1.2, **key)

@@ -79,14 +79,6 @@ def test_there_is_no_ground_and_no_ink_of_its_own():
     assert "var(--figure-0072b2,#0072b2)" in text
 
 
-def test_cells_of_a_heat_map_and_what_is_written_on_them_keep_their_colours():
-    frame = pd.DataFrame([[0.0, 1.0]])
-    text = drawn(plots.plot_heatmap(frame, "v"))
-    assert "fill:#440154" in text and "fill:#fde725" in text  # the ends of viridis
-    fills = dict(re.findall(r'fill:(#\w{6})"[^>]*>(\d\.00)<', text))
-    assert fills == {"#ffffff": "0.00", "#111111": "1.00"}
-
-
 def test_a_mask_is_a_path_with_a_rectangle_for_each_run():
     mask = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], dtype=bool)
     figure = plots.plot_mask({"m": mask})
