@@ -112,7 +112,8 @@ def reliability_figure(records: Records, bins: pd.DataFrame) -> Figure:
         diagram.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         counts.set_ylabel("Images")
     figure.align_ylabels(axes[:, 0])
-    figure.supxlabel("Confidence", fontsize=9)
+    for counts in axes[-1]:
+        counts.set_xlabel("Confidence")
     grey = {"color": "#777777"}
     handles = [Line2D([], [], label="perfect calibration", **_PERFECT)]
     handles.append(Line2D([], [], label="distance from it", **grey | _DISTANCE))

@@ -24,7 +24,7 @@ def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "")
     `shares` is `gradient_flow.over_dense`. A line is the mean over seeds, named by its sparsity;
     where a cell has more than one seed each is a thin line, and the band is the interval.
     """
-    label, ticks = "Gradient norm, dense = 1", (1, 1.2, 1.5, 2, 3, 5, 8)
+    label, ticks = "Gradient norm, dense\u00a0=\u00a01", (1, 1.2, 1.5, 2, 3, 5, 8)
     figure, axes = epoch_panels(shares, steps, title, label, ticks)
     ends = {model: [] for model in axes}
     for (model, ratio, sparsity), runs in shares.groupby(CELL, sort=False):

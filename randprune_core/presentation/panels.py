@@ -25,7 +25,8 @@ def panels(
 ) -> np.ndarray:
     """The axes of a row of panels under their names, in lines of at most `widest`.
 
-    The vertical axis is shared, and with `sharex` the other one. Where there is no name, one panel says that nothing is recorded.
+    The vertical axis is shared, and with `sharex` the other one. Where there is no name, one panel
+    says that nothing is recorded.
     """
     count, columns = len(names), min(max(len(names), 1), widest)
     shared = {"sharex": sharex, "sharey": True, "squeeze": False}

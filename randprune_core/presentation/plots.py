@@ -25,8 +25,14 @@ from matplotlib.ticker import MaxNLocator
 
 from . import panels
 from .lines import (
-    MARGIN, SPREAD, draw_line, draw_seeds, one_seed_handle, ratio_handle, ratio_style,
-)  # fmt: skip
+    MARGIN,
+    SPREAD,
+    draw_line,
+    draw_seeds,
+    one_seed_handle,
+    ratio_handle,
+    ratio_style,
+)
 from .theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from .words import model_label
 

@@ -72,7 +72,7 @@ def test_the_dense_network_is_a_line_without_markers_in_a_band():
     table = points(models=("a",), sparsities=(0.9,))
     figure = plot_by_level(pd.concat([table, table.assign(ratio="dense", sparsity=0.0)]), **LABELS)
     (axis,) = figure.get_axes()
-    (dense,) = [line for line in axis.lines if line.get_color() == theme.COLOURS["dense"]]
+    (dense,) = [line for line in axis.lines if to_rgb(line.get_color()) == to_rgb("#222222")]
     assert dense.get_marker() == "" and dense.get_ydata().tolist() == [70, 69.5, 68]
     band = axis.collections[0].get_paths()[0].vertices
     assert {tuple(point) for point in band} >= {(0, 69), (0, 71), (2, 67), (2, 69)}

@@ -61,7 +61,7 @@ class Records:
         return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "recorded", "wanted"])
 
     def seeds(self) -> str:
-        """How many seeds a recorded cell has: `one seed`, `3 seeds`, `1 to 3 seeds`, not to be broken."""
+        """How many seeds a recorded cell has, in one line: `one seed`, `1 to 3 seeds`."""
         counts = [count for count in self.cells().recorded if count]
         if not counts:
             return "no\u00a0seed"
