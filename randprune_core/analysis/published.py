@@ -11,7 +11,7 @@ import pandas as pd
 from .. import paths
 from .cells import CELL
 
-TITLE = "The paper's Figure 1, read off: CIFAR-10, 45,000 images, 160 epochs"
+TITLE = "The paper's Figure 1, read off: CIFAR-10, 45,000\u00a0images, 160\u00a0epochs"
 """What stands above the panels of published numbers."""
 
 DENSE_BAND = {20: 0.22, 32: 0.25, 44: 0.13, 56: 0.05, 110: 0.42}

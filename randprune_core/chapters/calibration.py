@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..analysis.cells import CELL, sparse_minus_dense, summarise
 from ..config import run_id
@@ -20,6 +21,8 @@ from .shared.gap_to_dense import by_size
 from .shared.records import Records
 from .shared.tables import named
 
+_PERFECT = {"color": "#777777", "linewidth": 1, "linestyle": (0, (3, 2))}
+_DISTANCE = {"alpha": 0.35, "linewidth": 4}
 _BINS = ["lower", "upper", "count", "confidence", "accuracy"]
 _RUN = [*CELL, "seed_init"]
 
@@ -85,13 +88,13 @@ def chosen_bins(records: Records) -> pd.DataFrame:
 def reliability_figure(records: Records, bins: pd.DataFrame) -> Figure:
     """Accuracy against confidence by bin, the images of each bin below; `bins`: `chosen_bins`.
 
-    A row of diagrams a network, dense left and sparse right. A thin line joins each point with the
-    diagonal, the bar is Wilson's interval.
+    A row of diagrams a network, dense left and sparse right. A pale bar joins each point with the
+    diagonal, the thin one is Wilson's interval.
     """
     use_theme()
     cells = list(bins.groupby(CELL, sort=False))
     rows = max(1, len(cells) // 2)
-    size, grid = (WIDTH, 3 * rows + 0.6), {"height_ratios": [2.2, 0.8] * rows}
+    size, grid = (WIDTH, 3 * rows + 0.9), {"height_ratios": [2.2, 0.8] * rows}
     figure, axes = plt.subplots(
         2 * rows, 2, figsize=size, gridspec_kw=grid, sharex=True, sharey="row", layout="constrained"
     )
@@ -109,17 +112,23 @@ def reliability_figure(records: Records, bins: pd.DataFrame) -> Figure:
         diagram.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         counts.set_ylabel("Images")
     figure.align_ylabels(axes[:, 0])
-    figure.supxlabel("Confidence", fontsize=9)
+    for counts in axes[-1]:
+        counts.set_xlabel("Confidence")
+    grey = {"color": "#777777"}
+    handles = [Line2D([], [], label="perfect calibration", **_PERFECT)]
+    handles.append(Line2D([], [], label="distance from it", **grey | _DISTANCE))
+    handles.append(Line2D([], [], label="95 % interval of a bin", linewidth=1, **grey))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
 def _draw_diagram(axis: Axes, bins: pd.DataFrame, ratio: str) -> None:
     from scipy.stats import binomtest  # which takes a second to import
 
-    axis.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=(0, (3, 2)), zorder=1)
+    axis.plot([0, 1], [0, 1], zorder=1, **_PERFECT)
     filled = bins[bins["count"] > 0]
     x, y = filled.confidence.to_numpy(), filled.accuracy.to_numpy()
-    axis.vlines(x, np.minimum(x, y), np.maximum(x, y), color=COLOURS[ratio], alpha=0.35, lw=4)
+    axis.vlines(x, np.minimum(x, y), np.maximum(x, y), color=COLOURS[ratio], **_DISTANCE)
     counts = filled["count"].astype(int)
     tests = [binomtest(round(share * n), n) for share, n in zip(y, counts, strict=True)]
     low, high = np.array([test.proportion_ci(method="wilson") for test in tests]).reshape(-1, 2).T

@@ -29,7 +29,7 @@ class Look(NamedTuple):
 
 LOOKS = {
     "mini": Look("mini: 5,000 images of 16 × 16, 160 epochs", COLOURS["erk"], "o", "above right"),
-    "control": Look("its control: 10,000 or 2,500 images", COLOURS["grasp"], "D", "right"),
+    "control": Look("its control: 10,000 or 2,500 images", COLOURS["erk"], "D", "right"),
     "cpu": Look("cpu: 10,000 images of 32 × 32, 16 epochs", "#666666", "X", "right"),
     "paper": Look(
         "the paper: 45,000 images, 160 epochs", COLOURS["dense"], "s", "below left", (0, (4, 3))

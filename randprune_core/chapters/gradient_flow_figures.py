@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from ..analysis.cells import CELL, summarise
 from ..analysis.gradient_flow import FLAT
@@ -23,7 +24,7 @@ def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "")
     `shares` is `gradient_flow.over_dense`. A line is the mean over seeds, named by its sparsity;
     where a cell has more than one seed each is a thin line, and the band is the interval.
     """
-    label, ticks = "Gradient norm, dense = 1", (1, 1.2, 1.5, 2, 3, 5, 8)
+    label, ticks = "Gradient norm, dense\u00a0=\u00a01", (1, 1.2, 1.5, 2, 3, 5, 8)
     figure, axes = epoch_panels(shares, steps, title, label, ticks)
     ends = {model: [] for model in axes}
     for (model, ratio, sparsity), runs in shares.groupby(CELL, sort=False):
@@ -45,7 +46,12 @@ def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "")
         for end, text, colour in sorted(ends[model]):
             height = max(end, height * (high / low) ** 0.08)
             axis.annotate(text, (1.2 * last, height), color=colour, va="center")
-    set_key(figure, {"dense", *shares.ratio})
+    others = [
+        Line2D([], [], color=GREY, linewidth=0.5, label="each seed"),
+        Patch(color=GREY, alpha=0.15, linewidth=0, label="95 % interval"),
+    ]
+    several = shares.groupby(CELL).seed.nunique().gt(1).any()
+    set_key(figure, {"dense", *shares.ratio}, *(others if several else []))
     return figure
 
 
@@ -66,7 +72,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     highest = cells.sparsity.max()
     for name, axis in axes.items():
         for _, part in cells.sort_values("gap").groupby("model", sort=False):
-            axis.plot(part[name], part.gap, color=GREY, linewidth=0.8, zorder=1)
+            axis.plot(part[name], part.gap, zorder=1, **_NETWORK)
         for (ratio, sparsity), part in cells.groupby(["ratio", "sparsity"], sort=False):
             axis.plot(part[name], part.gap, **_point(ratio, sparsity == highest))
         axis.set_xlabel(PREDICTORS[name].capitalize())
@@ -81,6 +87,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
         for s in sorted(cells.sparsity[cells.ratio == r].unique())
     ]
     if len(handles) > 1:
+        handles.append(Line2D([], [], label="one network", **_NETWORK))
         key = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
         figure.legend(handles=handles, **key)
     tops = cells.sort_values("gap").groupby("model").last()
@@ -90,6 +97,9 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
         where |= {"ha": "right" if left else "left", "fontsize": 8}
         axes[flat].annotate(model_label(model), (top[FLAT], top.gap), **where)
     return figure
+
+
+_NETWORK = {"color": GREY, "linewidth": 0.8}
 
 
 def _point(ratio: str, sparsest: bool) -> dict:

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..metrics.cost import cost, layer_macs
 from ..models import build_model
@@ -31,6 +32,9 @@ CASES = {
 }
 """The cases of the benchmark beside `dense`, with the setting whose colour they have."""
 CASE_LABELS = {"filter": "filters, masked", "compact": "filters, compact"}
+_DENSE = {"color": COLOURS["dense"], "linewidth": 1.2}
+_COMPUTED = {"marker": "|", "color": "#777777", "markersize": 12, "markeredgewidth": 1.5}
+_COMPUTED |= {"linestyle": "none"}
 MODES = {"training": "training step", "inference": "prediction"}
 
 
@@ -52,10 +56,13 @@ def sizes(name: str, sparsity: float = 0.5, side: int = 32) -> dict[str, float]:
 
 
 def plot_times(measured: pd.DataFrame) -> Figure:
-    """Time of a step relative to dense, in rows by case: panels by processor and network."""
+    """Time of a step relative to dense, in rows by case: panels by processor and network.
+
+    A marker is the median of the repetitions, its bar reaches from the fastest to the slowest.
+    """
     use_theme()
     rows = list(measured.groupby(["processor", "model"], sort=False))
-    size = (WIDTH, 0.7 + 1.35 * max(len(rows), 1))
+    size = (WIDTH, 1 + 1.35 * max(len(rows), 1))
     figure, axes = plt.subplots(
         max(len(rows), 1), 2, figsize=size, sharex=True, sharey=True, squeeze=False,
         layout="constrained",
@@ -69,16 +76,19 @@ def plot_times(measured: pd.DataFrame) -> Figure:
     axes[0, 0].set_yticks(range(len(CASES)), [CASE_LABELS.get(name, name) for name in CASES])
     axes[0, 0].set_ylim(len(CASES) - 0.5, -0.5)
     axes[0, 0].set_xlim(left=0)
+    handles = [Line2D([], [], label=LABELS["dense"], **_DENSE)]
+    handles.append(Line2D([], [], label="share of the MACs that is computed", **_COMPUTED))
+    handles.append(Line2D([], [], label="fastest to slowest", color=COLOURS["uniform"]))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
 def _draw_times(axis: Axes, cases: pd.DataFrame, mode: str) -> None:
-    axis.axvline(1, color=COLOURS["dense"], linewidth=1.2)
+    axis.axvline(1, **_DENSE)
     for place, (case, setting) in enumerate(CASES.items()):
         row, colour = cases.loc[case], COLOURS[setting]
         marker = "*" if case == "compact" else MARKERS[setting]
-        promised = {"marker": "|", "color": "#777777", "markersize": 12, "markeredgewidth": 1.5}
-        axis.plot(row.macs / cases.loc["dense"].macs, place, linestyle="", **promised)
+        axis.plot(row.macs / cases.loc["dense"].macs, place, **_COMPUTED)
         reach = [row[f"{mode}_low"], row[f"{mode}_high"]]
         axis.plot(reach, [place] * 2, color=colour, linewidth=1.2)
         dot = {"color": colour, "marker": marker, "markeredgecolor": "white", "zorder": 3}

@@ -21,6 +21,8 @@ from ..records.store import find_records
 from .shared.gap_to_dense import by_size
 from .shared.records import Records
 
+_GUESSING = {"color": "#777777", "linestyle": ":", "linewidth": 1}
+_ACCEPTED = {"color": "#777777", "linewidth": 0.6}
 _CURVES = ["model", "ratio", "sparsity", "seed", "kind", "x", "y"]
 
 
@@ -75,8 +77,8 @@ def curve_figure(curves: pd.DataFrame, title: str = "") -> Figure:
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     axes = figure.subplots(1, len(models), squeeze=False, sharey=True)[0] if models else ()
     for axis, model in zip(axes, models, strict=True):
-        axis.plot([0, 1], [0, 1], color="#777777", linestyle=":", linewidth=1)
-        axis.axhline(0.95, color="#777777", linewidth=0.6)
+        axis.plot([0, 1], [0, 1], **_GUESSING)
+        axis.axhline(0.95, **_ACCEPTED)
         for ratio, run in curves[curves.model == model].groupby("ratio", sort=False):
             curve, point = run[run.kind == "roc"], run[run.kind == "point"]
             axis.plot(curve.x, curve.y, color=COLOURS[ratio], linewidth=1.4)
@@ -87,7 +89,8 @@ def curve_figure(curves: pd.DataFrame, title: str = "") -> Figure:
     if models:
         axes[0].set_ylabel("Known images accepted")
         handles = [ratio_handle(ratio) for ratio in in_order(curves.ratio)]
-        handles.append(Line2D([], [], color="#777777", linestyle=":", label="guessing"))
+        handles.append(Line2D([], [], label="95 % of the known images", **_ACCEPTED))
+        handles.append(Line2D([], [], label="guessing", **_GUESSING))
         key = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
         figure.legend(handles=handles, **key)
     return figure

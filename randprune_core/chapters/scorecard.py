@@ -24,8 +24,8 @@ from ..sweeps import sweep as sweep_module
 from .shared.records import Records, grid_parameters
 
 STYLES = {
-    "supported": (COLOURS["erk"], "o"),
-    "contradicted": (COLOURS["uniform_plus"], "X"),
+    "supported": (COLOURS["dense"], "o"),
+    "contradicted": (COLOURS["dense"], "X"),
     "undecided": ("#666666", "D"),
     "out of reach": ("#666666", "s"),
 }
@@ -33,6 +33,7 @@ STYLES = {
 _CORRELATION = 0.1
 """The unit in which a difference of rank correlations is drawn, which has no margin."""
 _ROW = 0.19  # inches
+_NAMES = (0.16, 0.3)  # the part of the width that names of parts take, on a page and on a phone
 _TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
 _FEW_TICKS = (-100, -10, -1, 0, 1, 10, 100)  # on a phone
 
@@ -106,8 +107,8 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
     """Every claim as a row of its own: its parts, each effect in units of its margin.
 
     `parts` is `claims.parts`. Effects with their intervals and thresholds stand on one axis, linear
-    up to one margin and logarithmic beyond. A part without an effect is not drawn, and a claim
-    without any says so.
+    up to one margin and logarithmic beyond, right of the names of the parts. A part without an
+    effect is not drawn, and a claim without any says so.
     """
     use_theme()
     rows = sum(1.3 + _lines(mine) for _, mine in parts.groupby("claim"))
@@ -127,6 +128,7 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
     axis.set_xlabel(f"Effect in units of its margin{place}to the right in favour of the claim")
     shown = set(parts.verdict[np.isfinite(parts.effect)])
     handles = [_marker(verdict, label=verdict) for verdict in VERDICTS[:3] if verdict in shown]
+    handles.append(Line2D([], [], color="#666666", linewidth=1.6, label="97.5 % interval"))
     handles.append(Line2D([], [], color="black", marker="|", linestyle="", label="threshold"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2 if phone else 4, frameon=False
@@ -137,11 +139,14 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
 def _set_scale(axis: Axes, phone: bool) -> None:
     reach = [x for line in axis.lines for x in line.get_xdata(orig=False) if np.isfinite(x)]
     axis.set_xscale("symlog", linthresh=1, linscale=1)
-    ticks = _FEW_TICKS if phone else _TICKS
+    low, high = 1.5 * min(*reach, -1.0), 1.5 * max(*reach, 1.0)
+    ticks = [tick for tick in (_FEW_TICKS if phone else _TICKS) if low < tick < high]
     axis.set_xticks(ticks, [number(tick) for tick in ticks], minor=False)
     axis.set_xticks([], minor=True)
-    # Room for the names of parts, which stand to the right of what is drawn.
-    axis.set_xlim(1.5 * min(*reach, -1.0), (60 if phone else 8) * max(*reach, 1.0))
+    scale, names = axis.xaxis.get_transform(), _NAMES[phone]
+    left, right = scale.transform([low, high])
+    start = right - (right - left) / (1 - names)  # the names of parts stand left of what is drawn
+    axis.set_xlim(scale.inverted().transform([start])[0], high)
 
 
 def _marker(verdict: str, x: Sequence = (), y: Sequence = (), **more) -> Line2D:
@@ -161,7 +166,8 @@ def _draw_claim(axis: Axes, place: float, claim: int, parts: pd.DataFrame, words
     axis.axhspan(place - 0.55, place + 0.55, color="#EEEEEE", linewidth=0, zorder=1.6)
     drawn = parts[np.isfinite(parts.effect)]
     for line, (_, part) in enumerate(drawn.iterrows(), start=1):
-        _draw_part(axis, place + line + 0.1, part, words["fontsize"])
+        axis.text(0.01, place + line + 0.1, part.part, **words)
+        _draw_part(axis, place + line + 0.1, part)
     if drawn.empty and _lines(parts):
         axis.text(0.01, place + 1.1, "no effect is recorded yet", color="#555555", **words)
     return place + _lines(parts) + 1.3
@@ -173,7 +179,7 @@ def _lines(parts: pd.DataFrame) -> int:
     return max(int(np.isfinite(measured.effect).sum()), int(len(measured) > 0))
 
 
-def _draw_part(axis: Axes, place: float, part: pd.Series, size: float) -> None:
+def _draw_part(axis: Axes, place: float, part: pd.Series) -> None:
     effect, low, high, threshold = (
         part[name] / margin(part) for name in ("effect", "low", "high", "threshold")
     )
@@ -182,6 +188,3 @@ def _draw_part(axis: Axes, place: float, part: pd.Series, size: float) -> None:
     if np.isfinite(low):
         axis.plot([low, high], [place] * 2, color=colour, linewidth=1.6)
     axis.add_line(_marker(part.verdict, [effect], [place]))
-    right = np.nanmax([effect, high, threshold])
-    where = {"textcoords": "offset points", "va": "center", "fontsize": size}
-    axis.annotate(part.part, (right, place), (7, 0), **where)

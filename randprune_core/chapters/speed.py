@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..presentation import foreign
 from ..presentation.theme import WIDTH, use_theme
@@ -18,11 +19,12 @@ CASES = {
     "engine_dense": "engine, one dense run",
     "sweep": "engine, a sweep",
 }
-_COLOURS = {"plain": "#777777", "torch_prune": "#E69F00", "sweep": "#009E73"}
-_ENGINE = "#0072B2"
-_GROWTH = {"depth": ("#0072B2", "o", "depth"), "width": ("#D55E00", "s", "width, 20 layers")}
-_LINES = ("-", (0, (3, 2)), (0, (1, 1.5)))
+_GREY = "#8A8A8A"
+_BOUND = {"color": "#222222", "linestyle": (0, (3, 2)), "linewidth": 1}
+_GROWTH = {"depth": ("#222222", "o", "depth"), "width": (_GREY, "s", "width, 20 layers")}
+_LINES = ("-", (0, (3, 2)), (0, (6, 1.5, 1, 1.5)))
 """How the lines of processors differ, in the order in which they were measured."""
+_PROPORTION = {"color": "#777777", "linewidth": 1, "linestyle": (0, (1, 2))}
 
 
 def speed_figure(speed: pd.DataFrame) -> Figure:
@@ -35,17 +37,16 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
     panels = list(speed.groupby(["processor", "side"], sort=False))
     if not panels:
         return plt.figure()
-    size = (WIDTH, 0.5 + 1.8 * len(panels))
+    size = (WIDTH, 0.8 + 1.8 * len(panels))
     figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, layout="constrained")
     for axis, ((processor, side), part) in zip(axes[:, 0], panels, strict=True):
-        colours = [_COLOURS.get(case, _ENGINE) for case in part.case]
-        axis.barh([CASES[case] for case in part.case], part.images_per_second, color=colours)
+        axis.barh([CASES[case] for case in part.case], part.images_per_second, color=_GREY)
         for place, row in enumerate(part.itertuples()):
             text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
             where = (row.images_per_second, place)
             axis.annotate(text, where, (3, 0), textcoords="offset points", va="center")
         bound = float((part.images_per_second / part.share_of_matmul).iloc[1:].median())
-        axis.axvline(bound, color="#222222", linestyle=(0, (3, 2)), linewidth=1)
+        axis.axvline(bound, **_BOUND)
         axis.set_xlim(0, max(1.12 * bound, 1.7 * part.images_per_second.max()))  # room for numbers
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
@@ -53,6 +54,8 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
         title = f"{processor}: {network}, {side} × {side} pixels, {precision}"
         axis.set_title(foreign.plain(title), loc="left")
     axes[-1, 0].set_xlabel("Training images per second (times the plain loop)")
+    handles = [Line2D([], [], label="at the rate of a large matrix product", **_BOUND)]
+    figure.legend(handles=handles, loc="outside lower center", frameon=False)
     return figure
 
 
@@ -62,30 +65,38 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
     if scaling.empty:
         return plt.figure()
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(WIDTH, 2.9), layout="constrained", width_ratios=(3, 2)
+        1, 2, figsize=(WIDTH, 3.2), layout="constrained", width_ratios=(3, 2)
     )
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=5, linestyle="none", label=label)
+        for colour, marker, label in _GROWTH.values()
+    ]
     for (processor, part), line in zip(
         scaling.groupby("processor", sort=False), _LINES, strict=False
     ):
-        for grows, (colour, marker, label) in _GROWTH.items():
+        handles.append(
+            Line2D([], [], color="#222222", linestyle=line, label=foreign.plain(processor))
+        )
+        for grows, (colour, marker, _) in _GROWTH.items():
             step = part[part.grows == grows]
             style = {"color": colour, "marker": marker, "markersize": 5, "linestyle": line}
-            style["label"] = f"{label}, {processor}"
             left.plot(step.macs / 1e6, 1e3 * step.seconds_per_step, **style)
             if line == _LINES[0]:
                 _name_points(left, step, below=grows == "depth")
         step = part[part.grows == "runs_at_once"]
         rate = step.runs_at_once / step.seconds_per_step
-        style = {"color": "#009E73", "marker": "^", "linestyle": line}
+        style = {"color": "#222222", "marker": "^", "linestyle": line}
         right.plot(step.runs_at_once, rate / rate.iloc[0], **style)
     left.set(xscale="log", yscale="log", ylabel="Milliseconds a training step")
+    left.set_title("Size of the network")
+    right.set_title("Number of runs")
     left.set_xlabel("Million multiply-accumulates an image")
-    left.margins(x=0.14, y=0.14)
-    figure.legend(
-        *left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False
-    )
+    left.margins(x=0.2, y=0.14)
+    handles.append(Line2D([], [], label="in proportion", **_PROPORTION))
+    key = {"loc": "outside upper left", "ncols": len(handles), "frameon": False}
+    figure.legend(handles=handles, columnspacing=1.2, **key)
     at_once = sorted(scaling[scaling.grows == "runs_at_once"].runs_at_once.unique())
-    right.plot(at_once, at_once, color="#777777", linewidth=1, linestyle=(0, (1, 2)))
+    right.plot(at_once, at_once, **_PROPORTION)
     right.set_xticks(at_once)
     right.set(xlabel="Runs at once", ylabel="Steps in the same time")
     return figure

@@ -1,25 +1,13 @@
-"""What the chapter on width adds to that on depth: filters as an axis, equal numbers of weights."""
+"""What the chapter on width adds to that on depth: equal numbers of weights."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import pandas as pd
 
 from ..analysis.cells import CELL, differences, recorded, turned
 from ..analysis.layers import weight_counts
-from ..config import parse_model_name
-from ..presentation.words import model_label
 
 _PAIRS = [*CELL, "kept", "dense_model", "dense_weights", "n", "difference", "low", "high"]
-
-
-def widths(models: Iterable[str]) -> dict[str, str]:
-    """Filters of the first convolution by model; its name where the depths differ too."""
-    parsed = {model: parse_model_name(model) for model in models}
-    if len({(family, depth) for family, depth, _ in parsed.values()}) == 1:
-        return {model: str(width) for model, (*_, width) in parsed.items()}
-    return {model: model_label(model).removeprefix("ResNet-") for model in parsed}
 
 
 def equal_weights(runs: pd.DataFrame, pool: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS
 
 MARGIN = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
 """How the line of a margin is drawn."""
+SPREAD = "spread of dense"
+"""The entry of a key for the grey band of the dense network, about its mean or about zero."""
 CELL = ["model", "ratio", "sparsity"]
 """The columns that tell one point of a figure from another."""
 

@@ -9,23 +9,31 @@ number. What is not recorded is not drawn. `README.md` beside this file says the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from . import panels
-from .lines import MARGIN, draw_line, draw_seeds, one_seed_handle, ratio_handle, ratio_style
-from .theme import COLOURS, LABELS, ON_CELLS, WIDTH, in_order, use_theme
+from .lines import (
+    MARGIN,
+    SPREAD,
+    draw_line,
+    draw_seeds,
+    one_seed_handle,
+    ratio_handle,
+    ratio_style,
+)
+from .theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from .words import model_label
 
 
@@ -70,17 +78,18 @@ def plot_gap_to_dense(
     sparsities: Sequence[float] | None = None,
     label: str = "Dense − sparse (points)",
     xlabel: str = "Depth of the ResNet",
-    names: Mapping[str, str] | None = None,
+    sizes: Mapping[str, int] | None = None,
     margin: float | None = None,
-    band: str = "seeds of dense",
+    band: str = SPREAD,
 ) -> Figure:
     """A panel a sparsity: dense minus sparse against the models, a line a ratio.
 
     `gaps` has `model, ratio, sparsity, gap, low, high` (see `cells.gap_to_dense`), smallest
     model first. `seeds` and `published` are as in `plot_by_sparsity`. Where either table has the
     column `dense_band`, a grey bar reaches so far to both sides of zero, and `band` names it.
-    `sparsities` limits the panels, `names` are those of the models on the axis, and a dotted line
-    is drawn at `margin`, the loss that still counts as no loss. All panels have one vertical scale.
+    `sparsities` limits the panels, and a dotted line is drawn at `margin`, the loss that still
+    counts as no loss. Models stand at equal distances; with `sizes`, the depth or the width of
+    each, all panels have one logarithmic axis of these. All have one vertical scale.
     """
     if sparsities is not None:
         gaps = gaps[gaps.sparsity.isin(sparsities)]
@@ -89,19 +98,21 @@ def plot_gap_to_dense(
     shown = [sorted(_distinct(row, "sparsity")) for row in rows]
     titled = [[f"sparsity {sparsity:g}" for sparsity in row] for row in shown]
     figure, axes = _figure(rows, titles, titled, band=band, height=2.4, label=label, xlabel=xlabel)
+    drawn = dict.fromkeys(model for row in rows for frame, _ in row for model in frame.model)
     for row, levels, row_axes in zip(rows, shown, axes, strict=True):
-        models = _distinct(row, "model")
+        places = _places(drawn if sizes else _distinct(row, "model"), sizes)
         for axis, level in zip(row_axes, levels, strict=False):
             axis.axhline(0, color=COLOURS["dense"], linewidth=1)
             if margin is not None:
                 axis.axhline(margin, **MARGIN)
             for frame, hollow in row:
                 dots = None if hollow else seeds
-                _draw_gap(axis, frame[frame.sparsity == level], models, hollow, dots)
-            ticks = [name.removeprefix("resnet-") for name in models]
-            axis.set_xticks(range(len(models)), ticks if names is None else map(names.get, models))
-            axis.set_xlim(-0.4, len(models) - 0.6)
-            axis.tick_params(axis="x", rotation=60 if len(models) > 6 else 0)
+                _draw_gap(axis, frame[frame.sparsity == level], places, hollow, dots)
+            names = [sizes[m] if sizes else model_label(m).removeprefix("ResNet-") for m in places]
+            axis.set_xticks([*places.values()], names)
+            step = _step(places)
+            axis.set_xlim(min(places.values()) - step / 2, max(places.values()) + step / 2)
+            axis.tick_params(axis="x", rotation=60 if len(places) > 6 and not sizes else 0)
     if margin is not None and rows:
         entry = Line2D([], [], label=f"margin {margin:g}", **MARGIN)
         panels.set_key(figure, [*_key(rows, band), entry])
@@ -154,27 +165,6 @@ def _step_style(ratio: str) -> dict:
     plus = ratio.endswith("_plus")
     line = {"linestyle": (0, (2, 1.5)) if plus else "-", "linewidth": 1.6 if plus else 2.4}
     return {"color": COLOURS[ratio], "zorder": 3 if plus else 2, **line}
-
-
-def plot_heatmap(
-    table: pd.DataFrame, label: str, *, format: str = ".2f", high: float = 1.0
-) -> Figure:
-    """An annotated heat map: the names of index and columns become the axis labels.
-
-    An empty (NaN) cell is left grey; what it stands for belongs into the caption.
-    """
-    use_theme()
-    size = (WIDTH, 0.9 + 0.42 * len(table))
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
-    axis.set_facecolor("#CCCCCC")
-    axis.grid(False)
-    bar = {"label": label, "pad": 0.02}
-    scale = {"vmin": 0, "vmax": high, "cmap": "viridis", "cbar_kws": bar}
-    sns.heatmap(table, annot=True, fmt=format, linewidths=1, ax=axis, **scale)
-    for text in axis.texts:
-        text.set_color(ON_CELLS[min(to_rgb(text.get_color())) < 0.5])
-    axis.tick_params(axis="y", rotation=0)
-    return figure
 
 
 def plot_mask(masks: Mapping[str, np.ndarray]) -> Figure:
@@ -261,7 +251,7 @@ def _figure(
     height: float,
     label: str,
     xlabel: str,
-    band: str = "seeds of dense",
+    band: str = SPREAD,
 ) -> tuple[Figure, list[np.ndarray]]:
     """A figure with titled rows of panels below their common key; four or more wrap in overlays."""
     use_theme()
@@ -286,7 +276,7 @@ def _key(rows: list[Layers], band: str) -> list[Artist]:
     if any(hollow for _, hollow in layers):
         grey = {"color": "#777777", "markeredgecolor": "#777777"}
         handles.append(Line2D([], [], label="the paper", **ratio_style("erk", hollow=True) | grey))
-    if any("dense_band" in frame for frame, _ in layers):
+    if any("dense_band" in f or f.high[f.ratio == "dense"].notna().any() for f, _ in layers):
         handles.append(Patch(color=COLOURS["dense"], alpha=0.15, label=band))
     return handles
 
@@ -309,17 +299,34 @@ def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFr
 
 
 def _draw_gap(
-    axis: Axes, cells: pd.DataFrame, models: list[str], hollow: bool, seeds: pd.DataFrame | None
+    axis: Axes,
+    cells: pd.DataFrame,
+    places: Mapping[str, float],
+    hollow: bool,
+    seeds: pd.DataFrame | None,
 ) -> None:
+    step = _step(places)
     if "dense_band" in cells:
-        band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(models)
+        band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(places)
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
-        axis.bar(range(len(models)), 2 * band, 0.8, bottom=-band, **grey)
+        axis.bar([*places.values()], 2 * band, 0.8 * step, bottom=-band, **grey)
     ratios = in_order(cells.ratio)
     for ratio, line in cells.groupby("ratio", sort=False):
-        aside = 0.06 * (ratios.index(ratio) - (len(ratios) - 1) / 2)  # intervals side by side
-        x = [models.index(model) + aside for model in line.model]
+        aside = 0.08 * (ratios.index(ratio) - (len(ratios) - 1) / 2)  # intervals side by side
+        x = [places[model] + aside * step for model in line.model]
         draw_line(axis, x, line.gap, line, ratio_style(ratio, hollow), seeds)
+
+
+def _places(models: Iterable[str], sizes: Mapping[str, int] | None) -> dict[str, float]:
+    """Where models stand on the axis: in their order, or at the logarithms of their sizes."""
+    if sizes:
+        return {model: math.log2(sizes[model]) for model in sorted(models, key=sizes.get)}
+    return {model: float(rank) for rank, model in enumerate(models)}
+
+
+def _step(places: Mapping[str, float]) -> float:
+    """The least distance of two models on the axis."""
+    return min((b - a for a, b in pairwise(places.values())), default=1.0)
 
 
 def _sparsity_ticks(axis: Axes, sparsities: list[float]) -> None:

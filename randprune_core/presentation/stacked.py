@@ -26,36 +26,30 @@ LEAST = 8
 
 _GAP = 10.0  # points between what is below or beside each other
 _LOWEST = 80.0  # points: no panel with a numeric axis is lower
-_BAR = 8.0  # points: a colour bar
 _NAMES = 0.36  # the part of the width that names of rows take at most
 
 
 def stacked(figure: Figure) -> Figure:
     """A copy of a figure with its panels below each other; the figure itself stays as it is.
 
-    Labels that panels shared are shown at each, keys, titles and names of rows are broken into
-    lines that fit, and a colour bar lies below its map.
+    Labels that panels shared are shown at each, and keys, titles and names of rows are broken into
+    lines that fit.
     """
     figure = _copied(figure)
     figure.draw_without_rendering()
     high = {axis: _height(axis) for axis in figure.axes}
     figure.set_layout_engine("none")
-    bars = _colour_bars(figure)
     column = []  # what is below each other: titles, keys, lines of panels
     for part in (figure, *figure.subfigs):
         if part is not figure:  # a part takes the coordinates of the whole figure
             part.bbox_relative.p0, part.bbox_relative.p1 = (0, 0), (1, 1)
-        axes = [a for a in figure.axes if a.get_figure(root=False) is part and a not in bars]
+        axes = [a for a in figure.axes if a.get_figure(root=False) is part]
         _share_labels(part, axes)
-        column += [*_titles(part), *part.legends]
-        for line in _lines(axes):
-            column += [line, *([bar] for bar, axis in bars.items() if axis in line)]
+        column += [*_titles(part), *part.legends, *_lines(axes)]
     for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), LEAST))
-    for text in (text for axis in bars.values() for text in axis.texts):
-        text.set_fontsize(LEAST)  # cells are narrow
     figure.set_figwidth(WIDTH)
-    _place(figure, column, high | dict.fromkeys(bars, _BAR))
+    _place(figure, column, high)
     return figure
 
 
@@ -130,20 +124,6 @@ def _has_named_rows(axis: Axes) -> bool:
 
 def _height(axis: Axes) -> float:
     return axis.bbox.height if _has_named_rows(axis) else max(axis.bbox.height, _LOWEST)
-
-
-def _colour_bars(figure: Figure) -> dict[Axes, Axes]:
-    """Colour bars that lie flat, in place of those that stand, each with the panel of its map."""
-    bars = {}
-    for axis in list(figure.axes):
-        for drawn in (*axis.collections, *axis.images):
-            if bar := drawn.colorbar:
-                label, ticks = bar.ax.get_ylabel(), bar.get_ticks()
-                bar.remove()
-                flat = figure.add_axes((0, 0, 1, 1))
-                figure.colorbar(drawn, flat, orientation="horizontal", label=label, ticks=ticks)
-                bars[flat] = axis
-    return bars
 
 
 def _lines(axes: Sequence[Axes]) -> Iterator[list[Axes | None]]:

@@ -10,9 +10,6 @@ WIDTH = 6.6
 FONT = "DejaVu Sans"
 """What texts are measured with: the page that shows a figure needs it too."""
 
-ON_CELLS = ("#ffffff", "#111111")
-"""Text on the dark and the light cells of a heat map, in light and dark pages."""
-
 
 @dataclass(frozen=True)
 class Look:
@@ -24,7 +21,8 @@ class Look:
 
 
 # Okabe and Ito's palette: told apart with every kind of colour vision, and on a grey print. Keys
-# are what `config.setting` gives. A ratio has one colour everywhere; markers tell the rest apart.
+# are what `config.setting` gives. A ratio has one colour everywhere, also where whole filters or
+# blocks are pruned, and no other thing has it: the times of pruning have colours of their own.
 LOOKS = {
     "dense": Look("dense", "#222222", ""),
     "uniform": Look("Uniform", "#E69F00", "s"),
@@ -35,13 +33,13 @@ LOOKS = {
     "grasp": Look("GraSP ratio", "#CC79A7", "v"),
     "snip:own": Look("SNIP mask", "#009E73", "2"),
     "grasp:own": Look("GraSP mask", "#CC79A7", "1"),
-    "uniform:filter": Look("filters", "#0072B2", "X"),
-    "uniform:2:4": Look("2:4", "#009E73", "<"),
-    "uniform:4:8": Look("4:8", "#CC79A7", ">"),
-    "erk:set": Look("SET", "#009E73", "p"),
-    "erk:rigl": Look("RigL", "#CC79A7", "h"),
-    "erk:during": Look("during training", "#E69F00", "d"),
-    "erk:after": Look("after training", "#D55E00", "X"),
+    "uniform:filter": Look("filters", "#E69F00", "X"),
+    "uniform:2:4": Look("2:4", "#E69F00", "<"),
+    "uniform:4:8": Look("4:8", "#E69F00", ">"),
+    "erk:set": Look("SET", "#6E6E6E", "p"),
+    "erk:rigl": Look("RigL", "#4B1D7A", "h"),
+    "erk:during": Look("during training", "#A68A3D", "d"),
+    "erk:after": Look("after training", "#6B3A00", "X"),
 }
 
 _OTHER_COLOURS = ("#8C6D31", "#7B3294", "#00A6A6", "#A50F15", "#6BAE3A", "#5C5C8A")
@@ -94,7 +92,7 @@ def use_theme() -> None:
     import seaborn as sns  # here, because it takes seconds and the names above are wanted without
 
     sizes = {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 9}
-    sizes |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "figure.titlesize": 10}
+    sizes |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "figure.titlesize": 9}
     lines = {"lines.linewidth": 1.6, "lines.markersize": 6, "axes.linewidth": 0.8}
     paper = {"figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 160}
     ink = {"grid.color": "#DDDDDD", "axes.edgecolor": "#777777", "font.family": FONT}

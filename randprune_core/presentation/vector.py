@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from .theme import FONT, ON_CELLS
+from .theme import FONT
 
 GROUNDS = {"light": "#ffffff", "dark": "#121212"}
 """What the page is drawn on."""
@@ -77,9 +77,8 @@ def _dark(image) -> Path:
     return Path(np.array(vertices).reshape(-1, 2), codes)
 
 
-def _written(element: ElementTree.Element, used: Mapping[str, str], heat: bool = False) -> str:
+def _written(element: ElementTree.Element, used: Mapping[str, str]) -> str:
     """An element as text: short numbers, ids as in `used`, no group without a meaning."""
-    heat = heat or element.get("id", "").startswith("QuadMesh")  # its colours are values
     styles = {part.get("style") for part in element}
     if element.tag == "g" and len(element) > 1 and len(styles) == 1 and None not in styles:
         element.set("style", *styles)  # once for all markers of a line
@@ -90,7 +89,7 @@ def _written(element: ElementTree.Element, used: Mapping[str, str], heat: bool =
         if key == "id":
             value = used.get(value)
         elif key == "style":
-            value = _style(value, element.tag == "text", heat)
+            value = _style(value, element.tag == "text")
         elif key == "clip-path" or (key.endswith("href") and value.startswith("#")):
             value = _TARGET.sub(lambda found: f"#{used[found[1]]}", value)
         elif not key.endswith("href"):
@@ -98,7 +97,7 @@ def _written(element: ElementTree.Element, used: Mapping[str, str], heat: bool =
         if value:
             attributes += f" {key.partition('}')[2] or key}={quoteattr(value)}"
     inside = escape(element.text.strip() if element.text else "")
-    inside += "".join(_written(part, used, heat) for part in element)
+    inside += "".join(_written(part, used) for part in element)
     if element.tag == "g" and not attributes:
         return inside
     end = f">{inside}</{element.tag}>" if inside else "/>"
@@ -113,14 +112,13 @@ def _short(value: str) -> str:
     return re.sub(r" ?([MLCQz]) ?", r"\1", value) if re.match(r"M ", value) else value
 
 
-def _style(style: str, text: bool, heat: bool) -> str:
+def _style(style: str, text: bool) -> str:
     parts = []
     for part in style.split(";"):
         key, _, value = (word.strip() for word in part.partition(":"))
         if key == "font-family":
             continue
-        if not (heat and key == "fill"):
-            value = _HEX.sub(lambda found: _variable(found[0], text), value)
+        value = _HEX.sub(lambda found: _variable(found[0], text), value)
         parts.append(f"{key}:{_short(value)}")
     return ";".join(parts)
 
@@ -129,8 +127,6 @@ def _variable(colour: str, text: bool) -> str:
     """What stands for a colour."""
     if colour in _INK:
         return "currentColor"
-    if text and colour in ON_CELLS:
-        return colour
     if colour == "#ffffff":
         return "var(--figure-ground,#ffffff)"
     return f"var(--figure-{'text-' if text else ''}{colour[1:]},{colour})"

@@ -22,7 +22,7 @@ def data_label(config: RunConfig) -> str:
     """The data of a run as the text names it, with size and copy where they are not the usual."""
     name = DATA_LABELS[config.dataset]
     if config.image_size and config.dataset in DATASETS:
-        name += f" at {config.image_size} × {config.image_size} pixels"
+        name += f" at {config.image_size}\u00a0×\u00a0{config.image_size}\u00a0pixels"
     plain = config.variant == "original" or config.dataset not in DATASETS
     return name if plain else f"{name}, copy {config.variant}"
 

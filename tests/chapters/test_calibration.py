@@ -159,6 +159,8 @@ def test_reliability_figure_draws_filled_bins_and_all_counts(made):
     drawn = [line.get_xydata().tolist() for line in diagram.lines]
     assert [[0.7, 0.6], [0.9, 1.0]] in drawn
     assert [patch.get_height() for patch in counts.patches] == [0, 30, 70]
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == ["perfect calibration", "distance from it", "95 % interval of a bin"]
     before = plots.digest(figure)
     (bars,) = [lines for lines in diagram.collections if len(lines.get_segments()[0]) == 2][-1:]
     # Wilson's interval of 18 right among 30: Newcombe (1998), equation 3.

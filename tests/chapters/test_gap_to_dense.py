@@ -15,6 +15,14 @@ def test_panels_are_the_claims_sparsity_and_the_highest_recorded():
     assert gap_to_dense.panels(pd.DataFrame({"sparsity": []})) == [0.5, 0.8, 0.9]
 
 
+def test_sizes_are_those_in_which_the_networks_differ_alone():
+    widths = ["resnet-20-4", "resnet-20-8", "resnet-20"]
+    assert [*gap_to_dense.sizes(widths, "width").values()] == [4, 8, 16]
+    assert gap_to_dense.sizes(["resnet-8", "resnet-110"], "depth")["resnet-110"] == 110
+    for unlike in (["resnet-8", "resnet-20-8"], ["vgg-16", "resnet-20"], ["my-network"], []):
+        assert gap_to_dense.sizes(unlike, "depth") == {}
+
+
 def runs() -> pd.DataFrame:
     rows = [
         ("resnet-8", "dense", 0.0, 0, 0.80),

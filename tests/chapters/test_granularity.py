@@ -31,7 +31,9 @@ def test_times_are_drawn_relative_to_dense():
             row |= {f"{mode}_to_dense": time, f"{mode}_low": time, f"{mode}_high": 2 * time}
         rows.append(row)
     measured = pd.DataFrame(rows)
-    training = granularity.plot_times(measured).get_axes()[0]
+    figure = granularity.plot_times(measured)
+    assert len(figure.legends[0].get_texts()) == 3
+    training = figure.get_axes()[0]
     stroke, reach, marker = training.lines[-3:]
     assert stroke.get_xdata() == [0.25] and marker.get_xdata() == [0.5]
     assert list(reach.get_xdata()) == [0.5, 1.0]

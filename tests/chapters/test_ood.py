@@ -165,6 +165,8 @@ def test_a_network_without_a_curve_has_no_panel():
     found = [record("resnet-8", 0.0), record("resnet-8", 0.9, **curve()), record("resnet-20", 0.0)]
     figure = ood_curves.curve_figure(ood_curves.curve_table(found))
     assert [axis.get_title() for axis in figure.get_axes()] == ["ResNet-8"]
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries[-2:] == ["95 % of the known images", "guessing"]
 
 
 def test_curve_with_lists_of_unequal_length_is_an_error():

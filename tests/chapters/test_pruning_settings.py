@@ -70,7 +70,10 @@ def test_the_margin_is_a_strip_about_zero_and_panels_share_a_scale():
     table = pd.DataFrame(
         {"model": "a-1", "ratio": "snip", "sparsity": [0.5, 0.9], "difference": [5.0, -1.0]}
     ).assign(low=math.nan, high=math.nan)
-    first, second = draw(table).get_axes()
+    figure = draw(table)
+    first, second = figure.get_axes()
+    (entry,) = figure.legends[0].get_texts()
+    assert entry.get_text() == "margin ±0.3"
     assert first.get_xlim() == second.get_xlim()
     strip = first.patches[0].get_window_extent().transformed(first.transData.inverted())
     assert (strip.x0, strip.x1) == pytest.approx((-0.3, 0.3))

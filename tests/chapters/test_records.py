@@ -19,19 +19,19 @@ from randprune_core.sweeps import grids
 
 def test_a_figure_without_records_says_so(store):
     records = collect_records("depth", **SMALL, seeds=[0])
-    assert records.runs.empty and records.seeds() == "no seed"
+    assert records.runs.empty and records.seeds() == "no\u00a0seed"
     assert records.coverage() == (
-        "0 of 4 cells recorded (0 of 4 runs, no seed a cell); missing: "
+        "0 of 4 cells recorded (0 of 4 runs, no\u00a0seed a cell); missing: "
         "ResNet-8: everything; ResNet-14: everything"
     )
-    assert records.source().endswith("no seed")
+    assert records.source().endswith("no\u00a0seed")
 
 
 def test_missing_cells_are_named_and_counted(store):
     record_all(leave_out=[("resnet-14", "erk")])
     records = collect_records("depth", **SMALL)
     assert records.coverage() == (
-        "3 of 4 cells recorded (3 of 12 runs, one seed a cell); missing: ResNet-14: ERK 0.9"
+        "3 of 4 cells recorded (3 of 12 runs, one\u00a0seed a cell); missing: ResNet-14: ERK 0.9"
     )
     assert records.cells().recorded.tolist() == [1, 1, 1, 0]
     assert set(records.cells().wanted) == {3}
@@ -45,7 +45,7 @@ def test_seeds_are_those_behind_a_cell(store, first, second, words):
     record_all(seeds=first, models=["resnet-8"])
     record_all(seeds=second, models=["resnet-14"])
     records = collect_records("depth", **SMALL)
-    assert records.seeds() == words
+    assert records.seeds() == words.replace(" ", "\u00a0")
     assert "no cell is missing" in records.coverage()
 
 
@@ -65,7 +65,7 @@ def test_source_names_profile_data_copy_and_schedule(store):
     records = collect_records("depth", **SMALL)
     assert records.variant == "jpeg75"
     assert records.source() == (
-        "Profile cpu: CIFAR-10, copy jpeg75, 10,000 images, 16 epochs, one seed"
+        "Profile cpu: CIFAR-10, copy jpeg75, 10,000\u00a0images, 16\u00a0epochs, one\u00a0seed"
     )
     assert records.summary().data == (
         f"- {records.source()}\n- {records.coverage()}\n- Profile cpu is a short schedule on "

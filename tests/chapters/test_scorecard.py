@@ -162,6 +162,21 @@ def test_picture_draws_margins_and_one_seed_without_a_line():
     assert not any(np.isnan(line).any() for line in drawn)
 
 
+def test_names_of_parts_stand_in_a_column_where_nothing_is_drawn():
+    rows = (part(1, reach=5.0), part(8, effect=-90.0, reach=9.0, threshold=-0.3))
+    for phone in (False, True):
+        figure = scorecard.draw(table_of(*rows), phone=phone)
+        figure.draw_without_rendering()
+        (axis,) = figure.axes
+        names = [text for text in axis.texts if text.get_text() == "a part"]
+        ends = [name.get_window_extent().x1 for name in names]
+        drawn = [
+            x for line in axis.lines for x in axis.transData.transform(line.get_xydata())[:, 0]
+        ]
+        drawn += [axis.transData.transform((tick, 0))[0] for tick in axis.get_xticks()]
+        assert len(names) == 2 and max(ends) < min(drawn)
+
+
 def test_picture_of_an_empty_grid_names_all_claims():
     figure = scorecard.draw(claims.parts(claims.judge(pd.DataFrame(), "mini")))
     shown = texts(figure)

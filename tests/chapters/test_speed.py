@@ -72,6 +72,8 @@ def test_bars_are_as_long_as_the_rates_and_the_bound_is_right_of_them(measured):
         assert [bar.get_width() for bar in axis.patches] == part.images_per_second.tolist()
         assert device in axis.get_title("left")
     assert figure.axes[0].lines[0].get_xdata()[0] == pytest.approx(400)
+    (entry,) = figure.legends[0].get_texts()
+    assert entry.get_text() == "at the rate of a large matrix product"
     plt.close(figure)
 
 
@@ -91,6 +93,6 @@ def test_a_line_a_processor_and_growth_and_the_runs_at_once(store):
     figure = speed.scaling_figure(pd.DataFrame(rows))
     _, right = figure.axes
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == [f"{word}, {name}" for name in "ab" for word in ("depth", "width, 20 layers")]
+    assert labels == ["depth", "width, 20 layers", "a", "b", "in proportion"]
     assert right.lines[0].get_ydata()[-1] == pytest.approx(2 * 0.4 / 0.5)
     plt.close("all")

@@ -33,15 +33,8 @@ def empty() -> Records:
     return Records("width", "cpu", full.configs, records_to_frame([]), True)
 
 
-def test_nothing_recorded_gives_no_pair_and_no_width():
-    assert width.equal_weights(empty().runs).empty and width.widths([]) == {}
-
-
-def test_widths_are_filters_only_where_the_depth_is_the_same():
-    assert list(width.widths(["resnet-20-4", NARROW, USUAL]).values()) == ["4", "8", "16"]
-    assert width.widths(["resnet-8", NARROW]) == {"resnet-8": "8", NARROW: "20-8"}
-    with pytest.raises(ValueError, match="unknown model"):
-        width.widths(["alexnet"])
+def test_nothing_recorded_gives_no_pair():
+    assert width.equal_weights(empty().runs).empty
 
 
 def test_weight_counts_are_those_of_the_paper():

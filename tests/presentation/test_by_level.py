@@ -19,13 +19,13 @@ def close_figures():
 
 def points(models=("a", "b"), levels=(0.0, 0.5, 2.0), sparsities=(0.5, 0.9)) -> pd.DataFrame:
     rows = [
-        ["pgd", level, model, "erk", sparsity, 70 - level, 69 - level, 71 - level, "", model]
+        ["pgd", level, model, "erk", sparsity, 70 - level, 69 - level, 71 - level, model]
         for model in models
         for sparsity in sparsities
         for level in levels
     ]
     columns = ["kind", "level", "model", "ratio", "sparsity", "value", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "row", "panel"])
+    return pd.DataFrame(rows, columns=[*columns, "panel"])
 
 
 def drawn(axis) -> list:
@@ -65,7 +65,19 @@ def test_one_seed_is_hollow_bands_guides_and_floor_are_drawn_and_named():
     assert (floor.get_x(), floor.get_width()) == (1.5, 1.0)
     assert 10.0 in [line.get_ydata()[0] for line in axis.lines]
     entries = [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
-    assert entries == ["ERK 0.9", "one seed", "sampling error", "chance"]
+    assert entries == ["ERK 0.9", "one seed", "sampling error", "chance", "on the floor"]
+
+
+def test_the_dense_network_is_a_line_without_markers_in_a_band():
+    table = points(models=("a",), sparsities=(0.9,))
+    figure = plot_by_level(pd.concat([table, table.assign(ratio="dense", sparsity=0.0)]), **LABELS)
+    (axis,) = figure.get_axes()
+    (dense,) = [line for line in axis.lines if to_rgb(line.get_color()) == to_rgb("#222222")]
+    assert dense.get_marker() == "" and dense.get_ydata().tolist() == [70, 69.5, 68]
+    band = axis.collections[0].get_paths()[0].vertices
+    assert {tuple(point) for point in band} >= {(0, 69), (0, 71), (2, 67), (2, 69)}
+    entries = [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
+    assert entries == ["dense", "ERK 0.9", "spread of dense"]
 
 
 def test_seeds_are_dots_at_their_level():

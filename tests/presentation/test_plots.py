@@ -121,8 +121,9 @@ def test_one_seed_is_hollow_and_the_key_says_so():
     frame.loc[2, ["low", "high"]] = math.nan
     figure = plots.plot_by_sparsity(frame)
     assert marked(figure.get_axes()[0], "erk") == ([67.0], [65.0])
-    assert labels(figure) == ["dense", "ERK", "one seed"]
-    assert labels(plots.plot_by_sparsity(points(resnet_8=70))) == ["dense", "ERK"]
+    assert labels(figure) == ["dense", "ERK", "one seed", "spread of dense"]
+    bare = points(interval=False, resnet_8=70)
+    assert labels(plots.plot_by_sparsity(bare)) == ["dense", "ERK", "one seed"]
 
 
 def labels(figure) -> list[str]:
@@ -221,9 +222,18 @@ def test_a_band_about_zero_is_as_wide_as_its_column_says_and_named_in_the_key():
     assert labels(figure) == ["ERK", "sampling error"]
 
 
-def test_models_of_gaps_may_have_other_names_on_the_axis():
-    figure = plots.plot_gap_to_dense(gaps(resnet_20_8=3), names={"resnet-20-8": "8"})
-    assert [tick.get_text() for tick in figure.get_axes()[0].get_xticklabels()] == ["8"]
+def test_with_sizes_all_panels_have_one_logarithmic_axis_of_them():
+    ours, theirs = gaps(resnet_8=3, resnet_20=2, resnet_32=1), gaps(resnet_20=2, resnet_80=1)
+    sizes = {f"resnet-{depth}": depth for depth in (8, 20, 32, 80, 110)}
+    figure = plots.plot_gap_to_dense(ours, theirs, sizes=sizes, sparsities=[0.9])
+    above, below = figure.get_axes()
+    for axis in (above, below):
+        assert [tick.get_text() for tick in axis.get_xticklabels()] == ["8", "20", "32", "80"]
+    assert above.get_xlim() == below.get_xlim()
+    (own,), (paper,) = lines(above, "erk"), lines(below, "erk")
+    x, there = own.get_xdata(), paper.get_xdata()
+    assert x[1] == pytest.approx(there[0])
+    assert (x[1] - x[0]) / (there[1] - there[0]) == pytest.approx(math.log(20 / 8) / math.log(4))
 
 
 def test_gap_panels_are_limited_to_the_sparsities_asked_for():
@@ -280,12 +290,6 @@ def test_mask_of_a_linear_layer_is_shown_as_it_is():
     assert np.array_equal(axis.images[0].get_array(), mask)
 
 
-def test_heatmap_writes_every_known_value_and_leaves_unknown_cells_empty():
-    table = pd.DataFrame([[0.25, np.nan], [0.5, 1.0]], index=["a", "b"], columns=["x", "y"])
-    axis = plots.plot_heatmap(table, "value").get_axes()[0]
-    assert sorted(text.get_text() for text in axis.texts) == ["0.25", "0.50", "1.00"]
-
-
 def test_figures_fit_the_page_with_text_of_nine_points_on_white():
     figure = plots.plot_by_sparsity(points(resnet_8=70), published(resnet_20=92))
     figure.canvas.draw()
@@ -319,10 +323,10 @@ def test_digest_changes_with_what_is_drawn(column):
     )
 
 
-def test_digest_sees_bands_heat_maps_and_masks_and_not_the_last_bit():
-    frame = pd.DataFrame([[0.25, 0.5]])
-    near, far = frame + 1e-12, frame + 0.01
-    first, same, other = (plots.digest(plots.plot_heatmap(f, "v")) for f in (frame, near, far))
+def test_digest_sees_bands_layers_and_masks_and_not_the_last_bit():
+    frame = layers()
+    near, far = (frame.assign(sparsity=frame.sparsity + more) for more in (1e-12, 0.01))
+    first, same, other = (plots.digest(plots.plot_layer_sparsities(f)) for f in (frame, near, far))
     assert first == same != other
     mask = np.eye(4, dtype=bool)
     assert plots.digest(plots.plot_mask({"m": mask})) != plots.digest(plots.plot_mask({"m": ~mask}))

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.text import Text
 
 from randprune_core.presentation import panels, plots, stacked, theme
+from randprune_core.presentation.by_level import plot_by_level
 
 matplotlib.use("Agg")
 LONG = "Profile mini: a title that is longer than a phone is wide, with 5,000 images and 160 epochs"
@@ -57,9 +58,20 @@ def columns():
     return figure
 
 
-def heat_map():
-    table = pd.DataFrame(np.eye(4, 3), index=["Wide ResNet-50-2, 1,000", *"abc"])
-    return plots.plot_heatmap(table, "a label of the bar that is rather long")
+def by_level():
+    rows = [
+        [kind, level, "resnet-8", ratio, sparsity, 70 - level, 60.0, 71.0, kind]
+        for kind in ("FGSM", "PGD, ten steps", "Gaussian noise")
+        for ratio, sparsity in (("dense", 0.0), ("erk", 0.9))
+        for level in (0.0, 0.5, 1.0, 2.0)
+    ]
+    columns = ["kind", "level", "model", "ratio", "sparsity", "value", "low", "high", "panel"]
+    labels = {
+        "label": "Test accuracy (%)",
+        "xlabel": "a label that is rather long: ε (grey levels)",
+    }
+    guides = {"guides": {"chance": 10.0}, "floor": {"FGSM": [2.0]}}
+    return plot_by_level(pd.DataFrame(rows, columns=columns), title=LONG, **labels, **guides)
 
 
 def pictures(count: int):
@@ -71,7 +83,7 @@ FIGURES = {
     "a long title": lambda: by_sparsity(2, LONG),
     "named rows": with_rows,
     "columns": columns,
-    "a heat map": heat_map,
+    "levels": by_level,
     "four pictures": lambda: pictures(4),
     "five pictures": lambda: pictures(5),
 }

@@ -5,7 +5,6 @@ from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
@@ -77,14 +76,6 @@ def test_there_is_no_ground_and_no_ink_of_its_own():
     assert "fill:currentColor" in text and "stroke:currentColor" in text
     assert set(re.findall(r"[^,]#ffffff", text)) == set()  # but as what `--figure-ground` falls to
     assert "var(--figure-0072b2,#0072b2)" in text
-
-
-def test_cells_of_a_heat_map_and_what_is_written_on_them_keep_their_colours():
-    frame = pd.DataFrame([[0.0, 1.0]])
-    text = drawn(plots.plot_heatmap(frame, "v"))
-    assert "fill:#440154" in text and "fill:#fde725" in text  # the ends of viridis
-    fills = dict(re.findall(r'fill:(#\w{6})"[^>]*>(\d\.00)<', text))
-    assert fills == {"#ffffff": "0.00", "#111111": "1.00"}
 
 
 def test_a_mask_is_a_path_with_a_rectangle_for_each_run():

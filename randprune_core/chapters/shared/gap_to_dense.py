@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from ...analysis.cells import CELL
+from ...config import parse_model_name
 from ...presentation.theme import LABELS, in_order
 from ...presentation.words import model_label, plus_minus
 
@@ -39,6 +42,17 @@ def panels(gaps: pd.DataFrame, fixed: float = 0.5, most: int = 2) -> list[float]
     """Sparsities worth a panel: one that the paper's claim names, and the highest recorded."""
     recorded = sorted(gaps.sparsity.unique()) or [0.8, 0.9]
     return sorted({fixed, *recorded[-most:]})
+
+
+def sizes(models: Iterable[str], what: str) -> dict[str, int]:
+    """The `depth` or the `width` of each model; empty where they differ in something else too."""
+    place = ("family", "depth", "width").index(what)
+    try:
+        parsed = {model: parse_model_name(model) for model in models}
+    except ValueError:  # a registered network, whose name says no size
+        return {}
+    others = {name[:place] + name[place + 1 :] for name in parsed.values()}
+    return {model: name[place] for model, name in parsed.items()} if len(others) == 1 else {}
 
 
 def beside_dense(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -66,11 +67,12 @@ def epoch_panels(
     return figure, dict(zip(names, axes, strict=False))
 
 
-def set_key(figure: Figure, ratios: Iterable[str], *others: Line2D) -> None:
+def set_key(figure: Figure, ratios: Iterable[str], *others: Artist) -> None:
     """Name the lines of ratios, others, and the steps of the learning rate below a figure."""
     handles = [Line2D([], [], color=COLOURS[each], label=LABELS[each]) for each in in_order(ratios)]
     handles += [*others, Line2D([], [], label="learning rate ÷ 10", **_DASHES)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+    columns = len(handles) if len(handles) < 6 else (len(handles) + 1) // 2
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def plot_curves(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from ...presentation.plots import ratio_style
 from ...presentation.theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, WIDTH, in_order, use_theme
@@ -33,9 +34,11 @@ def plot_differences(
     """Differences in rows by setting, in panels by sparsity; a larger network is a larger marker.
 
     `table` is as from `cells.differences`, small networks first. Only what is recorded has a row.
-    The grey strip about zero is the `margin`; a bar is an interval, and one seed has none.
+    The grey strip about zero is the `margin`, named in the key; a bar is an interval, and one seed
+    has none.
     """
     use_theme()
+    strip = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
     models = list(table.model.unique())
     sizes = dict(zip(models, [*_SIZES, *_SIZES[-1:] * len(models)], strict=False))
     panels = list(table.groupby("sparsity", sort=True))[::-1]
@@ -48,7 +51,7 @@ def plot_differences(
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     for axis, names, (sparsity, part) in zip(axes[:, 0], rows, panels, strict=False):
         axis.axvline(0, color=COLOURS["dense"], linewidth=1)
-        axis.axvspan(-margin, margin, color=COLOURS["dense"], alpha=0.15, linewidth=0)
+        axis.axvspan(-margin, margin, **strip)
         for cell in part.itertuples():
             aside = models.index(cell.model) - (len(models) - 1) / 2
             place = names.index(cell.ratio) + 0.5 * aside / max(len(models), 1)
@@ -62,8 +65,8 @@ def plot_differences(
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.set_title(f"sparsity {sparsity:g}", loc="left")
     axes[-1, 0].set_xlabel(label)
-    if len(models) > 1:
-        dot = {"marker": "o", "linestyle": "", "color": "#777777", "markeredgecolor": "white"}
-        key = [Line2D([], [], label=model_label(m), markersize=sizes[m], **dot) for m in models]
-        figure.legend(handles=key, loc="outside lower center", ncols=4, frameon=False)
+    dot = {"marker": "o", "linestyle": "", "color": "#777777", "markeredgecolor": "white"}
+    key = [Line2D([], [], label=model_label(m), markersize=sizes[m], **dot) for m in models]
+    key = [*key[: len(key) * (len(key) > 1)], Patch(label=f"margin ±{margin:g}", **strip)]
+    figure.legend(handles=key, loc="outside lower center", ncols=4, frameon=False)
     return figure

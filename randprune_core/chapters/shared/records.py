@@ -63,21 +63,24 @@ class Records:
         return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "recorded", "wanted"])
 
     def seeds(self) -> str:
-        """How many seeds a recorded cell has: `one seed`, `3 seeds`, `1 to 3 seeds`."""
+        """How many seeds a recorded cell has, in one line: `one seed`, `1 to 3 seeds`."""
         counts = [count for count in self.cells().recorded if count]
         if not counts:
-            return "no seed"
+            return "no\u00a0seed"
         few, many = min(counts), max(counts)
         if many == 1:
-            return "one seed"
-        return f"{many} seeds" if few == many else f"{few} to {many} seeds"
+            return "one\u00a0seed"
+        return f"{many}\u00a0seeds" if few == many else f"{few}\u00a0to\u00a0{many}\u00a0seeds"
 
     def source(self) -> str:
-        """Profile, data and seeds in one line, as it stands above the panels of a figure."""
+        """Profile, data and seeds, as they stand above the panels of a figure.
+
+        Where it is broken into lines, a number stays with its unit.
+        """
         config = self.configs[0]
         return (
-            f"Profile {self.profile}: {data_label(config)}, {config.train_images:,} images, "
-            f"{config.epochs} epochs, {self.seeds()}"
+            f"Profile {self.profile}: {data_label(config)}, {config.train_images:,}\u00a0images, "
+            f"{config.epochs}\u00a0epochs, {self.seeds()}"
         )
 
     def coverage(self) -> str:
