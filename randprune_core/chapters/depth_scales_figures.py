@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..analysis.scales import HIGH, SPARSITIES
 from ..presentation import stacked
 from ..presentation.lines import draw_line, one_seed_handle
 from ..presentation.theme import COLOURS, WIDTH, use_theme
-from .depth_scales import HIGH, SPARSITIES
 
 
 class Look(NamedTuple):

@@ -6,9 +6,10 @@ import pytest
 from conftest import made_up_record, store_record
 from matplotlib import pyplot as plt
 
+from randprune_core.analysis import scales
 from randprune_core.analysis.claim_runs import together
 from randprune_core.analysis.layers import weight_counts
-from randprune_core.chapters import depth_scales, depth_scales_figures
+from randprune_core.chapters import depth_scales_figures
 from randprune_core.presentation import plots
 from randprune_core.sweeps.coverage import missing
 from randprune_core.sweeps.grids import BESIDE, CHAPTERS, JUDGED, grid
@@ -36,12 +37,12 @@ def fall(slopes: pd.DataFrame, scale: str, sparsity: float = 0.9):
 
 
 def test_without_records_the_paper_stands_alone(store):
-    runs = depth_scales.collect()
-    points = depth_scales.gaps(runs)
-    assert set(points.scale) == set(depth_scales.ratio_differences(runs).scale) == {"paper"}
-    assert math.isnan(fall(depth_scales.falls(runs), "mini").value)
-    assert depth_scales.control_contrasts(runs).value.isna().all()
-    assert len(missing(depth_scales.control())) == 24
+    runs = scales.collect()
+    points = scales.gaps(runs)
+    assert set(points.scale) == set(scales.ratio_differences(runs).scale) == {"paper"}
+    assert math.isnan(fall(scales.falls(runs), "mini").value)
+    assert scales.control_contrasts(runs).value.isna().all()
+    assert len(missing(scales.control())) == 24
     figure = depth_scales_figures.plot(points)
     assert len(figure.get_axes()) == 2
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -51,7 +52,7 @@ def test_without_records_the_paper_stands_alone(store):
 def test_weights_for_each_image_are_those_of_the_networks_and_images(store):
     record("depth", "mini", seeds=[0])
     record("control", "mini", seeds=[0])
-    points = depth_scales.gaps(depth_scales.collect())
+    points = scales.gaps(scales.collect())
     found = (
         points[points.ratio == "erk"]
         .groupby("scale")[["model", "weights"]]
@@ -67,14 +68,14 @@ def test_weights_for_each_image_are_those_of_the_networks_and_images(store):
 def test_the_fall_of_a_scale_is_its_least_squares_slope_with_an_interval_over_seeds(store):
     record("depth", "mini", sparsities=[0.9])
     record("width", "cpu", seeds=[0], sparsities=[0.9])
-    runs = depth_scales.collect()
-    slopes = depth_scales.falls(runs)
+    runs = scales.collect()
+    slopes = scales.falls(runs)
     mini = fall(slopes, "mini")
     assert mini.value == pytest.approx(1.5) and mini.n == 3 and mini.low < 1.5 < mini.high
     cpu = fall(slopes, "cpu")
     assert cpu.value == pytest.approx(1.5) and cpu.n == 1 and math.isnan(cpu.low)
     assert math.isnan(fall(slopes, "mini", 0.5).value)
-    points = depth_scales.gaps(runs)
+    points = scales.gaps(runs)
     paper = points[(points.scale == "paper") & (points.ratio == "erk") & (points.sparsity == 0.9)]
     slope = np.polyfit(np.log2(paper.weights), paper.value, 1)[0]
     found = fall(slopes, "paper")
@@ -84,19 +85,19 @@ def test_the_fall_of_a_scale_is_its_least_squares_slope_with_an_interval_over_se
 def test_other_ratios_are_held_against_erk_in_the_same_network(store):
     ratios = ("dense", "erk", "snip", "uniform")
     record("depth", "mini", lambda c: 5.0 + (c.ratio == "uniform"), ratios=ratios)
-    table = depth_scales.ratio_differences(depth_scales.collect())
+    table = scales.ratio_differences(scales.collect())
     means = table.groupby(["scale", "ratio"]).value.mean()
     assert means["mini", "uniform"] == pytest.approx(-1, abs=0.2)
     assert ("mini", "uniform_plus") not in means
     assert means["paper", "snip"] == pytest.approx(-0.304)
     assert table[table.scale == "mini"].low.notna().all()
-    assert depth_scales.collect()["mini"].fitted.unique() == pytest.approx([90])
+    assert scales.collect()["mini"].fitted.unique() == pytest.approx([90])
 
 
 def contrasts(gap) -> pd.DataFrame:
     record("depth", "mini", gap, sparsities=[0.9])
     record("control", "mini", gap)
-    return depth_scales.control_contrasts(depth_scales.collect())
+    return scales.control_contrasts(scales.collect())
 
 
 def test_the_control_finds_one_curve_where_weights_for_each_image_decide(store):
@@ -105,7 +106,7 @@ def test_the_control_finds_one_curve_where_weights_for_each_image_decide(store):
     assert found.value[0] == pytest.approx(-apart) and found.low[0] < -apart < found.high[0]
     assert found.value[1:].tolist() == pytest.approx([1.5] * 3)
     assert (found.n == 3).all() and found.low.notna().all()
-    assert missing(depth_scales.control()) == []
+    assert missing(scales.control()) == []
 
 
 def test_the_control_contradicts_the_design_where_only_the_network_decides(store):
@@ -119,21 +120,21 @@ def test_the_control_contradicts_the_design_where_only_the_network_decides(store
 def test_one_seed_of_the_control_has_no_interval_and_half_of_it_gives_no_contrast(store):
     record("depth", "mini", sparsities=[0.9])
     record("control", "mini", seeds=[0])
-    found = depth_scales.control_contrasts(depth_scales.collect())
+    found = scales.control_contrasts(scales.collect())
     assert found.value.notna().all() and found.n.tolist() == [1, 3, 1, 1]
     assert found.low.isna().tolist() == [True, False, True, True]
     for path in store.glob("runs/cifar10/*.json"):
         if '"train_images": 2500' in path.read_text():
             path.unlink()
-    found = depth_scales.control_contrasts(depth_scales.collect()).dropna(subset="value")
+    found = scales.control_contrasts(scales.collect()).dropna(subset="value")
     assert found.compared.tolist() == ["from ResNet-8 to ResNet-20, both on 5,000 images"]
 
 
 def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
     record("depth", "mini")
-    before = depth_scales_figures.plot(depth_scales.gaps(depth_scales.collect()))
+    before = depth_scales_figures.plot(scales.gaps(scales.collect()))
     record("control", "mini")
-    points = depth_scales.gaps(depth_scales.collect())
+    points = scales.gaps(scales.collect())
     figure = depth_scales_figures.plot(points)
     assert [len(before.get_axes()), len(figure.get_axes())] == [2, 3]
     assert plots.digest(before) != plots.digest(figure)
@@ -152,23 +153,23 @@ def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
 
 
 def test_the_runs_of_chapter_and_scales_count_once(store):
-    runs = depth_scales.collect()
+    runs = scales.collect()
     assert together(*runs.values()).empty
     record("depth", "mini", seeds=[0])
     record("control", "mini", seeds=[0])
-    runs = depth_scales.collect()
+    runs = scales.collect()
     whole = together(runs["mini"], *runs.values())
     assert len(whole) == len(runs["mini"]) + 8 and whole.run_id.is_unique
 
 
 def test_no_point_is_there_twice(store):
     record("depth", "mini", seeds=[0])
-    runs = depth_scales.collect()
-    for table in (depth_scales.gaps(runs), depth_scales.ratio_differences(runs)):
+    runs = scales.collect()
+    for table in (scales.gaps(runs), scales.ratio_differences(runs)):
         keys = ["scale", "model", "ratio", "sparsity", "images"]
         assert not table.duplicated(keys).any() and table.weights.notna().all()
 
 
 def test_the_section_reads_the_grids_that_its_chapter_is_said_to_read():
     named = {*CHAPTERS["01_depth"], *JUDGED, *BESIDE["01_depth"]}
-    assert named == {*depth_scales.FIGURES, "control"}
+    assert named == {*scales.FIGURES, "control"}

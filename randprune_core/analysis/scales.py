@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from ..analysis import published
-from ..analysis.cells import CELL, Cells, cells_of, differences, gap_to_dense, turned
-from ..analysis.claim_runs import pool_among
-from ..analysis.contrasts import fall
-from ..analysis.intervals import Estimate
-from ..analysis.layers import weight_counts
 from ..config import RunConfig, run_id
 from ..presentation.words import model_label
 from ..records.store import find_records
 from ..records.table import records_to_frame
 from ..sweeps.coverage import shown_variant
 from ..sweeps.grids import grid
+from . import published
+from .cells import CELL, Cells, cells_of, differences, gap_to_dense, turned
+from .claim_runs import pool_among
+from .contrasts import fall
+from .intervals import Estimate
+from .layers import weight_counts
 
 SPARSITIES = (0.9, 0.5)
 HIGH = 0.9
