@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -212,3 +213,20 @@ def test_committed_verdicts_follow_from_the_committed_records():
                 np.testing.assert_allclose(stored[column], found[column], rtol=1e-5, atol=1e-9)
             else:
                 assert stored[column].fillna("").tolist() == found[column].tolist()
+
+
+def test_readme_names_the_verdicts_that_stand():
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    found = {}
+    for line in text.split("## What it finds")[1].split("\n## ")[0].splitlines():
+        if bold := re.match(r"- \*\*(.*?)\*\*", line):
+            found[bold[1]] = {int(number) for number in re.findall(r"\(claim (\d+)\)", line)}
+    whole = pd.read_csv(paths.ROOT / "results/figures/scorecard.csv")
+    parts = pd.read_csv(paths.ROOT / "results/figures/scorecard_parts.csv")
+    undecided = set(whole.claim[whole.verdict == "undecided"])
+    at_90 = parts[(parts.part == "sparsity 0.9") & (parts.verdict == "supported")]
+    assert found == {
+        "supported": set(whole.claim[whole.verdict == "supported"]),
+        "contradicted": set(whole.claim[whole.verdict == "contradicted"]),
+        "supported at 90 %": set(at_90.claim) & undecided,
+    }
