@@ -56,6 +56,20 @@ def test_nothing_recorded_gives_empty_tables():
     assert robustness.floor_levels(curves, 10) == {}
 
 
+def test_what_an_attack_takes_more_is_the_difference_of_both_losses_with_its_interval():
+    runs = frame(spread=(-0.01, 0.0, 0.01)).drop(columns="accuracy")
+    runs["accuracy"] = runs["clean.accuracy"]
+    runs["pgd.1.accuracy"] = runs["pgd.2.accuracy"]
+    models = ["resnet-8", "resnet-20"]
+    taken = robustness.taken_more(runs, None, models)
+    # Dense falls from 80 to 32 %, sparse from 70 to 14 %.
+    assert taken.value == pytest.approx((70 - 14) - (80 - 32)) and taken.low < 8 < taken.high
+    pooled = robustness.taken_more(runs, runs, models)
+    assert (pooled.value, pooled.low) == pytest.approx((taken.value, taken.low))
+    assert math.isnan(robustness.taken_more(runs, None, ["resnet-56"]).value)
+    assert math.isnan(robustness.taken_more(records_to_frame([]), None, models).value)
+
+
 def test_levels_are_numbers_in_order_with_the_clean_images_first():
     assert robustness.levels(frame()) == {
         "fgsm": [0.0, 1.0, 8.0],

@@ -155,3 +155,10 @@ def test_glue_stores_text_where_myst_nb_is_there_and_prints_where_it_is_not(monk
     monkeypatch.setitem(sys.modules, "myst_nb", None)
     tables.glue({"depth-recorded": 21})
     assert capsys.readouterr().out == "depth-recorded: 21\n"
+
+
+def test_a_caption_speaks_of_one_seed_only_where_a_cell_has_one():
+    caption = "Values. ± is half of an interval; ○ one seed. The end."
+    for cell, said in (("1.0 ○", True), ("1.0 ± 0.1", False)):
+        shown = tables.show_table(pd.DataFrame({"a": [cell]}), "tab-x", caption).data
+        assert ("one seed" in shown) == said and "an interval" in shown and "The end." in shown

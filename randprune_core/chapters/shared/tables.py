@@ -76,12 +76,15 @@ def show_table(table: pd.DataFrame, name: str, caption: str):
     """A numbered, captioned table for a cell with `mystnb: {markdown_format: myst}`.
 
     Cells and headings are text (`foreign.table`); the caption is MyST. A table without rows
-    becomes a sentence: the book cannot number what is not there.
+    becomes a sentence: the book cannot number what is not there. What the caption says of ○, after
+    its last semicolon, goes where no cell has one.
     """
     from IPython.display import Markdown
 
     if table.empty:
         return Markdown(f"Nothing is recorded for this table: {caption}")
+    if not table.astype(str).apply(lambda column: column.str.contains("○")).any(axis=None):
+        caption = re.sub("; ○[^;.]*", "", caption)
     return Markdown(foreign.table(table, name, caption))
 
 

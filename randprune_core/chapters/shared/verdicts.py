@@ -93,10 +93,10 @@ def verdict(parts: Sequence[Part], claim: int) -> str:
     return together(part.verdict for part in parts if part.claim == claim)
 
 
-def brief(parts: Sequence[Part]) -> str:
+def brief(parts: Sequence[Part], of: str = "") -> str:
     """The parts that have runs as a small Markdown table below a line that says what it is.
 
-    "" where none has.
+    `of` is a sentence that says what the effects are of. "" where no part has runs.
     """
     rows = [
         {
@@ -112,7 +112,7 @@ def brief(parts: Sequence[Part]) -> str:
     ]
     if not rows:
         return ""
-    lead = "What decides; a positive effect speaks for the claim."
+    lead = f"What decides; a positive effect speaks for the claim. {of}".rstrip()
     return f"{lead}\n\n{foreign.rows(pd.DataFrame(rows))}"
 
 
