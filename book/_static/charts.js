@@ -154,10 +154,10 @@ window.charts = (() => {
 
   // A marker of three lines from its middle as a star around them, which has an inside.
   function star(marker) {
-    const ends = [...marker.matchAll(/L([-\d.]+),([-\d.]+)/g)].map(([, a, b]) => [1.4 * a, 1.4 * b]);
+    const ends = [...marker.matchAll(/L([-\d.]+),([-\d.]+)/g)].map(([, a, b]) => [1.5 * a, 1.5 * b]);
     const corners = ends.flatMap(([a, b], k) => {
       const [c, d] = ends[(k + 1) % ends.length];
-      return [[a, b], [0.3 * (a + c), 0.3 * (b + d)]];
+      return [[a, b], [0.35 * (a + c), 0.35 * (b + d)]];
     });
     return `${path(corners, 3)}Z`;
   }

@@ -23,10 +23,10 @@ CELLS = {
 }
 DENSE_BELOW = {0: 0.0, 1: -0.01, 2: 0.01}
 TOO_WIDE = """(menu) => {
-  const style = getComputedStyle(menu);
+  const { font, paddingLeft, paddingRight } = getComputedStyle(menu);
   const brush = new OffscreenCanvas(1, 1).getContext("2d");
-  brush.font = style.font;
-  const room = menu.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 20;
+  brush.font = font;
+  const room = menu.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - 20;
   return [...menu.options].map((option) => option.text)
     .filter((text) => !text.includes("=1+1") && brush.measureText(text).width > room);
 }"""  # 20 pixels are the arrow's
