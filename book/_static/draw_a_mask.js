@@ -250,13 +250,17 @@
       `Kept weights of each layer: ${label}, ${ratio().label}, sparsity ${sparsity}`,
       ["Layer", "Shape", "Weights", "Kept", "Density (%)", "Share of kept (%)", "MACs"],
       layers.map((layer, place) => [
-        `${place + 1}. ${layer.name}`, lengths(layer), whole(layer.size), whole(kept.get(layer)),
+        breakable(`${place + 1}. ${layer.name}`), lengths(layer), whole(layer.size), whole(kept.get(layer)),
         percent(kept.get(layer), layer.size), percent(kept.get(layer), allKept), whole(macs(layer)),
       ])));
     drawBudget(layers);
     pictureRoot.replaceChildren(drawn);
     drawPicture();
   }
+
+  // A name that may break after its dots.
+  const breakable = (name) =>
+    element("span", {}, ...name.split(/(?<=\.)/).flatMap((part) => [part, element("wbr")]));
 
   // Shares by the size of the feature map that layers put out.
   function drawBudget(layers) {
