@@ -44,7 +44,8 @@ window.charts = (() => {
   }
 
   function table(caption, heads, rows) {
-    const scroll = { class: "explorer-table", tabindex: 0, role: "region", "aria-label": caption };
+    const long = rows.length > 15 ? " long" : "";
+    const scroll = { class: `explorer-table${long}`, tabindex: 0, role: "region", "aria-label": caption };
     return element("div", scroll, element("table", { class: "table" },
       element("caption", {}, caption),
       element("thead", {}, element("tr", {}, ...heads.map((text) => element("th", { scope: "col" }, text)))),
@@ -89,6 +90,9 @@ window.charts = (() => {
     return found;
   }
 
+  // Pixels left of an axis, for the longest of its numbers.
+  const axisWidth = (marks) => Math.max(46, 13 + 6.9 * Math.max(...marks.map(([, words]) => words.length)));
+
   function limits(values) {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const room = (high - low || Math.abs(high) || 1) * 0.08;
@@ -113,7 +117,7 @@ window.charts = (() => {
     const width = Math.max(two ? root.clientWidth / 2 - 12 : root.clientWidth, 260);
     const [low, high] = limits(values);
     const marks = ticks(low, high);
-    const left = Math.max(46, 13 + 6.9 * Math.max(...marks.map(([, words]) => words.length)));
+    const left = axisWidth(marks);
     const inner = { x: left, y: 34, w: width - left - 14 };
     const narrow = across.some(([, words]) => words.length * 7.5 > inner.w / across.length);
     const skip = narrow && across.every(([, words]) => words.length < 5);
@@ -142,23 +146,33 @@ window.charts = (() => {
     return pointed(svg, paint(svg, x, y, inner));
   }
 
-  const path = (places) => places.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(1)} ${b.toFixed(1)}`).join("");
+  const path = (places, digits = 1) =>
+    places.map(([a, b], k) => `${k ? "L" : "M"}${a.toFixed(digits)} ${b.toFixed(digits)}`).join("");
 
   const line = (places, colour, thickness, more = {}) =>
     shape("path", { d: path(places), stroke: ink(colour), "stroke-width": thickness, fill: "none", ...more });
+
+  // A marker of three lines from its middle as a star around them, which has an inside.
+  function star(marker) {
+    const ends = [...marker.matchAll(/L([-\d.]+),([-\d.]+)/g)].map(([, a, b]) => [1.5 * a, 1.5 * b]);
+    const corners = ends.flatMap(([a, b], k) => {
+      const [c, d] = ends[(k + 1) % ends.length];
+      return [[a, b], [0.35 * (a + c), 0.35 * (b + d)]];
+    });
+    return `${path(corners, 3)}Z`;
+  }
 
   // The marker of a style of bookmaking/explorer.py, as a list that is empty where it has none. Without a spread over
   // seeds it is hollow: one seed, or, with `dashes` at its edge, a published value.
   function marker(style, x, y, hollow = false, dashes = "") {
     if (!style.marker) return [];
-    const filled = style.filled && !hollow;
     return [shape("path", {
-      d: style.marker,
+      d: style.filled ? style.marker : star(style.marker),
       transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(9)`,
       class: hollow ? "hollow" : "",
-      fill: filled ? ink(style.colour) : hollow ? ink("white") : "none",
-      stroke: filled ? ink("white") : ink(style.colour),
-      "stroke-width": filled ? 1 : hollow ? 1.5 : 2,
+      fill: ink(hollow ? "white" : style.colour),
+      stroke: ink(hollow ? style.colour : "white"),
+      "stroke-width": hollow ? 1.5 : 1,
       "stroke-dasharray": dashes || "none",
       "vector-effect": "non-scaling-stroke",
     })];
@@ -257,5 +271,5 @@ window.charts = (() => {
   }
 
   return { element, shape, fill, number, labelled, select, table, redraw, follow, sheet, plot, pointed, write, rule,
-    line, marker, ink, key, ticks };
+    line, marker, ink, key, ticks, axisWidth };
 })();

@@ -13,8 +13,8 @@
     return;
   }
 
-  const { element, fill, number, labelled, select, table, redraw, follow, sheet, pointed, shape, write, rule, ink, ticks } =
-    window.charts;
+  const { element, fill, number, labelled, select, table, redraw, follow, sheet, pointed, shape, write, rule, ink, ticks,
+    axisWidth } = window.charts;
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   for (const network of data.networks) {
     network.layers = network.layers.map(([name, shape, macs]) => {
@@ -250,13 +250,17 @@
       `Kept weights of each layer: ${label}, ${ratio().label}, sparsity ${sparsity}`,
       ["Layer", "Shape", "Weights", "Kept", "Density (%)", "Share of kept (%)", "MACs"],
       layers.map((layer, place) => [
-        `${place + 1}. ${layer.name}`, lengths(layer), whole(layer.size), whole(kept.get(layer)),
+        breakable(`${place + 1}. ${layer.name}`), lengths(layer), whole(layer.size), whole(kept.get(layer)),
         percent(kept.get(layer), layer.size), percent(kept.get(layer), allKept), whole(macs(layer)),
       ])));
     drawBudget(layers);
     pictureRoot.replaceChildren(drawn);
     drawPicture();
   }
+
+  // A name that may break after its dots.
+  const breakable = (name) =>
+    element("span", {}, ...name.split(/(?<=\.)/).flatMap((part) => [part, element("wbr")]));
 
   // Shares by the size of the feature map that layers put out.
   function drawBudget(layers) {
@@ -283,39 +287,39 @@
       })));
   }
 
-  const MARGIN = { left: 62, right: 10 };
+  const RIGHT = 10; // margin
   const HEIGHT = 150; // of one row of bars
 
   // Two rows of bars over one axis: kept weights, and density.
   function bars(layers) {
     const width = Math.max(layerRoot.clientWidth, 260);
     const bottom = 2 * (HEIGHT + 36);
-    const step = (width - MARGIN.left - MARGIN.right) / layers.length;
-    const most = Math.max(...kept.values());
     const about = `Bars of the kept weights and of the density of ${layers.length} layers. The table that follows holds them.`;
     const title = `${network().label}, ${ratio().label}, sparsity ${Number(slider.value)}`;
     const svg = sheet("mask-bars", width, bottom + 42, title, about);
     const rows = [
-      ["Kept weights", (layer) => kept.get(layer), most],
+      ["Kept weights", (layer) => kept.get(layer), Math.max(...kept.values())],
       ["Density (%)", (layer) => (100 * kept.get(layer)) / layer.size, 100],
-    ];
-    rows.forEach(([label, value, top], row) => {
+    ].map((row) => [...row, ticks(0, row[2])]);
+    const left = Math.max(62, axisWidth(rows.flatMap(([, , , marks]) => marks)));
+    const step = (width - left - RIGHT) / layers.length;
+    rows.forEach(([label, value, top, marks], row) => {
       const foot = (row + 1) * (HEIGHT + 36);
       svg.append(write(4, foot - HEIGHT - 14, label, { class: "label" }));
-      for (const [tick, words] of ticks(0, top)) {
+      for (const [tick, words] of marks) {
         const y = foot - (HEIGHT * tick) / top;
         svg.append(
-          rule(MARGIN.left, y, width - MARGIN.right, y, { class: "grid" }),
-          write(MARGIN.left - 6, y + 4, words, { "text-anchor": "end" }));
+          rule(left, y, width - RIGHT, y, { class: "grid" }),
+          write(left - 6, y + 4, words, { "text-anchor": "end" }));
       }
       layers.forEach((layer, place) => svg.append(shape("rect", {
-        x: MARGIN.left + step * (place + 0.1), width: step * 0.8,
+        x: left + step * (place + 0.1), width: step * 0.8,
         y: foot - (HEIGHT * value(layer)) / top, height: (HEIGHT * value(layer)) / top, fill: ink(ratio().colour),
       })));
     });
     const every = [1, 2, 5, 10, 20].find((count) => count * step >= 24);
     const points = layers.map((layer, place) => {
-      const x = MARGIN.left + step * place;
+      const x = left + step * place;
       if ((place + 1) % every === 0 || (place === 0 && every !== 2)) {
         svg.append(write(x + step / 2, bottom + 16, String(place + 1), { "text-anchor": "middle" }));
       }
@@ -331,7 +335,7 @@
       return { node, x: x + step / 2, text: `${place + 1}. ${layer.name}: ${whole(kept.get(layer))} of ` +
         `${whole(layer.size)} weights, density ${percent(kept.get(layer), layer.size)}\u00a0%` };
     });
-    svg.append(write((MARGIN.left + width) / 2, bottom + 36, "Layer, from the input to the output", { "text-anchor": "middle" }));
+    svg.append(write((left + width) / 2, bottom + 36, "Layer, from the input to the output", { "text-anchor": "middle" }));
     return element("div", { class: "explorer-charts" }, pointed(svg, points));
   }
 

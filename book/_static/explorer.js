@@ -120,6 +120,10 @@
     return element("label", { for: input.id }, input, ...words);
   }
 
+  // A label that fits into its menu: a profile says how many images and epochs, and the line below the controls too.
+  const short = (words) => words.replace(/ at (.+)\u00a0pixels/, ", $1").replace(", copy ", ", ")
+    .replace(/, [\d,]+ images, \d+ epochs$/, "");
+
   function drawControls() {
     const groups = new Map();
     for (const { group, key, label: words } of data.metrics) {
@@ -137,7 +141,7 @@
     const download = element("button", { type: "button" }, "Download as CSV");
     download.addEventListener("click", save);
     controls.replaceChildren(
-      choice("data", "Profile and data", data.sets.map((entry) => [entry.key, entry.label])),
+      choice("data", "Profile and data", data.sets.map((entry) => [entry.key, short(entry.label)])),
       choice("metric", "Metric", [...groups]),
       choice("show", "Show", SHOWN),
       choice("network", "Network", plain(set().models)),

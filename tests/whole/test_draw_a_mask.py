@@ -187,6 +187,17 @@ def test_ticks_of_the_bars_are_round_and_the_mask_takes_the_colours_of_the_theme
     assert max(light) == 0xE2 and max(dark) < 0x80
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_numbers_of_the_axes_stand_whole_in_the_picture(tab, size):
+    tab.set_viewport_size(size)
+    pick(tab, "resnet50", "erk_plus", 0.9)
+    svg = tab.locator("#mask-layers svg")
+    marks = svg.locator("text[text-anchor=end]")
+    assert "1,000,000" in marks.all_text_contents()
+    left = svg.bounding_box()["x"]
+    assert all(mark.bounding_box()["x"] >= left for mark in marks.all())
+
+
 def test_redraw_and_a_bar_change_the_picture_with_mouse_and_keyboard(tab):
     seed, about = (
         tab.get_by_role("spinbutton", name="Seed"),

@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 from conftest import made_up_record
-from pages import centre, tab_of, words, write_page
+from pages import NARROW, WIDE, centre, tab_of, words, write_page
 
 from randprune_core.bookmaking import explorer
 from randprune_core.config import RunConfig
@@ -22,6 +22,14 @@ CELLS = {
     "resnet-32": {DENSE: 0.82},
 }
 DENSE_BELOW = {0: 0.0, 1: -0.01, 2: 0.01}
+TOO_WIDE = """(menu) => {
+  const { font, paddingLeft, paddingRight } = getComputedStyle(menu);
+  const brush = new OffscreenCanvas(1, 1).getContext("2d");
+  brush.font = font;
+  const room = menu.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - 20;
+  return [...menu.options].map((option) => option.text)
+    .filter((text) => !text.includes("=1+1") && brush.measureText(text).width > room);
+}"""  # 20 pixels are the arrow's
 
 
 def made_up() -> list[dict]:
@@ -37,9 +45,13 @@ def made_up() -> list[dict]:
                 record["cost"]["dense_weights"] = 1_000 + place
                 record["test"][HOSTILE] = 0.5
                 records.append(record)
-    config = RunConfig(**PROFILES["cpu"], variant="jpeg75", model="resnet-8")
-    records.append(made_up_record(config, 0.6))
+    cpu = {**PROFILES["cpu"], "variant": "jpeg75", "model": "resnet-8"}
+    records.append(made_up_record(RunConfig(**cpu), 0.6))
     del records[-1]["test"]["ood"]
+    for ratio in ("snip", "grasp"):
+        fields = {"ratio": ratio, "sparsity": 0.9, "mask_source": "own"}
+        records.append(made_up_record(RunConfig(**cpu | fields), 0.5))
+        del records[-1]["test"]["ood"]
     return records
 
 
@@ -119,8 +131,16 @@ def test_one_seed_is_hollow_and_has_a_circle_in_its_table(tab):
     assert tab.locator(".chart .hollow").count() == 0
     assert "one seed" not in tab.locator(".explorer-table").first.inner_text()
     pick(tab, data="cpu-cifar10-jpeg75", network="ResNet-8")
-    assert rows(tab, 0) == [["0", "dense", "60.0", "○", "1"]]
-    assert tab.locator(".chart").nth(1).locator(".hollow").count() == 1  # in the first, a line
+    assert rows(tab, 0) == [
+        ["0", "dense", "60.0", "○", "1"],
+        ["0.9", "SNIP mask", "50.0", "○", "1"],
+        ["0.9", "GraSP mask", "50.0", "○", "1"],
+    ]
+    hollow = tab.locator(".chart").nth(1).locator(".hollow")
+    assert hollow.count() == 3  # in the first, dense is a line
+    assert all("white" in mark.get_attribute("fill") for mark in hollow.all())
+    outlines = [mark.get_attribute("d") for mark in hollow.all()[1:]]
+    assert all(outline.endswith("Z") for outline in outlines) and len(set(outlines)) == 2
     assert "○ one seed" in tab.locator(".explorer-table caption").first.inner_text()
     assert "hollow marker" in tab.get_by_role("status").inner_text()
 
@@ -182,6 +202,23 @@ def test_what_is_not_recorded_is_named(tab):
     pick(tab, metric="accuracy")
     tab.get_by_role("checkbox", name="dense").click()
     assert lacks(tab) == [] and len(rows(tab, 1)) == 3
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_what_can_be_picked_fits_into_its_menu(tab, size):
+    tab.set_viewport_size(size)
+    for menu in tab.locator(".explorer-controls select").all():
+        assert menu.evaluate(TOO_WIDE) == []
+
+
+def test_a_table_scrolls_only_if_it_is_long(tab):
+    heights = "(all) => all.map((node) => [node.clientHeight, node.scrollHeight])"
+    tables = tab.locator(".explorer-table")
+    assert all(seen == whole for seen, whole in tables.evaluate_all(heights))
+    pick(tab, network="ResNet-20", show="gap")  # beside the paper's
+    (seen, whole), (other, needed) = tables.evaluate_all(heights)
+    assert tab.locator(".explorer-table").first.locator("tbody tr").count() > 15
+    assert seen < whole and other == needed
 
 
 # ---------------------------------------------------------------- the address

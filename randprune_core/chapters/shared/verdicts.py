@@ -94,18 +94,19 @@ def verdict(parts: Sequence[Part], claim: int) -> str:
 
 
 def brief(parts: Sequence[Part], of: str = "") -> str:
-    """The parts that have runs as a small Markdown table below a line that says what it is.
+    """The measured parts as a small Markdown table below a line that says what it is.
 
-    `of` is a sentence that says what the effects are of. "" where no part has runs.
+    `of` is a sentence that says what the effects are of. "" where there is no part. A phone shows
+    the first four columns (book.css).
     """
     rows = [
         {
             "claim": _name(part),
+            "verdict": part.verdict,
             "effect": _effect(part),
             "97.5 % interval": _interval(part, part.estimate),
             "supported if": _bound(part),
             "runs": len(part.runs),
-            "verdict": part.verdict,
         }
         for part in parts
         if part.kind == "measured" and part.unit
