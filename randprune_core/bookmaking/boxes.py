@@ -118,7 +118,7 @@ def time_of(records: Sequence[Records], profile: str, runs: pd.DataFrame) -> str
     seconds = expected_time.expected_seconds(configs, profile, runs)
     count = "1 run" if len(configs) == 1 else f"{len(configs):,} runs"
     if not seconds:
-        return f"{count}; not known, because none like it is recorded"
+        return f"{count}; not known, because no run like these is recorded"
     parts = [
         f"about {expected_time.duration(busy)} of {_unit(runs, device)}"
         for device, busy in seconds.items()
