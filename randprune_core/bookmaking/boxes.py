@@ -161,8 +161,8 @@ def origin(name: str, profile: str, runs: pd.DataFrame, home: Repository | None)
     return (
         f"**Behind this page.** {count} of profile {profile} "
         f"({'seed' if len(seeds) == 1 else 'seeds'} {listing(seeds)}; accuracy on "
-        f"{images} test images) on {devices}, {runs['provenance.seconds'].sum():,.0f} seconds, "
-        f"code at {_commits(runs, home)}: {where}, or one row a run in "
+        f"{images} test images) on {devices}, at least {runs['provenance.seconds'].sum():,.0f} "
+        f"seconds, code at {_commits(runs, home)}: {where}, or one row a run in "
         f"{{download}}`{runs_file(name)} </results/runs/{runs_file(name)}>`."
     )
 

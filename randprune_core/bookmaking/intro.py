@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pandas as pd
 
@@ -82,8 +83,9 @@ def _effect(row: dict) -> str:
     if not math.isfinite(effect):
         return "cited, not tested\n" if row["verdict"] == "out of reach" else "no effect yet\n"
     unit = foreign.text(row["unit"])
+    part = re.sub(r" (?=\d)", "\u00a0", foreign.text(row["part"]))  # "sparsity 0.5" on one line
     sign = "+" if effect > 0 else ""
-    words = f"{sign}{number(effect, digits(unit))} {unit} ({foreign.text(row['part'])})"
+    words = f"{sign}{number(effect, digits(unit))} {unit} ({part})"
     if not math.isfinite(low) or not math.isfinite(high):
         return f"{words} ○\n"
     return f"{words}\n\n```{{raw}} html\n{_bar(effect, low, high, threshold)}\n```\n"

@@ -29,7 +29,10 @@ def card(monkeypatch, tmp_path):
 
 def test_one_seed_has_its_mark_and_no_bar(card):
     text = card()
-    assert "+0.55 points per doubling of the depth (sparsity 0.5) ○" in text and "<svg" not in text
+    assert (
+        "+0.55 points per doubling of the depth (sparsity\u00a00.5) ○" in text
+        and "<svg" not in text
+    )
 
 
 def test_an_interval_is_a_bar_about_the_threshold_in_the_middle(card):
