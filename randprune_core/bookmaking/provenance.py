@@ -49,7 +49,7 @@ def page(
     tables = (
         ("profiles", _profiles(runs), "Runs of each profile, and how long they took together."),
         ("seconds", _seconds(runs), "Seconds of one run, median and range."),
-        ("machines", _machines(runs), "Machines and versions."),
+        ("machines", _machines(runs), "Machines, versions and hours, at least."),
         ("commits", _commits(runs, home), _CODE),
         ("data", _data(runs), "Data, by the first digits of its fingerprint."),
     )
@@ -118,9 +118,7 @@ def _machines(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, part in runs.groupby(keys, sort=False):
         hours = _hours(part["provenance.seconds"])
-        rows.append(
-            dict(zip(names, key, strict=True)) | {"runs": len(part), "hours, at least": hours}
-        )
+        rows.append(dict(zip(names, key, strict=True)) | {"runs": len(part), "hours": hours})
     return pd.DataFrame(rows)
 
 

@@ -243,7 +243,9 @@ def test_a_hostile_verdict_or_claim_is_refused_by_name(store):
     from randprune_core.bookmaking import intro
 
     paths.FIGURES.mkdir(parents=True)
-    good = (paths.ROOT / "results" / "figures" / "scorecard.csv").read_text(encoding="utf-8")
+    figures = paths.ROOT / "results" / "figures"
+    good = (figures / "scorecard.csv").read_text(encoding="utf-8")
+    shutil.copy(figures / "scorecard_parts.csv", paths.FIGURES)
     (paths.FIGURES / "scorecard.csv").write_text(good)
     assert "grid-item-card" in intro.scorecard()
     for verdict in ("{{ 7 * 7 }}", "<script>", "`x`"):
