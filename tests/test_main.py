@@ -360,8 +360,9 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(call, store, no_training):
     before = files_under(store)
     code, out, error = call("sweep", "width", "--profile", "quick", "--dry-run")
     assert (code, error) == (0, "")
-    header, *rows, count = out.splitlines()
+    header, *rows, count, total = out.splitlines()
     assert [row.split()[0] for row in rows] == [run_id(config) for config in in_order(configs[1:])]
+    assert total.startswith("all of them: about ")
     assert count == "8 runs to train, 1 are recorded"
     assert files_under(store) == before
 

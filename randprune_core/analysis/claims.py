@@ -44,8 +44,9 @@ CHAPTERS = {
     8: "chapter-robustness",
     9: "chapter-gradient-flow",
     10: "chapter-gradient-flow",
+    11: "chapter-imagenet",
 }
-"""Label of the chapter that shows what a claim is about, where there is one."""
+"""Label of the chapter that shows what a claim is about."""
 TITLES = {
     1: "gap shrinks with depth",
     2: "gap shrinks with width",

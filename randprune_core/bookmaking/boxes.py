@@ -118,7 +118,7 @@ def time_of(records: Sequence[Records], profile: str, runs: pd.DataFrame) -> str
     seconds = expected_time.expected_seconds(configs, profile, runs)
     count = "1 run" if len(configs) == 1 else f"{len(configs):,} runs"
     if not seconds:
-        return f"{count}; not known, because none like it is recorded"
+        return f"{count}; not known, because no run like these is recorded"
     parts = [
         f"about {expected_time.duration(busy)} of {_unit(runs, device)}"
         for device, busy in seconds.items()
@@ -161,8 +161,8 @@ def origin(name: str, profile: str, runs: pd.DataFrame, home: Repository | None)
     return (
         f"**Behind this page.** {count} of profile {profile} "
         f"({'seed' if len(seeds) == 1 else 'seeds'} {listing(seeds)}; accuracy on "
-        f"{images} test images) on {devices}, {runs['provenance.seconds'].sum():,.0f} seconds, "
-        f"code at {_commits(runs, home)}: {where}, or one row a run in "
+        f"{images} test images) on {devices}, at least {runs['provenance.seconds'].sum():,.0f} "
+        f"seconds, code at {_commits(runs, home)}: {where}, or one row a run in "
         f"{{download}}`{runs_file(name)} </results/runs/{runs_file(name)}>`."
     )
 

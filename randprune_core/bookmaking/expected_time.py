@@ -21,14 +21,14 @@ def expected_seconds(
     On a processor these are seconds of one core. A network that the device has trained at this
     profile takes the median of its runs. Another one takes its share by the multiply-accumulates of
     its training, at the median rate of the device. Empty where no run is recorded at the profile
-    (for `quick` and `mini`: nor at `cpu`), or none at all of one of the networks; `runs` is a frame
-    of `load_runs`.
+    (for `quick` and `mini`: nor at `cpu`), and for runs on ImageNet; `runs` is a frame of
+    `load_runs`.
     """
     basis = _of_profile(runs, profile)
     if basis.empty and profile in _AS_FAST_AS:
         basis = _of_profile(runs, _AS_FAST_AS[profile])
     macs = recorded_macs(runs)
-    if basis.empty or not {config.model for config in configs} <= macs.keys():
+    if basis.empty or any(config.dataset == "imagenet" for config in configs):
         return {}
     groups = basis.groupby(_DEVICE, sort=False)
     return {device: sum(_seconds(configs, part, macs)) for device, part in groups}
@@ -98,7 +98,14 @@ def _seconds(
 
 
 def _work(config: RunConfig, macs: dict[str, float]) -> float:
-    """What `cost.work` gives, from the records, since PyTorch takes seconds to import."""
+    """What `cost.work` gives, from the records where they have the network.
+
+    PyTorch, which takes seconds to import, is only used for a network without any record.
+    """
+    if config.model not in macs:
+        from ..metrics.cost import network_macs
+
+        macs[config.model] = network_macs(config.model)
     share = (image_side(vars(config)) / 32) ** 2
     return macs[config.model] * share * config.train_images * config.epochs
 

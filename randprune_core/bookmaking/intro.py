@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pandas as pd
 
@@ -19,12 +20,15 @@ _BADGES["out of reach"] = "muted"
 def scorecard() -> str:
     """Every claim in a few words with verdict and effect, as cards that lead to their chapters.
 
-    MyST Markdown, from `results/figures/scorecard.csv`, which chapter 11 writes. Of its cells only
-    numbers and known verdicts are used; ValueError for a file with anything else in their place.
+    MyST Markdown, from `scorecard.csv` and `scorecard_parts.csv` in `results/figures/`, which
+    chapter 11 writes. ValueError for a file with anything in the place of a number or a verdict.
     """
     path = paths.FIGURES / "scorecard.csv"
     try:
-        cards = [_card(row) for row in pd.read_csv(path).to_dict("records")]
+        parts = pd.read_csv(paths.FIGURES / "scorecard_parts.csv")
+        cards = [
+            _card(row, settled(parts, row["claim"])) for row in pd.read_csv(path).to_dict("records")
+        ]
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(
             f"{path}: not the scorecard of chapter 11 ({error!r}); run "
@@ -34,10 +38,22 @@ def scorecard() -> str:
     return "\n".join([head, *cards, "::::"])
 
 
-def _card(row: dict) -> str:
+def settled(parts: pd.DataFrame, claim: int) -> str:
+    """The parts of an undecided claim that are decided, each with its verdict; "" for others.
+
+    `parts` is as `claims.parts` gives it.
+    """
+    mine = parts[parts.claim == claim]
+    if claims.together(mine.verdict) != "undecided":
+        return ""
+    decided = mine[mine.verdict.isin(("supported", "contradicted"))]
+    return "; ".join(f"{row.part}: {row.verdict}" for row in decided.itertuples())
+
+
+def _card(row: dict, decided: str) -> str:
     claim, badge = int(row["claim"]), _BADGES[row["verdict"]]
     verdict = foreign.text(row["verdict"])
-    label = claims.CHAPTERS.get(claim, "chapter-scorecard")
+    label = claims.CHAPTERS[claim]
     runs = "1 run" if row["runs"] == 1 else f"{int(row['runs']):,}\u00a0runs"
     words = claims.TITLES[claim]
     return "\n".join(
@@ -47,6 +63,7 @@ def _card(row: dict) -> str:
             f"\n{claim}\\. {words[0].upper()}{words[1:]}\n",
             f"{{bdg-{badge}}}`{verdict}` {runs}\n",
             _effect(row),
+            *([f"{foreign.text(decided)}\n"] if decided else []),
             ":::",
         ]
     )
@@ -56,18 +73,22 @@ _HALF = 60  # half of the width of a bar, pixels
 
 
 def _effect(row: dict) -> str:
-    """The effect, positive where it speaks for the claim, in words and as a bar; or why none."""
+    """The effect, positive where it speaks for the claim, in words and as a bar; or why none.
+
+    In brackets stands the part of the claim that it is from.
+    """
     effect, low, high, threshold = (
         float(row[name]) for name in ("effect", "low", "high", "threshold")
     )
     if not math.isfinite(effect):
         return "cited, not tested\n" if row["verdict"] == "out of reach" else "no effect yet\n"
     unit = foreign.text(row["unit"])
+    part = re.sub(r" (?=\d)", "\u00a0", foreign.text(row["part"]))  # "sparsity 0.5" on one line
     sign = "+" if effect > 0 else ""
-    words = f"{sign}{number(effect, digits(unit))} {unit}"
+    words = f"{sign}{number(effect, digits(unit))} {unit} ({part})"
     if not math.isfinite(low) or not math.isfinite(high):
         return f"{words} ○\n"
-    return f"{words}\n\n```{{raw}} html\n{_bar(effect, low, high, threshold)}\n```"
+    return f"{words}\n\n```{{raw}} html\n{_bar(effect, low, high, threshold)}\n```\n"
 
 
 def _bar(effect: float, low: float, high: float, threshold: float) -> str:

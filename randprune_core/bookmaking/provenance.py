@@ -16,6 +16,7 @@ from .explorer import protocols
 from .repository import Repository
 
 _UNKNOWN = "not recorded"
+_CODE = "Code, and how many of its runs another commit began. A plus marks uncommitted changes."
 _REFUSED = "Files that are no records of their runs. They are in no figure."
 _FAILED = "Runs that failed when they were last tried. They have no record and are in no figure."
 
@@ -48,8 +49,8 @@ def page(
     tables = (
         ("profiles", _profiles(runs), "Runs of each profile, and how long they took together."),
         ("seconds", _seconds(runs), "Seconds of one run, median and range."),
-        ("machines", _machines(runs), "Machines and versions."),
-        ("commits", _commits(runs, home), "Code. A plus marks uncommitted changes."),
+        ("machines", _machines(runs), "Machines, versions and hours, at least."),
+        ("commits", _commits(runs, home), _CODE),
         ("data", _data(runs), "Data, by the first digits of its fingerprint."),
     )
     made = [foreign.table(table, f"tab-provenance-{name}", words) for name, table, words in tables]
@@ -82,7 +83,7 @@ def _profiles(runs: pd.DataFrame) -> pd.DataFrame:
                 "runs": len(part),
                 "networks": listing(model_label(name) for name in part.model.unique()),
                 "seeds": listing(sorted(part.seed_init.unique())),
-                "hours in all": _hours(part["provenance.seconds"]),
+                "hours, at least": _hours(part["provenance.seconds"]),
                 "started": " to ".join(dict.fromkeys((_days(part)[0], _days(part)[-1]))),
             }
         )
@@ -147,7 +148,8 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> pd.DataFrame:
         name = (commit[:12] if commit != _UNKNOWN else commit) + mark
         if home and commit != _UNKNOWN:
             name = foreign.Markup(foreign.link(name, home.commit(commit)))
-        rows.append({"commit": name, "runs": len(part), **span})
+        moved = int((_column(part, "commits") != _UNKNOWN).sum())
+        rows.append({"commit": name, "runs": len(part), "begun under another": moved, **span})
     return pd.DataFrame(rows)
 
 

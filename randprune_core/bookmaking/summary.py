@@ -26,9 +26,11 @@ from ..analysis.intervals import VERDICTS
 from ..chapters import scorecard
 from ..chapters.shared import verdicts
 from ..chapters.shared.records import Records
-from ..config import parse_model_name
+from ..config import RunConfig, image_side, parse_model_name
 from ..presentation.theme import COLOURS, use_theme
 from ..presentation.words import model_label, plus_minus
+from ..sweeps.profiles import PROFILES
+from . import intro
 from .boxes import chapter_records
 from .repository import Repository
 
@@ -42,10 +44,6 @@ _CLAIM = (
     "each layer gets a suitable share of the zeros, as the rule ERK gives it. This companion "
     "repeats their experiments with code that can be read, and puts eleven of their claims to the "
     "test."
-)
-_HOLLOW = (
-    "Grey: the paper's Figure 1, read off; its networks and its schedule are others. Hollow: no "
-    "spread over seeds is known, as of one seed."
 )
 _COMMANDS = (
     ("make book", "build the book from the recorded runs"),
@@ -65,21 +63,23 @@ class Numbers:
     depth: Records
     width: Records
     verdicts: pd.DataFrame  # as of `claims.verdicts`
+    parts: pd.DataFrame  # as of `claims.parts`
     sentence: str  # how many claims have which verdict
 
 
 def collect() -> Numbers:
     """The numbers from the records, at the profile that the chapters show; trains nothing."""
     judged = scorecard.collect(train_missing=False)
-    found = claims.verdicts(verdicts.of(judged))
-    parts = (chapter_records(name)[0] for name in ("01_depth", "02_width"))
+    judgement = verdicts.of(judged)
+    found = claims.verdicts(judgement)
+    shown = (chapter_records(name)[0] for name in ("01_depth", "02_width"))
     counts = (int((found.verdict == word).sum()) or "none" for word in VERDICTS)
     supported, contradicted, undecided, out = counts
     sentence = (
         f"Of the paper's {len(found)} claims the records of this book support {supported}, "
         f"contradict {contradicted} and leave {undecided} undecided; {out} is out of reach."
     )
-    return Numbers(*parts, found, sentence)
+    return Numbers(*shown, found, claims.parts(judgement), sentence)
 
 
 # ---------------------------------------------------------------- the figure
@@ -180,10 +180,12 @@ def _page(numbers: Numbers, home: Repository | None, height: float) -> tuple[Fig
         for x, width in spans
     )
     _draw_gaps(axes, numbers, 7.5)
-    y = _text(figure, y - height - 0.46, f"{_source(numbers)} {_HOLLOW}", 7.5, color="#444444")
+    y = _text(
+        figure, y - height - 0.46, f"{_source(numbers)} {_note(numbers)}", 7.5, color="#444444"
+    )
 
     y = _text(figure, y - 0.14, numbers.sentence, 9, weight="bold")
-    y = _table(figure, y - 0.06, numbers.verdicts)
+    y = _table(figure, y - 0.06, numbers)
 
     y = _text(figure, y - 0.12, "Run it again", 10, weight="bold")
     where = "In a clone of the repository" + (f", {home.url}:" if home else ":")
@@ -226,13 +228,34 @@ def _source(numbers: Numbers) -> str:
     return " ".join(f"{side.capitalize()}: {source}." for side, source in both.items())
 
 
-def _table(figure: Figure, y: float, found: pd.DataFrame) -> float:
+def _note(numbers: Numbers) -> str:
+    """What the looks mean, and how the paper's runs differ from those of the profile shown."""
+    images = []
+    for profile in ("paper", numbers.depth.profile):
+        config = RunConfig(**PROFILES[profile])
+        side = image_side(vars(config))
+        images.append((f"{config.train_images:,}", f"{side} × {side}"))
+    (theirs, their_side), (ours, our_side) = images
+    return (
+        f"Grey: the paper's Figure 1, read off; the paper trains on {theirs} images of "
+        f"{their_side} pixels, this book on {ours} of {our_side}. Hollow: no spread over seeds is "
+        "known, as of one seed."
+    )
+
+
+def _table(figure: Figure, y: float, numbers: Numbers) -> float:
     """The verdicts, a row a claim between thin lines; returns where it ends."""
-    size, columns = 7, {"": 0.0, "claim": 0.25, "verdict": 4.3, "effect": 5.05, "runs": 6.85}
+    size, columns = 7, {"": 0.0, "claim": 0.25, "verdict": 3.8, "effect": 4.54, "runs": 6.9}
     right = _SIZE[0] - 2 * _MARGIN
     ends = dict(zip(columns, [*list(columns.values())[1:], right], strict=True))
-    heads = {name: name.capitalize() for name in columns} | {"effect": "Effect for the claim"}
-    rows = [heads, *scorecard.table(found).to_dict("records")]
+    heads = {name: name.capitalize() for name in columns} | {
+        "effect": "Effect for the claim (part)"
+    }
+    rows = [heads, *scorecard.table(numbers.verdicts).to_dict("records")]
+    for row in rows[1:]:
+        part = f" ({row['part shown']})" if row["effect"] != "–" else ""
+        more = intro.settled(numbers.parts, row[""])
+        row["effect"] += part + (f"; {more}" if more else "")
     for number, row in enumerate(rows):
         bottom = y
         for name, left in columns.items():

@@ -33,7 +33,8 @@ def load_runs(**filters):
 
     Columns: `run_id`, the fields of `RunConfig`, `setting` (`config.setting`), the flattened `test`
     keys (`accuracy`, `ece`, `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in
-    the record), and `cost.*` and `provenance.*`. `image_size` is the pixels a side, the data set's
+    the record), and `cost.*` and `provenance.*` (`provenance.commits`, only of runs that went on
+    with other code, is how many parts they have). `image_size` is the pixels a side, the data set's
     own where the config has None. A filter names a config field and gives a value
     or a collection of values, in any spelling that `RunConfig` takes:
     `load_runs(dataset="cifar10", ratio=("dense", "erk"))`. `code` tells runs of registered code
@@ -89,7 +90,10 @@ def _row(record: dict) -> dict:
     row = {"run_id": record["run_id"], "code": "", **config, "image_size": image_side(config)}
     row["setting"] = setting(config)
     row |= flatten(record["test"]) | _fpr95_of_known_images(record["test"])
-    return row | flatten(record["cost"], "cost.") | flatten(record["provenance"], "provenance.")
+    provenance = record["provenance"]
+    if "commits" in provenance:
+        provenance = provenance | {"commits": len(provenance["commits"])}
+    return row | flatten(record["cost"], "cost.") | flatten(provenance, "provenance.")
 
 
 def _frame(rows: list[dict]):

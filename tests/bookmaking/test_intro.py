@@ -10,14 +10,18 @@ from randprune_core.bookmaking import intro
 
 ROW = {"claim": 1, "verdict": "undecided", "runs": 9, "threshold": 0.0}
 ROW |= {"effect": 0.55, "low": None, "high": None, "unit": "points per doubling of the depth"}
+ROW |= {"part": "sparsity 0.5"}
 
 
 @pytest.fixture
 def card(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "FIGURES", tmp_path)
 
-    def made(**changes) -> str:
-        pd.DataFrame([ROW | changes]).to_csv(tmp_path / "scorecard.csv", index=False)
+    def made(others=(), **changes) -> str:
+        row = ROW | changes
+        parts = [row, *({"claim": row["claim"]} | other for other in others)]
+        pd.DataFrame([row]).to_csv(tmp_path / "scorecard.csv", index=False)
+        pd.DataFrame(parts).to_csv(tmp_path / "scorecard_parts.csv", index=False)
         return intro.scorecard()
 
     return made
@@ -25,7 +29,10 @@ def card(monkeypatch, tmp_path):
 
 def test_one_seed_has_its_mark_and_no_bar(card):
     text = card()
-    assert "+0.55 points per doubling of the depth ○" in text and "<svg" not in text
+    assert (
+        "+0.55 points per doubling of the depth (sparsity\u00a00.5) ○" in text
+        and "<svg" not in text
+    )
 
 
 def test_an_interval_is_a_bar_about_the_threshold_in_the_middle(card):
@@ -43,6 +50,17 @@ def test_a_tile_without_an_effect_says_so(card, verdict, words):
     text = card(effect=None, verdict=verdict)
     assert "○" not in text and "<svg" not in text
     assert re.search(rf"`{verdict}` 9\u00a0runs\n\n{words}\n\n:::", text)
+
+
+def test_a_decided_part_stands_on_the_card_of_an_undecided_claim_only(card):
+    others = [{"part": "sparsity 0.9", "verdict": "supported"}]
+    assert "\n\nsparsity 0.9: supported\n" in card(others)
+    assert "sparsity 0.9" not in card(others, verdict="contradicted")
+    assert "sparsity 0.9" not in card([{"part": "sparsity 0.9", "verdict": "undecided"}])
+
+
+def test_the_card_of_imagenet_leads_to_its_chapter(card):
+    assert ":link: chapter-imagenet\n" in card(claim=11, verdict="out of reach", effect=None)
 
 
 @pytest.mark.parametrize("changes", [{"verdict": "<b>"}, {"effect": "many"}, {"claim": 99}])

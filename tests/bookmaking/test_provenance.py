@@ -49,6 +49,12 @@ def test_uncommitted_changes_are_marked_and_commits_are_in_the_order_of_time():
     assert "from 2026-01-02 to 2026-02-02" in text
 
 
+def test_runs_that_another_commit_began_are_counted():
+    parts = [{"commit": "a" * 40, "dirty": False}, {"commit": "b" * 40, "dirty": False}]
+    text = page(run(0), run(1, commit="b" * 40), run(2, commit="b" * 40, commits=parts))
+    assert [row[1:3] for row in rows(text, "commits")] == [["1", "0"], ["2", "1"]]
+
+
 @pytest.mark.parametrize("missing", ["device", "commit", "data"])
 def test_what_a_record_lacks_is_called_not_recorded(missing):
     record = run()

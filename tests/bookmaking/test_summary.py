@@ -71,6 +71,8 @@ def test_page_says_what_the_records_say(numbers):
     assert numbers.sentence in text
     for row in numbers.verdicts.itertuples():
         assert claims.STATEMENTS[row.claim] in text
+        if row.effect == row.effect:
+            assert f"({row.part})" in text
     assert text.count("undecided") >= (numbers.verdicts.verdict == "undecided").sum()
     assert HOME.url in text
     for records in (numbers.depth, numbers.width):
@@ -78,6 +80,24 @@ def test_page_says_what_the_records_say(numbers):
         last = changes[changes.ratio == "erk"].iloc[-1]
         for gap, model in ((last.first_gap, last["first"]), (last.last_gap, last["last"])):
             assert f"{plus_minus(gap)} in {model_label(model)}" in text
+    plt.close("all")
+
+
+def test_page_names_the_images_of_the_paper_and_of_its_own_profile(numbers):
+    shown = dataclasses.replace(numbers, depth=dataclasses.replace(numbers.depth, profile="cpu"))
+    text = " ".join(line for line, _ in lines(summary.page(shown, None)))
+    assert "trains on 45,000 images of 32 × 32 pixels, this book on 10,000 of 32 × 32." in text
+    plt.close("all")
+
+
+def test_page_says_which_part_of_an_undecided_claim_is_decided(numbers):
+    parts = numbers.parts.copy()
+    parts.loc[parts.claim == 1, "verdict"] = ["undecided", "supported"]
+    parts.loc[parts.claim == 2, "verdict"] = ["contradicted", "supported"]
+    shown = dataclasses.replace(numbers, parts=parts)
+    text = " ".join(line for line, _ in lines(summary.page(shown, None)))
+    names = parts[parts.claim == 1].part.tolist()
+    assert text.count(f"; {names[1]}: supported") == 1 and f"{names[0]}: " not in text
     plt.close("all")
 
 

@@ -125,11 +125,13 @@ def test_provenance_is_grouped_by_where_the_runs_were_made(store):
     base = {"provenance.commit": "a" * 40, "provenance.dirty": False, "provenance.device": "CPU"}
     base |= {"provenance.versions.torch": "2", "provenance.data.fingerprint": "f" * 64}
     base |= {"provenance.seconds": 600.0, "n": 10_000}
-    runs = pd.DataFrame([base, base, base | {"provenance.dirty": True}])
+    resumed = base | {"provenance.commits": 2}
+    runs = pd.DataFrame([base, resumed, base | {"provenance.dirty": True}])
     table = tables.provenance(runs)
     assert table.runs.tolist() == [2, 1]
     assert table["commit"].tolist() == ["a" * 12, "a" * 12 + "+"]
-    assert table["seconds in all"].tolist() == ["1,200", "600"]
+    assert table["begun under another"].tolist() == [1, 0]
+    assert table["seconds, at least"].tolist() == ["1,200", "600"]
     assert table["test images"].tolist() == ["10,000", "10,000"]
     assert tables.provenance(runs[:0]).empty
 
@@ -138,7 +140,7 @@ def test_provenance_of_a_record_that_lacks_some_of_it_says_unknown(store):
     record_all()
     records = collect_records("depth", **SMALL)
     (row,) = tables.provenance(records.runs).to_dict("records")
-    assert row["runs"] == 4 and row["torch"] == "unknown" and row["seconds in all"] == "6"
+    assert row["runs"] == 4 and row["torch"] == "unknown" and row["seconds, at least"] == "6"
 
 
 def test_glue_stores_text_where_myst_nb_is_there_and_prints_where_it_is_not(monkeypatch, capsys):

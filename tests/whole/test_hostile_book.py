@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 PROFILE, SEEDS = "cpu", list(range(10))
 LABELS = ("cite", "sec-rerun-chapter", "chapter-scorecard")
+SCORECARD_TEXTS = ("profile", "variant", "statement", "unit", "kind", "why", "part")
 INTRO = "(intro)=\n# First page\n\n% generated badges\n\n% generated scorecard\n"
 PROVENANCE = "(provenance)=\n# Provenance\n\n% generated\n"
 CHAPTER = """\
@@ -81,10 +82,11 @@ def fill_store(texts: list[str]) -> None:
         path = paths.failed_path(run_id(config))
         path.write_text(json.dumps(note | {"error": text, text: text}))
     paths.FIGURES.mkdir(parents=True)
-    table = pd.read_csv(paths.ROOT / "results" / "figures" / "scorecard.csv")
-    for name in ("profile", "variant", "statement", "unit", "kind", "why", "part"):
-        table[name] = [texts[row % len(texts)] for row in range(len(table))]
-    table.to_csv(paths.FIGURES / "scorecard.csv", index=False)
+    for file in ("scorecard.csv", "scorecard_parts.csv"):
+        table = pd.read_csv(paths.ROOT / "results" / "figures" / file)
+        for name in table.columns.intersection(SCORECARD_TEXTS):
+            table[name] = [texts[row % len(texts)] for row in range(len(table))]
+        table.to_csv(paths.FIGURES / file, index=False)
     pd.DataFrame({"words": texts}).to_csv(paths.FIGURES / "depth.csv", index=False)
 
 
@@ -241,7 +243,9 @@ def test_a_hostile_verdict_or_claim_is_refused_by_name(store):
     from randprune_core.bookmaking import intro
 
     paths.FIGURES.mkdir(parents=True)
-    good = (paths.ROOT / "results" / "figures" / "scorecard.csv").read_text(encoding="utf-8")
+    figures = paths.ROOT / "results" / "figures"
+    good = (figures / "scorecard.csv").read_text(encoding="utf-8")
+    shutil.copy(figures / "scorecard_parts.csv", paths.FIGURES)
     (paths.FIGURES / "scorecard.csv").write_text(good)
     assert "grid-item-card" in intro.scorecard()
     for verdict in ("{{ 7 * 7 }}", "<script>", "`x`"):

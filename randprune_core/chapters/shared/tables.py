@@ -180,22 +180,24 @@ def _shown(path: Path) -> Path:
 def provenance(runs: pd.DataFrame) -> pd.DataFrame:
     """Where the shown runs were made: a row for each commit, device, version and copy of the data.
 
-    Everything is read from the records: number of runs, their seconds together, and the images
-    that the accuracy is measured on. A commit with a plus had uncommitted changes.
+    Everything is read from the records: number of runs, how many of them another commit began,
+    their seconds together since the last start of each, and the images that the accuracy is
+    measured on. A commit with a plus had uncommitted changes.
     """
     names = ["commit", "dirty", "device", "versions.torch", "data.fingerprint", "seconds"]
     *columns, seconds = [f"provenance.{name}" for name in names]
-    known = runs.reindex(columns=[*columns, seconds, "n"])
+    known = runs.reindex(columns=[*columns, seconds, "n", "provenance.commits"])
     known[columns] = known[columns].astype(object).fillna("unknown")
     rows = [
         {
             "runs": len(part),
             "commit": commit_label(commit, dirty),
+            "begun under another": int(part["provenance.commits"].notna().sum()),
             "device": device,
             "torch": torch,
             "data": fingerprint[:12],
             "test images": listing(f"{n:,}" for n in sorted(part["n"].unique())),
-            "seconds in all": f"{part[seconds].sum():,.0f}",
+            "seconds, at least": f"{part[seconds].sum():,.0f}",
         }
         for (commit, dirty, device, torch, fingerprint), part in known.groupby(columns, sort=False)
     ]
