@@ -306,6 +306,7 @@ def _draw_gap(
     seeds: pd.DataFrame | None,
 ) -> None:
     step = _step(places)
+    axis.use_sticky_edges = False  # a margin below the bars too
     if "dense_band" in cells:
         band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(places)
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
