@@ -71,7 +71,7 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
             part = shown[(shown.sparsity == sparsity) & (shown.scale == scale)]
             _draw(axis, part, LOOKS[scale])
             _fit(axis, part, LOOKS[scale])
-            named = part[~part.model.map(_has_width) | (part.weights > 100)] if phone else part
+            named = part[part.model.str.count("-").lt(2) | (part.weights > 100)] if phone else part
             named = named.iloc[[0, -1]] if phone and len(named) > 1 else named
             named = named[:0] if sparsity != HIGH or (phone and scale == "cpu") else named
             for point in named.itertuples():
@@ -95,10 +95,6 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
     key = {"loc": "outside upper left", "ncols": 1 if phone else 2, "frameon": False}
     figure.legend(handles=handles, **key)
     return figure
-
-
-def _has_width(model: str) -> bool:
-    return model.count("-") > 1
 
 
 def _style(look: Look) -> dict:
@@ -130,9 +126,7 @@ def _fit(axis: Axes, points: pd.DataFrame, look: Look) -> None:
 def _name(axis: Axes, point: tuple, look: Look, name: str = "", side: str = "") -> None:
     """Write the name of a point beside it, by default its depth."""
     depth = point.model.removeprefix("resnet-")
-    if (
-        _has_width(point.model) and not side
-    ):  # beside a network with 16 filters, whose name is on the right
+    if "-" in depth and not side:  # beside a network with 16 filters, whose name is on the right
         side = "below left" if look == LOOKS["cpu"] else "left" if point.weights < 100 else ""
     offset, across, up = _SIDES[side or look.side]
     place = {"xytext": offset, "textcoords": "offset points", "ha": across, "va": up}

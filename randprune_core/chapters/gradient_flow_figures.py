@@ -62,7 +62,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     """
     use_theme()
     initial, to_flat, flat = PREDICTORS
-    plan, shape = [[flat, initial], [flat, to_flat]], {"width_ratios": [2, 1]}
+    plan, shape = [[flat, initial], [flat, to_flat]], {"width_ratios": [5, 3]}
     if narrow := width < WIDTH:
         plan, shape = [[flat], [initial], [to_flat]], {"height_ratios": [5, 3, 3]}
     figure = plt.figure(figsize=(width, 7.5 if narrow else 4), layout="constrained")
