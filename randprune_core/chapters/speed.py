@@ -94,6 +94,7 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
     left.set_title("Size of the network")
     right.set_title("Number of runs")
     left.set_xlabel("Million multiply-accumulates an image")
+    left.yaxis.set_major_formatter("{x:,g}")
     left.margins(x=0.2, y=0.14)
     handles.append(Line2D([], [], label="in proportion", **_PROPORTION))
     key = {"loc": "outside upper left", "ncols": len(handles), "frameon": False}

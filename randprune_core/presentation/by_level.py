@@ -39,7 +39,7 @@ def plot_by_level(
     The dense network is a line without markers in a grey band. `seeds` has `value` of the single
     runs, and the first five of these columns. `xlabel` is one for all panels, or one for each name
     of a panel. `guides` are the heights of dotted lines by name, `floor` the levels by name of a
-    panel that are shaded: those at which every network only guesses.
+    panel that are hatched: those at which every network only guesses.
     """
     use_theme()
     looks = _looks(points)

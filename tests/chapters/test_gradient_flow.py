@@ -331,6 +331,16 @@ def test_each_network_is_named_once_beside_an_end_also_on_a_phone(store):
     assert first.texts[1].xy[1] in set(ends)
 
 
+@pytest.mark.parametrize(
+    ("last", "names"),
+    [(4, ["start", "0.1", "1", "2", "3"]), (160, ["start", "1", "10", "100"])],
+)
+def test_the_epochs_of_short_trainings_have_ticks_between(last, names):
+    curves = pd.DataFrame({"model": "resnet-8", "epoch": [0, last]})
+    _, axes = gradient_curves.epoch_panels(curves, [], "", "", (1, 2, 5))
+    assert [label.get_text() for label in axes["resnet-8"].get_xticklabels()] == names
+
+
 def test_no_line_crosses_the_name_of_a_network():
     cells = [("resnet-8", 1.0, 3.0, 1.2, -1.0), ("resnet-20", 1.05, 1.5, 1.2, -2.0)]
     rows = [
