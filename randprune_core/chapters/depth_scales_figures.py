@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from ..analysis.scales import HIGH, SPARSITIES
 from ..presentation import stacked
-from ..presentation.lines import draw_line, one_seed_handle
+from ..presentation.lines import draw_line
 from ..presentation.theme import COLOURS, WIDTH, use_theme
 
 
@@ -38,7 +39,6 @@ LOOKS = {
 _SIDES = {
     "below left": ((-5, -5), "right", "top"),
     "above right": ((5, 5), "left", "bottom"),
-    "below right": ((5, -5), "left", "top"),
     "right": ((7, 0), "left", "center"),
     "left": ((-7, 0), "right", "center"),
 }
@@ -51,7 +51,8 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
     line is dashed. A number beside a point of the first panel is the depth of its ResNet, with the
     filters of its first convolution where these are not 16. Thin lines are fitted to the points of
     a scale. A last panel has the control, where one is recorded: the lines join the points of a
-    network. For a `phone` only the ends of `mini` and of the paper have their names.
+    network. For a `phone` only the ends of `mini` and of the paper have their names, where
+    there is room.
     """
     use_theme()
     shown = points[points.ratio == "erk"]
@@ -70,7 +71,8 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
             part = shown[(shown.sparsity == sparsity) & (shown.scale == scale)]
             _draw(axis, part, LOOKS[scale])
             _fit(axis, part, LOOKS[scale])
-            named = part.iloc[[0, -1]] if phone and len(part) > 1 else part
+            named = part[part.model.str.count("-").lt(2) | (part.weights > 100)] if phone else part
+            named = named.iloc[[0, -1]] if phone and len(named) > 1 else named
             named = named[:0] if sparsity != HIGH or (phone and scale == "cpu") else named
             for point in named.itertuples():
                 _name(axis, point, LOOKS[scale])
@@ -78,13 +80,18 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
         usual = shown[(shown.scale == "mini") & shown.model.isin(own.model)]
         _draw_control(axes[-1], pd.concat([own, usual[usual.sparsity == HIGH]]))
     axes[0].set_xscale("log")
-    axes[0].set_xlim(1.1, 300)
+    axes[0].set_xlim((1.3, 600) if phone else (1.1, 400))  # room for names
     ticks = (2, 10, 50, 200) if phone else (2, 5, 10, 20, 50, 100, 200)
     axes[-1].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[-1].minorticks_off()
     axes[-1].set_xlabel("Weights for each training image")
-    handles = [_entry(look) for scale, look in LOOKS.items() if (shown.scale == scale).any()]
-    handles += [one_seed_handle()] * bool(shown[shown.scale != "paper"].low.isna().any())
+    handles = []
+    for scale, part in ((name, shown[shown.scale == name]) for name in LOOKS):
+        handles += [_entry(LOOKS[scale])] * bool(len(part))
+        if scale != "paper" and part.low.isna().any():
+            name = LOOKS[scale].label.partition(":")[0]
+            single = _style(LOOKS[scale]) | {"markerfacecolor": "white"}
+            handles.append(Line2D([], [], label=f"{name}, one seed", **single))
     key = {"loc": "outside upper left", "ncols": 1 if phone else 2, "frameon": False}
     figure.legend(handles=handles, **key)
     return figure
@@ -120,9 +127,10 @@ def _name(axis: Axes, point: tuple, look: Look, name: str = "", side: str = "") 
     """Write the name of a point beside it, by default its depth."""
     depth = point.model.removeprefix("resnet-")
     if "-" in depth and not side:  # beside a network with 16 filters, whose name is on the right
-        side = "below right" if look == LOOKS["mini"] and point.weights < 100 else "left"
+        side = "below left" if look == LOOKS["cpu"] else "left" if point.weights < 100 else ""
     offset, across, up = _SIDES[side or look.side]
     place = {"xytext": offset, "textcoords": "offset points", "ha": across, "va": up}
+    place |= {"path_effects": [withStroke(linewidth=2.5, foreground="white")], "zorder": 4}
     text = name or depth
     axis.annotate(text, (point.weights, point.value), color=look.colour, fontsize=8, **place)
 

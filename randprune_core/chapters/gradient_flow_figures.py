@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..analysis.cells import CELL, summarise
 from ..analysis.gradient_flow import FLAT
-from ..presentation.theme import COLOURS, LABELS, WIDTH, in_order, use_theme
+from ..presentation.theme import COLOURS, LABELS, WIDTH, in_order, shade, use_theme
 from ..presentation.words import model_label
 from .gradient_flow import PREDICTORS, cell_means
 from .shared.gradient_curves import GREY, START, epoch_panels, set_key
@@ -21,37 +23,34 @@ from .shared.gradient_curves import GREY, START, epoch_panels, set_key
 def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "") -> Figure:
     """The norm over that of the dense twin against the epoch, with a panel for each network.
 
-    `shares` is `gradient_flow.over_dense`. A line is the mean over seeds, named by its sparsity;
-    where a cell has more than one seed each is a thin line, and the band is the interval.
+    `shares` is `gradient_flow.over_dense`. A line is the mean over seeds, the paler the fewer
+    zeros; where a cell has more than one seed, a band is the interval.
     """
     label, ticks = "Gradient norm, dense\u00a0=\u00a01", (1, 1.2, 1.5, 2, 3, 5, 8)
     figure, axes = epoch_panels(shares, steps, title, label, ticks)
-    ends = {model: [] for model in axes}
+    found = shares.groupby("ratio").sparsity.unique()
+    colours = {
+        (r, s): shade(r, s, found[r]) for r in in_order(found.index) for s in sorted(found[r])
+    }
+    reach = [1.0]
     for (model, ratio, sparsity), runs in shares.groupby(CELL, sort=False):
-        axis, colour = axes[model], COLOURS[ratio]
+        axis, colour = axes[model], colours[ratio, sparsity]
         parts = [summarise(part, "share", 1).assign(epoch=e) for e, part in runs.groupby("epoch")]
         mean = pd.concat(parts)
         x, y = mean.epoch.clip(lower=START), mean["mean"]
-        dashes = "-" if sparsity == shares.sparsity.max() else (0, (3, 1.5))
-        axis.plot(x, y, color=colour, linewidth=1.5, linestyle=dashes)
+        axis.plot(x, y, color=colour, linewidth=1.5)
         axis.fill_between(x, mean.low, mean.high, color=colour, alpha=0.15, linewidth=0)
-        for _, run in runs.groupby("seed") if runs.seed.nunique() > 1 else ():
-            axis.plot(run.epoch.clip(lower=START), run.share, color=colour, linewidth=0.5)
-        ends[model].append((y.iloc[-1], f"{sparsity:g}", colour))
-    low, high, last = 0.9 * shares.share.min(), 1.1 * shares.share.max(), shares.epoch.max()
-    for model, axis in axes.items():
+        reach += [*y, *mean.low.dropna(), *mean.high.dropna()]
+    for axis in axes.values():
         axis.axhline(1, color=COLOURS["dense"], linewidth=1.2, zorder=1)
-        axis.set(xlim=(0.8 * START, 4 * last), ylim=(low, high))
-        height = low  # names of lines, each above the last
-        for end, text, colour in sorted(ends[model]):
-            height = max(end, height * (high / low) ** 0.08)
-            axis.annotate(text, (1.2 * last, height), color=colour, va="center")
+        axis.set_ylim(0.95 * min(reach), 1.05 * max(reach))
     others = [
-        Line2D([], [], color=GREY, linewidth=0.5, label="each seed"),
-        Patch(color=GREY, alpha=0.15, linewidth=0, label="95 % interval"),
+        Line2D([], [], color=colour, label=f"{LABELS[ratio]} {sparsity:g}")
+        for (ratio, sparsity), colour in colours.items()
     ]
-    several = shares.groupby(CELL).seed.nunique().gt(1).any()
-    set_key(figure, {"dense", *shares.ratio}, *(others if several else []))
+    if shares.groupby(CELL).seed.nunique().gt(1).any():
+        others.append(Patch(color=GREY, alpha=0.15, linewidth=0, label="95 % interval"))
+    set_key(figure, ["dense"], *others)
     return figure
 
 
@@ -63,7 +62,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     """
     use_theme()
     initial, to_flat, flat = PREDICTORS
-    plan, shape = [[flat, initial], [flat, to_flat]], {"width_ratios": [2, 1]}
+    plan, shape = [[flat, initial], [flat, to_flat]], {"width_ratios": [5, 3]}
     if narrow := width < WIDTH:
         plan, shape = [[flat], [initial], [to_flat]], {"height_ratios": [5, 3, 3]}
     figure = plt.figure(figsize=(width, 7.5 if narrow else 4), layout="constrained")
@@ -77,7 +76,8 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
             axis.plot(part[name], part.gap, **_point(ratio, sparsity == highest))
         axis.set_xlabel(PREDICTORS[name].capitalize())
         axis.margins(0.1)
-    axes[flat].set_ylabel("Gap to dense (points)")
+        axis.tick_params(labelleft=True)
+        axis.set_ylabel("Gap to dense (points)" if name == flat else "Gap (points)")
     if len(cells):  # room for names
         low, high = cells[FLAT].min(), cells[FLAT].max()
         axes[flat].set_xlim(1.6 * low - 0.6 * high, 1.35 * high - 0.35 * low)
@@ -90,13 +90,29 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
         handles.append(Line2D([], [], label="one network", **_NETWORK))
         key = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
         figure.legend(handles=handles, **key)
-    tops = cells.sort_values("gap").groupby("model").last()
-    for model, top in tops.iterrows():
-        left = top[FLAT] < tops[FLAT].mean()  # names stand outside of the lines
-        where = {"xytext": (-7 if left else 7, 0), "textcoords": "offset points", "va": "center"}
-        where |= {"ha": "right" if left else "left", "fontsize": 8}
-        axes[flat].annotate(model_label(model), (top[FLAT], top.gap), **where)
+    _name_networks(axes[flat], cells)
     return figure
+
+
+def _name_networks(axis: Axes, cells: pd.DataFrame) -> None:
+    """Write the name of each network beside an end of its line, where fewest lines cross it."""
+    axis.get_figure().draw_without_rendering()
+    lines = [line for line in axis.lines if line.get_linestyle() == "-"]
+    paths = [line.get_path().transformed(line.get_transform()) for line in lines]
+    names = []
+    for model, part in cells.sort_values("gap").groupby("model"):
+        places = {}
+        for (_, end), side in product([*part[::-1].iterrows()], (-1, 1)):
+            where = {"xytext": (7 * side, 0), "textcoords": "offset points", "va": "center"}
+            where |= {"ha": "right" if side < 0 else "left", "fontsize": 8}
+            text = axis.annotate(model_label(model), (end[FLAT], end.gap), **where)
+            box = text.get_window_extent()
+            places[text] = sum(path.intersects_bbox(box, filled=False) for path in paths)
+            places[text] += box.count_overlaps(names)
+        best = min(places, key=places.get)
+        names.append(best.get_window_extent())
+        for text in places.keys() - {best}:
+            text.remove()
 
 
 _NETWORK = {"color": GREY, "linewidth": 0.8}

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..config import run_id
-from ..presentation.lines import ratio_handle, ratio_style
-from ..presentation.theme import COLOURS, WIDTH, in_order, use_theme
+from ..presentation.lines import ratio_style
+from ..presentation.theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from ..presentation.words import model_label
 from ..records.store import find_records
 from .shared.gap_to_dense import by_size
@@ -82,15 +82,25 @@ def curve_figure(curves: pd.DataFrame, title: str = "") -> Figure:
         for ratio, run in curves[curves.model == model].groupby("ratio", sort=False):
             curve, point = run[run.kind == "roc"], run[run.kind == "point"]
             axis.plot(curve.x, curve.y, color=COLOURS[ratio], linewidth=1.4)
-            style = ratio_style(ratio, hollow=False) | {"linestyle": "none", "markersize": 6}
-            axis.plot(point.x, point.y, **style | {"marker": style["marker"] or "D"})
+            axis.plot(point.x, point.y, **_point(ratio) | {"linestyle": "none"})
         axis.set(xlim=(0, 1), ylim=(0, 1.02), title=model_label(model))
         axis.set_xlabel("Unknown images accepted")
     if models:
         axes[0].set_ylabel("Known images accepted")
-        handles = [ratio_handle(ratio) for ratio in in_order(curves.ratio)]
+        handles = [
+            Line2D([], [], label=f"{LABELS[r]} {s:g}" if s else LABELS[r], **_point(r))
+            for r in in_order(curves.ratio)
+            for s in sorted(curves.sparsity[curves.ratio == r].unique())
+        ]
         handles.append(Line2D([], [], label="95 % of the known images", **_ACCEPTED))
         handles.append(Line2D([], [], label="guessing", **_GUESSING))
         key = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
         figure.legend(handles=handles, **key)
     return figure
+
+
+def _point(ratio: str) -> dict:
+    """How the FPR@95 of one run is drawn: an outline, through which another shows."""
+    style = ratio_style(ratio, hollow=False) | {"markersize": 6, "linewidth": 1.4}
+    outline = {"markerfacecolor": "none", "markeredgecolor": style["color"], "markeredgewidth": 1.4}
+    return style | outline | {"marker": style["marker"] or "D"}

@@ -108,7 +108,7 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
 
     `parts` is `claims.parts`. Effects with their intervals and thresholds stand on one axis, linear
     up to one margin and logarithmic beyond, right of the names of the parts. A part without an
-    effect is not drawn, and a claim without any says so.
+    effect says so, and a claim without any says it once.
     """
     use_theme()
     rows = sum(1.3 + _lines(mine) for _, mine in parts.groupby("claim"))
@@ -118,7 +118,7 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
     words = {"va": "center", "fontsize": 8 if phone else 9}
     place = 0.0
     for claim, mine in parts.groupby("claim"):
-        place = _draw_claim(axis, place, claim, mine, words)
+        place = _draw_claim(axis, place, claim, mine, words, _NAMES[phone])
     axis.set_ylim(place - 0.65, -0.65)
     axis.set_yticks([])
     axis.grid(False, axis="y")
@@ -156,27 +156,37 @@ def _marker(verdict: str, x: Sequence = (), y: Sequence = (), **more) -> Line2D:
     return Line2D(x, y, linestyle="", markersize=6, zorder=3, **look, **more)
 
 
-def _draw_claim(axis: Axes, place: float, claim: int, parts: pd.DataFrame, words: dict) -> float:
-    """Draw the heading of a claim and its parts from `place` on; returns where the next begins."""
+def _draw_claim(
+    axis: Axes, place: float, claim: int, parts: pd.DataFrame, words: dict, names: float
+) -> float:
+    """Draw the heading of a claim and its parts from `place` on; returns where the next begins.
+
+    `names` is the part of the width that names of parts take.
+    """
     verdict = together(parts.verdict)
     words = words | {"transform": axis.get_yaxis_transform()}
     axis.text(0.01, place, f"{claim}  {TITLES[claim]}", weight="bold", **words)
     look = {"weight": "bold", "color": STYLES[verdict][0], "ha": "right"}
     axis.text(0.99, place, verdict, **look, **words)
     axis.axhspan(place - 0.55, place + 0.55, color="#EEEEEE", linewidth=0, zorder=1.6)
-    drawn = parts[np.isfinite(parts.effect)]
-    for line, (_, part) in enumerate(drawn.iterrows(), start=1):
+    nothing = words | {"s": "no effect is recorded yet", "color": "#555555"}
+    measured = parts[parts.kind == "measured"]
+    if len(measured) and not np.isfinite(measured.effect).any():
+        axis.text(0.01, place + 1.1, **nothing)
+        measured = measured[:0]
+    for line, (_, part) in enumerate(measured.iterrows(), start=1):
         axis.text(0.01, place + line + 0.1, part.part, **words)
-        _draw_part(axis, place + line + 0.1, part)
-    if drawn.empty and _lines(parts):
-        axis.text(0.01, place + 1.1, "no effect is recorded yet", color="#555555", **words)
+        if np.isfinite(part.effect):
+            _draw_part(axis, place + line + 0.1, part)
+        else:
+            axis.text(names + 0.02, place + line + 0.1, **nothing)
     return place + _lines(parts) + 1.3
 
 
 def _lines(parts: pd.DataFrame) -> int:
-    """Lines below the heading of a claim: its parts with an effect, else one that says so."""
+    """Lines below the heading of a claim: its measured parts, or one where none has an effect."""
     measured = parts[parts.kind == "measured"]
-    return max(int(np.isfinite(measured.effect).sum()), int(len(measured) > 0))
+    return len(measured) if np.isfinite(measured.effect).any() else int(len(measured) > 0)
 
 
 def _draw_part(axis: Axes, place: float, part: pd.Series) -> None:

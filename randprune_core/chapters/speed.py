@@ -22,6 +22,7 @@ CASES = {
 _GREY = "#8A8A8A"
 _BOUND = {"color": "#222222", "linestyle": (0, (3, 2)), "linewidth": 1}
 _GROWTH = {"depth": ("#222222", "o", "depth"), "width": (_GREY, "s", "width, 20 layers")}
+_GROUND = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # of a number on a line
 _LINES = ("-", (0, (3, 2)), (0, (6, 1.5, 1, 1.5)))
 """How the lines of processors differ, in the order in which they were measured."""
 _PROPORTION = {"color": "#777777", "linewidth": 1, "linestyle": (0, (1, 2))}
@@ -44,14 +45,17 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
         for place, row in enumerate(part.itertuples()):
             text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
             where = (row.images_per_second, place)
-            axis.annotate(text, where, (3, 0), textcoords="offset points", va="center")
+            look = {"textcoords": "offset points", "va": "center", "bbox": _GROUND}
+            axis.annotate(text, where, (4, 0), **look)
         bound = float((part.images_per_second / part.share_of_matmul).iloc[1:].median())
         axis.axvline(bound, **_BOUND)
-        axis.set_xlim(0, max(1.12 * bound, 1.7 * part.images_per_second.max()))  # room for numbers
+        axis.set_xlim(0, max(1.12 * bound, 1.9 * part.images_per_second.max()))  # room for numbers
+        axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         network, precision = model_label(part.model.iloc[0]), part.precision.iloc[-1]
-        title = f"{processor}: {network}, {side} × {side} pixels, {precision}"
+        pixels = f"{side} × {side} pixels".replace(" ", "\u00a0")
+        title = f"{processor}: {network}, {pixels}, {precision}"
         axis.set_title(foreign.plain(title), loc="left")
     axes[-1, 0].set_xlabel("Training images per second (times the plain loop)")
     handles = [Line2D([], [], label="at the rate of a large matrix product", **_BOUND)]
@@ -85,12 +89,12 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
                 _name_points(left, step, below=grows == "depth")
         step = part[part.grows == "runs_at_once"]
         rate = step.runs_at_once / step.seconds_per_step
-        style = {"color": "#222222", "marker": "^", "linestyle": line}
-        right.plot(step.runs_at_once, rate / rate.iloc[0], **style)
+        right.plot(step.runs_at_once, rate / rate.iloc[0], color="#222222", linestyle=line)
     left.set(xscale="log", yscale="log", ylabel="Milliseconds a training step")
     left.set_title("Size of the network")
     right.set_title("Number of runs")
     left.set_xlabel("Million multiply-accumulates an image")
+    left.yaxis.set_major_formatter("{x:,g}")
     left.margins(x=0.2, y=0.14)
     handles.append(Line2D([], [], label="in proportion", **_PROPORTION))
     key = {"loc": "outside upper left", "ncols": len(handles), "frameon": False}

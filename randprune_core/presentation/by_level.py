@@ -7,19 +7,18 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import panels
 from .lines import CELL, MARGIN, SPREAD, draw_line, one_seed_handle, ratio_style
-from .theme import COLOURS, LABELS, place, use_theme
+from .theme import COLOURS, LABELS, place, shade, use_theme
 
 _KEYS = ["kind", "level", *CELL]
 _WIDEST = 5  # panels side by side
 _BAND = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
-_FLOOR = {"color": "#BBBBBB", "alpha": 0.6, "linewidth": 0}
+_FLOOR = {"facecolor": "none", "edgecolor": "#999999", "hatch": "///", "linewidth": 0, "zorder": 1}
 _MARKERS = "os^vD"  # of a ratio's sparsities, the highest first
 
 
@@ -40,7 +39,7 @@ def plot_by_level(
     The dense network is a line without markers in a grey band. `seeds` has `value` of the single
     runs, and the first five of these columns. `xlabel` is one for all panels, or one for each name
     of a panel. `guides` are the heights of dotted lines by name, `floor` the levels by name of a
-    panel that are shaded: those at which every network only guesses.
+    panel that are hatched: those at which every network only guesses.
     """
     use_theme()
     looks = _looks(points)
@@ -80,8 +79,7 @@ def _looks(points: pd.DataFrame) -> dict[tuple[str, float], dict]:
         sparsities = sorted(points.sparsity[points.ratio == ratio].unique())
         for rank, sparsity in enumerate(sparsities):
             above = len(sparsities) - 1 - rank
-            pale = 0.7 * above / len(sparsities)
-            colour = tuple(part + pale * (1 - part) for part in to_rgb(COLOURS[ratio]))
+            colour = shade(ratio, sparsity, sparsities)
             look = ratio_style(ratio, hollow=False) | {"color": colour}
             marker = "" if ratio == "dense" else _MARKERS[above % len(_MARKERS)]
             looks[ratio, sparsity] = look | {"marker": marker}
@@ -91,6 +89,7 @@ def _looks(points: pd.DataFrame) -> dict[tuple[str, float], dict]:
 def _draw(axis: Axes, points: pd.DataFrame, looks: Mapping, seeds: pd.DataFrame | None) -> None:
     """The lines of a panel, their points a little beside each other."""
     steps = sorted(points.level.unique())
+    axis.use_sticky_edges = False  # a margin below the bars too
     if "dense_band" in points:
         reach = points.groupby("level").dense_band.max().reindex(steps)
         axis.bar(range(len(steps)), 2 * reach, 0.8, bottom=-reach, zorder=1, **_BAND)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from .theme import COLOURS, EDGE_ONLY, LABELS, MARKERS
+from .theme import COLOURS, LABELS, MARKERS
 
 MARGIN = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
 """How the line of a margin is drawn."""
@@ -37,8 +37,7 @@ def ratio_style(ratio: str, hollow: bool) -> dict:
     if hollow:
         style |= {"markerfacecolor": "white", "markeredgecolor": COLOURS[ratio], "markersize": 4}
         return style | {"linestyle": (0, (3, 2)), "linewidth": 1}
-    edge = COLOURS[ratio] if MARKERS[ratio] in EDGE_ONLY else "white"
-    return style | {"markeredgecolor": edge, "markersize": 5}
+    return style | {"markeredgecolor": "white", "markersize": 5}
 
 
 def draw_line(
@@ -84,4 +83,5 @@ def draw_seeds(
     for place, cell in zip(x, cells[list(by)].itertuples(index=False, name=None), strict=True):
         values = groups.get(cell, ())
         if len(values) > 1:
+            axis.update_datalim([(place, value) for value in values], updatex=False)
             axis.plot([place] * len(values), values, transform=beside, zorder=4, **look)

@@ -123,7 +123,7 @@ def plot_gap_to_dense(
 
 
 def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
-    """A panel a model, below each other: the sparsity of each layer as steps, a line a ratio.
+    """A panel a model, below each other: what each layer keeps as steps, a line a ratio.
 
     `layers` has `model, ratio, position, sparsity`, positions in module order from 1. With a column
     `layer`, its name, the 1 × 1 convolutions of shortcuts are shaded.
@@ -140,18 +140,21 @@ def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
     for axis, model in zip(axes[:, 0], models, strict=True):
         part = layers[layers.model == model]
         for ratio, line in part.groupby("ratio", sort=False):
-            axis.plot(line.position, line.sparsity, drawstyle="steps-mid", **styles[ratio])
+            kept = 100 * (1 - line.sparsity)
+            axis.plot(line.position, kept, drawstyle="steps-mid", **styles[ratio])
         short = part[part.get("layer", pd.Series("", part.index)).str.contains(_SHORTCUT)]
         for place in short.position.unique():
             axis.axvspan(place - 0.5, place + 0.5, zorder=0, **grey)
         if len(short) and len(handles) == len(styles):
             handles.append(Patch(label="shortcut", **grey))
-        axis.set_xlim(0, part.position.max() + 1)
+        axis.set(yscale="log", xlim=(0.3, part.position.max() + 0.7))
+        axis.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
+        axis.minorticks_off()
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axis.set_ylim(-0.05, 1.05)
         axis.set_title(model_label(model), loc="left")
-    axes[-1, 0].set_xlabel("Layer, in module order")
-    figure.supylabel("Sparsity of the layer", fontsize=9)
+    axes[0, 0].set_ylim(80 * (1 - layers.sparsity.max()), 130)
+    axes[-1, 0].set_xlabel("Layer, from the image to the classes")
+    figure.supylabel("Weights kept (%)", fontsize=9)
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), frameon=False)
     return figure
 
@@ -306,6 +309,7 @@ def _draw_gap(
     seeds: pd.DataFrame | None,
 ) -> None:
     step = _step(places)
+    axis.use_sticky_edges = False  # a margin below the bars too
     if "dense_band" in cells:
         band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(places)
         grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}

@@ -267,6 +267,7 @@ def _fit_labels(axis: Axes) -> None:
     titles = {axis.get_title(loc) for loc in ("left", "center", "right")} - {""}
     for text in axis.get_children():
         if isinstance(text, Text) and text.get_text() in titles:
+            text.set_text(text.get_text().replace("\n", " "))  # it was broken for another width
             _wrap(text, axis.bbox.width)
     for label, room in ((axis.xaxis.label, "width"), (axis.yaxis.label, "height")):
         if label is axis.yaxis.label or not _is_picture(axis):  # below a picture there is room

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from matplotlib.colors import to_rgb
+
 from ..config import RATIOS
 
 WIDTH = 6.6
@@ -31,8 +33,8 @@ LOOKS = {
     "erk_plus": Look("ERK+", "#56B4E9", "P"),
     "snip": Look("SNIP ratio", "#009E73", "^"),
     "grasp": Look("GraSP ratio", "#CC79A7", "v"),
-    "snip:own": Look("SNIP mask", "#009E73", "2"),
-    "grasp:own": Look("GraSP mask", "#CC79A7", "1"),
+    "snip:own": Look("SNIP mask", "#009E73", "p"),
+    "grasp:own": Look("GraSP mask", "#CC79A7", "H"),
     "uniform:filter": Look("filters", "#E69F00", "X"),
     "uniform:2:4": Look("2:4", "#E69F00", "<"),
     "uniform:4:8": Look("4:8", "#E69F00", ">"),
@@ -70,14 +72,19 @@ class _Looks(dict):
 
 _ARRIVED: dict[str, int] = {}
 LABELS, COLOURS, MARKERS = _Looks("label"), _Looks("colour"), _Looks("marker")
-EDGE_ONLY = ("1", "2")
-"""Markers without an inside: they have the colour of the line at their edge."""
 
 
 def in_order(settings: Iterable[str]) -> list[str]:
     """Each setting once, in the order of every figure: those of `LOOKS`, then others by name."""
     given = set(settings)
     return [name for name in LOOKS if name in given] + sorted(given - set(LOOKS))
+
+
+def shade(setting: str, sparsity: float, sparsities: Iterable[float]) -> tuple[float, ...]:
+    """The colour of a setting at one of its sparsities: the fewer zeros, the paler."""
+    drawn = sorted(set(sparsities), reverse=True)
+    pale = 0.7 * drawn.index(sparsity) / len(drawn)
+    return tuple(part + pale * (1 - part) for part in to_rgb(COLOURS[setting]))
 
 
 def place(setting: str) -> int:

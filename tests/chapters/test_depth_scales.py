@@ -152,6 +152,19 @@ def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
     plt.close("all")
 
 
+def test_the_key_names_one_seed_by_the_scale_that_has_it(store):
+    record("depth", "mini", sparsities=[0.9])
+    record("width", "cpu", seeds=[0], sparsities=[0.9])
+    (key,) = depth_scales_figures.plot(scales.gaps(scales.collect())).legends
+    names = [text.get_text() for text in key.get_texts()]
+    entries = dict(zip(names, key.legend_handles, strict=True))
+    single = entries.pop("cpu, one seed")
+    look = depth_scales_figures.LOOKS["cpu"]
+    assert (single.get_marker(), single.get_markerfacecolor()) == (look.marker, "white")
+    assert not any("one seed" in entry for entry in entries)
+    plt.close("all")
+
+
 def test_the_runs_of_chapter_and_scales_count_once(store):
     runs = scales.collect()
     assert together(*runs.values()).empty

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 from made_up_runs import EPOCHS, curve, falls_then_flat
+from matplotlib.colors import to_rgb
 
 from randprune_core.analysis.gradient_flow import (
     FLAT,
@@ -299,21 +300,26 @@ def test_figures_change_with_what_they_draw(store):
     assert plots.digest(predictors(flows.assign(gap=-flows.gap))) != plots.digest(predictors(flows))
 
 
-def test_seeds_are_thin_lines_and_have_a_band_where_there_are_several(store):
+def test_lines_are_paler_with_fewer_zeros_and_have_a_band_where_there_are_several_seeds(store):
     record_all(ratios=("dense", "erk"))
-    (one, _) = gradient_flow_figures.plot_over_dense(over_dense(recorded()), [8]).get_axes()
-    assert sorted(text.get_text() for text in one.texts) == ["0.8", "0.9"]
-    low, high = sorted(text.xy[1] for text in one.texts)
-    assert high > 1.005 * low  # names keep their distance
+    figure = gradient_flow_figures.plot_over_dense(over_dense(recorded()), [8])
+    (one, _) = figure.get_axes()
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["dense", "ERK 0.8", "ERK 0.9", "learning rate ÷ 10"]
+    handles = dict(zip(names, figure.legends[0].legend_handles, strict=True))
+    assert to_rgb(handles["ERK 0.9"].get_color()) == to_rgb(theme.COLOURS["erk"])
+    assert sum(handles["ERK 0.8"].get_color()) > sum(handles["ERK 0.9"].get_color())
     assert len(one.lines) == 4  # two sparsities, a step of the rate and the dense twin
     record_all(seeds=(1,), ratios=("dense", "erk"))
     (two, _) = gradient_flow_figures.plot_over_dense(over_dense(recorded()), [8]).get_axes()
-    assert len(two.lines) == 4 + 2 * 2
+    assert len(two.lines) == 4
     assert [len(band.get_paths()) for band in one.collections] == [0, 0]
-    assert [len(band.get_paths()) for band in two.collections] == [1, 1]
+    bands = [band.get_paths()[0].vertices[:, 1] for band in two.collections]
+    low, high = two.get_ylim()
+    assert len(bands) == 2 and all(low < band.min() and band.max() < high for band in bands)
 
 
-def test_each_network_is_named_once_at_its_largest_gap_also_on_a_phone(store):
+def test_each_network_is_named_once_beside_an_end_also_on_a_phone(store):
     record_all()
     flows = flow_table(recorded())
     for width in (theme.WIDTH, stacked.WIDTH):
@@ -321,4 +327,34 @@ def test_each_network_is_named_once_at_its_largest_gap_also_on_a_phone(store):
         assert [text.get_text() for text in first.texts] == ["ResNet-14", "ResNet-8"]
         assert not any(axis.texts for axis in others)
     cells = gradient_flow.cell_means(flows)
-    assert first.texts[1].xy[1] == cells[cells.model == "resnet-8"].gap.max()
+    ends = cells[cells.model == "resnet-8"].gap.agg(["min", "max"])
+    assert first.texts[1].xy[1] in set(ends)
+
+
+@pytest.mark.parametrize(
+    ("last", "names"),
+    [(4, ["start", "0.1", "1", "2", "3"]), (160, ["start", "1", "10", "100"])],
+)
+def test_the_epochs_of_short_trainings_have_ticks_between(last, names):
+    curves = pd.DataFrame({"model": "resnet-8", "epoch": [0, last]})
+    _, axes = gradient_curves.epoch_panels(curves, [], "", "", (1, 2, 5))
+    assert [label.get_text() for label in axes["resnet-8"].get_xticklabels()] == names
+
+
+def test_no_line_crosses_the_name_of_a_network():
+    cells = [("resnet-8", 1.0, 3.0, 1.2, -1.0), ("resnet-20", 1.05, 1.5, 1.2, -2.0)]
+    rows = [
+        {"model": model, "ratio": "erk", "sparsity": sparsity, "seed": 0, "gap": gap, "weights": 1}
+        | dict.fromkeys(gradient_flow.PREDICTORS, norm)
+        for model, low, top, high, bottom in cells
+        for sparsity, norm, gap in ((0.9, low, top), (0.5, high, bottom))
+    ]
+    figure = gradient_flow_figures.plot_predictors(pd.DataFrame(rows))
+    figure.draw_without_rendering()
+    axis = figure.get_axes()[0]
+    lines = [line for line in axis.lines if line.get_linestyle() == "-"]
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert len(lines) == len(boxes) == 2
+    for line in lines:
+        path = line.get_path().transformed(line.get_transform())
+        assert not any(path.intersects_bbox(box, filled=False) for box in boxes)

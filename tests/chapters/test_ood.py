@@ -158,7 +158,12 @@ def test_recorded_curves_and_histograms_are_drawn_as_shares():
     figure = ood_curves.curve_figure(curves)
     (axis,) = figure.get_axes()
     assert [len(line.get_xdata()) for line in axis.lines].count(101) == 2
-    assert [line.get_xydata().tolist() for line in axis.lines].count([[0.8, 0.95]]) == 2
+    ends = [line for line in axis.lines if line.get_xydata().tolist() == [[0.8, 0.95]]]
+    assert {line.get_markerfacecolor() for line in ends} == {"none"} and len(ends) == 2
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.get_texts()][:2] == ["dense", "ERK 0.9"]
+    shown = [handle.get_marker() for handle in key.legend_handles[:2]]
+    assert shown == [line.get_marker() for line in ends]
 
 
 def test_a_network_without_a_curve_has_no_panel():

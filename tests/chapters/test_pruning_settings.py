@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 from made_up_runs import runs_of_settings, small
+from matplotlib.markers import MarkerStyle
 
 from randprune_core.analysis import cells
 from randprune_core.chapters.shared.pruning_settings import plot_differences
@@ -46,14 +47,19 @@ def test_only_what_is_recorded_has_a_row_and_every_sparsity_its_panel():
     assert [line.get_xdata()[0] for line in markers(high)] == [2.0, 3.0]
 
 
-def test_bars_are_intervals_and_one_seed_has_none():
+def test_bars_are_intervals_and_one_seed_is_hollow_without():
     found = small(seeds=(-1.0, 0.0, 1.0))
     table = erk_minus(found, "snip", "snip:own")
     (axis,) = draw(table).get_axes()
     bars = [line for line in axis.lines[1:] if len(line.get_xdata()) == 2]
     assert [tuple(bar.get_xdata()) for bar in bars] == list(zip(table.low, table.high, strict=True))
-    (axis,) = draw(erk_minus(small(), "snip", "snip:own")).get_axes()
+    assert all(point.get_markerfacecolor() != "white" for point in markers(axis))
+    figure = draw(erk_minus(small(), "snip", "snip:own"))
+    (axis,) = figure.get_axes()
     assert len(axis.lines) == 1 + 2
+    assert {point.get_markerfacecolor() for point in markers(axis)} == {"white"}
+    assert all(MarkerStyle(point.get_marker()).is_filled() for point in markers(axis))
+    assert "one seed" in [text.get_text() for text in figure.legends[0].get_texts()]
     assert [line.get_xdata()[0] for line in axis.lines[1:]] == pytest.approx([1.0, 1.5])
 
 
@@ -72,8 +78,8 @@ def test_the_margin_is_a_strip_about_zero_and_panels_share_a_scale():
     ).assign(low=math.nan, high=math.nan)
     figure = draw(table)
     first, second = figure.get_axes()
-    (entry,) = figure.legends[0].get_texts()
-    assert entry.get_text() == "margin ±0.3"
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert entries == ["one seed", "margin ±0.3"]
     assert first.get_xlim() == second.get_xlim()
     strip = first.patches[0].get_window_extent().transformed(first.transData.inverted())
     assert (strip.x0, strip.x1) == pytest.approx((-0.3, 0.3))

@@ -126,6 +126,7 @@ ROWS = [
     part(3, "contradicted", -2.0),
     part(6, "undecided", math.nan),
     part(9, "supported", 0.5, 0.1, unit="doublings", threshold=0.2),
+    part(9, "undecided", math.nan, part="a part to come"),
     part(11, "out of reach", math.nan, kind="cited"),
 ]
 
@@ -135,7 +136,8 @@ def test_picture_writes_the_verdict_of_each_claim_and_the_name_of_each_part():
         *("1  gap shrinks with depth", "undecided", "a part", "another"),
         *("3  large networks match dense", "contradicted", "a part"),
         *("6  calibration no worse", "undecided", "no effect is recorded yet"),
-        *("9  gradient norm and accuracy", "supported", "a part"),
+        *("9  gradient norm and accuracy", "undecided", "a part"),
+        *("a part to come", "no effect is recorded yet"),
         *("11  Wide ResNet-50-2, ImageNet", "out of reach"),
     ]
 

@@ -204,6 +204,16 @@ def test_gap_has_a_panel_a_sparsity_and_a_tick_a_model_in_the_order_given():
     assert erk.get_ydata() == pytest.approx([3.9, 2.9, 1.9])
 
 
+def test_every_dot_and_every_bar_stands_inside_of_the_frame():
+    runs = seeds(resnet_8=[40.0, 90.0])
+    dotted = plots.plot_by_sparsity(points(resnet_8=70), seeds=runs)
+    barred = plots.plot_gap_to_dense(gaps(resnet_8=3).assign(dense_band=60.0))
+    for figure, lowest, highest in ((dotted, 40, 90), (barred, -60, 60)):
+        for axis in figure.get_axes():
+            low, high = axis.get_ylim()
+            assert low < lowest and highest < high
+
+
 def test_a_margin_is_a_dotted_line_with_its_number_in_the_key():
     figure = plots.plot_gap_to_dense(gaps(resnet_8=3), margin=0.3)
     for axis in figure.get_axes():
@@ -258,7 +268,9 @@ def test_layer_sparsities_have_a_panel_a_model():
         "Wide ResNet-50-2",
     ]
     (erk,) = lines(figure.get_axes()[0], "erk")
-    assert erk.get_xydata().tolist() == [[1, 0.0], [2, 0.5], [3, 0.9]]
+    assert erk.get_xdata().tolist() == [1, 2, 3]
+    assert erk.get_ydata().tolist() == pytest.approx([100, 50, 10])
+    assert figure.get_axes()[0].get_yscale() == "log"
 
 
 def test_shortcuts_are_shaded_and_a_plus_lies_dashed_on_its_twin():

@@ -55,7 +55,8 @@ def epoch_panels(
     axes = panels.panels(figure, [model_label(name) for name in names], 3)
     for axis in axes[: len(names)]:
         axis.set(xscale="log", yscale="log", xlabel="Epoch", xlim=(0.8 * START, 1.25 * last))
-        shown = [place for place in (1, 10, 100) if place < last]
+        places = (0.1, 1, 2, 3, 5) if last < 10 else (1, 10, 100)
+        shown = [place for place in places if place < last]
         axis.set_xticks([START, *shown], ["start", *map(str, shown)])
         axis.yaxis.set_major_locator(LogLocator(subs=ticks))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda norm, _: f"{norm:g}"))

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...presentation.plots import ratio_style
-from ...presentation.theme import COLOURS, EDGE_ONLY, LABELS, MARKERS, WIDTH, in_order, use_theme
+from ...presentation.lines import one_seed_handle, ratio_style
+from ...presentation.theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from ...presentation.words import model_label
 
 _SIZES = (7, 9, 11, 13)
@@ -34,8 +34,8 @@ def plot_differences(
     """Differences in rows by setting, in panels by sparsity; a larger network is a larger marker.
 
     `table` is as from `cells.differences`, small networks first. Only what is recorded has a row.
-    The grey strip about zero is the `margin`, named in the key; a bar is an interval, and one seed
-    has none.
+    The grey strip about zero is the `margin`, named in the key; a bar is an interval, and one seed,
+    which has none, is hollow.
     """
     use_theme()
     strip = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
@@ -56,17 +56,19 @@ def plot_differences(
             aside = models.index(cell.model) - (len(models) - 1) / 2
             place = names.index(cell.ratio) + 0.5 * aside / max(len(models), 1)
             look = ratio_style(cell.ratio, hollow=False) | {"markersize": sizes[cell.model]}
-            if MARKERS[cell.ratio] in EDGE_ONLY:
-                look |= {"markersize": 3 + sizes[cell.model], "markeredgewidth": 1.8}
-            axis.plot(cell.difference, place, **look | {"linestyle": ""})
             if np.isfinite(cell.low):
                 axis.plot([cell.low, cell.high], [place] * 2, color=COLOURS[cell.ratio])
+            else:
+                hollow = {"markerfacecolor": "white", "markeredgecolor": COLOURS[cell.ratio]}
+                look |= hollow | {"markeredgewidth": 1.4}
+            axis.plot(cell.difference, place, **look | {"linestyle": ""})
         axis.set_yticks(range(len(names)), [named[name] for name in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.set_title(f"sparsity {sparsity:g}", loc="left")
     axes[-1, 0].set_xlabel(label)
     dot = {"marker": "o", "linestyle": "", "color": "#777777", "markeredgecolor": "white"}
     key = [Line2D([], [], label=model_label(m), markersize=sizes[m], **dot) for m in models]
-    key = [*key[: len(key) * (len(key) > 1)], Patch(label=f"margin ±{margin:g}", **strip)]
-    figure.legend(handles=key, loc="outside lower center", ncols=4, frameon=False)
+    key = [*key[: len(key) * (len(key) > 1)], *[one_seed_handle()] * bool(table.low.isna().any())]
+    key.append(Patch(label=f"margin ±{margin:g}", **strip))
+    figure.legend(handles=key, loc="outside lower center", ncols=5, frameon=False)
     return figure
