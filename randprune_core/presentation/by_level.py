@@ -18,7 +18,13 @@ from .theme import COLOURS, LABELS, place, shade, use_theme
 _KEYS = ["kind", "level", *CELL]
 _WIDEST = 5  # panels side by side
 _BAND = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
-_FLOOR = {"facecolor": "none", "edgecolor": "#999999", "hatch": "///", "linewidth": 0, "zorder": 1}
+_FLOOR = {
+    "facecolor": "none",
+    "edgecolor": "#777777",
+    "linestyle": ":",
+    "linewidth": 1.5,
+    "zorder": 1,
+}
 _MARKERS = "os^vD"  # of a ratio's sparsities, the highest first
 
 
@@ -39,7 +45,7 @@ def plot_by_level(
     The dense network is a line without markers in a grey band. `seeds` has `value` of the single
     runs, and the first five of these columns. `xlabel` is one for all panels, or one for each name
     of a panel. `guides` are the heights of dotted lines by name, `floor` the levels by name of a
-    panel that are hatched: those at which every network only guesses.
+    panel that stand in a frame: those at which every network only guesses.
     """
     use_theme()
     looks = _looks(points)

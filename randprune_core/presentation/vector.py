@@ -56,8 +56,7 @@ def svg(figure: Figure, name: str, about: str) -> str:
     used = dict.fromkeys(re.findall(r"(?:url\(|href=\")#([\w-]+)", buffer.getvalue().decode()))
     own = hashlib.sha256(name.encode()).hexdigest()[:10]
     used = {old: f"i{number}_{own}" for number, old in enumerate(used)}
-    kept = ("clipPath", "pattern")  # a pattern is a hatch
-    parts = [part for part in drawn if part.tag == "g" or any(map(part.findall, kept))]
+    parts = [part for part in drawn if part.tag == "g" or part.find("clipPath") is not None]
     inside = "".join(_written(part, used) for part in parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" '
@@ -90,7 +89,6 @@ def _written(element: ElementTree.Element, used: Mapping[str, str]) -> str:
         if key == "id":
             value = used.get(value)
         elif key == "style":
-            value = _TARGET.sub(lambda found: f"#{used.get(found[1], found[1])}", value)
             value = _style(value, element.tag == "text")
         elif key == "clip-path" or (key.endswith("href") and value.startswith("#")):
             value = _TARGET.sub(lambda found: f"#{used[found[1]]}", value)

@@ -65,14 +65,6 @@ def test_every_reference_has_its_target():
     assert {a or b for a, b in re.findall(r"url\(#(\w+)\)|href=\"#(\w+)", text)} == ids
 
 
-def test_a_hatch_keeps_its_pattern():
-    figure, axis = plt.subplots()
-    axis.axvspan(0, 1, facecolor="none", edgecolor="#999999", hatch="///")
-    text = drawn(figure)
-    (pattern,) = re.findall(r'<pattern id="(\w+)"', text)
-    assert f"fill:url(#{pattern})" in text
-
-
 def test_numbers_have_two_decimals():
     assert not re.search(r"[ MLC]\d+\.\d{3,}", re.sub(r"<image[^>]*>", "", drawn(lines())))
 
