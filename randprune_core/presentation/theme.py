@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from matplotlib.colors import to_rgb
-
 from ..config import RATIOS
 
 WIDTH = 6.6
@@ -84,6 +82,8 @@ def shade(setting: str, sparsity: float, sparsities: Iterable[float]) -> tuple[f
     """The colour of a setting at one of its sparsities: the fewer zeros, the paler."""
     drawn = sorted(set(sparsities), reverse=True)
     pale = 0.7 * drawn.index(sparsity) / len(drawn)
+    from matplotlib.colors import to_rgb  # names are read where nothing is drawn
+
     return tuple(part + pale * (1 - part) for part in to_rgb(COLOURS[setting]))
 
 

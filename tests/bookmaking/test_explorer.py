@@ -255,8 +255,9 @@ def test_book_gets_the_data_of_all_runs_but_those_on_digits(store, tmp_path):
     staging = tmp_path / "staging"
     (staging / "book" / "_static").mkdir(parents=True)
     paths.FIGURES.mkdir(parents=True)
-    table = paths.ROOT / "results" / "figures" / "scorecard.csv"
-    (paths.FIGURES / "scorecard.csv").write_bytes(table.read_bytes())
+    for name in ("scorecard.csv", "scorecard_parts.csv"):
+        table = paths.ROOT / "results" / "figures" / name
+        (paths.FIGURES / name).write_bytes(table.read_bytes())
     for name in ("api", "cite", "intro", "provenance"):
         (staging / "book" / f"{name}.md").write_bytes((paths.BOOK / f"{name}.md").read_bytes())
     chapter = tmp_path / "01_depth.ipynb"

@@ -93,6 +93,7 @@ def test_landing_page_shows_the_verdicts_of_the_same_parts(recorded, monkeypatch
     found = verdicts.of(records_of())
     table = claims.verdicts(found)
     save_figure_data(table, "scorecard", default=True)
+    save_figure_data(claims.parts(found), "scorecard_parts", default=True)
     cards = re.findall(r"link-alt: Claim (\d+), .*: ([a-z ]+)\n", intro.scorecard())
     assert [(int(claim), verdict) for claim, verdict in cards] == [
         (claim, claims.together(p.verdict for p in found if p.claim == claim))
@@ -106,7 +107,7 @@ def test_chapters_ask_for_their_claims_and_for_no_other_verdict():
         source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         (asked,) = re.findall(r"verdicts\.of\(records, ([\d, ]+)\)", source)
         assert tuple(int(claim) for claim in asked.split(", ")) == mine
-        assert "verdicts.brief(parts)" in source
+        assert "verdicts.brief(parts" in source
 
 
 @pytest.mark.parametrize("profile", ["mini", "paper"])
