@@ -124,6 +124,18 @@ def together(found: Iterable[str]) -> str:
     return "supported" if words == {"supported"} else "undecided"
 
 
+def settled(found: pd.DataFrame, claim: int) -> str:
+    """The parts of an undecided claim that are decided, each with its verdict; "" for others.
+
+    `found` is as `parts` gives it.
+    """
+    mine = found[found.claim == claim]
+    if together(mine.verdict) != "undecided":
+        return ""
+    decided = mine[mine.verdict.isin(("supported", "contradicted"))]
+    return "; ".join(f"{row.part}: {row.verdict}" for row in decided.itertuples())
+
+
 def _standing(part: Part) -> float:
     """How far the estimate lies above the threshold, in half-widths; what has none comes last."""
     value, low, high, _ = part.estimate

@@ -27,7 +27,8 @@ def scorecard() -> str:
     try:
         parts = pd.read_csv(paths.FIGURES / "scorecard_parts.csv")
         cards = [
-            _card(row, settled(parts, row["claim"])) for row in pd.read_csv(path).to_dict("records")
+            _card(row, claims.settled(parts, row["claim"]))
+            for row in pd.read_csv(path).to_dict("records")
         ]
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(
@@ -36,18 +37,6 @@ def scorecard() -> str:
         ) from error
     head = "::::{grid} 2 2 3 3\n:gutter: 2\n:class-container: scorecard-glance\n"
     return "\n".join([head, *cards, "::::"])
-
-
-def settled(parts: pd.DataFrame, claim: int) -> str:
-    """The parts of an undecided claim that are decided, each with its verdict; "" for others.
-
-    `parts` is as `claims.parts` gives it.
-    """
-    mine = parts[parts.claim == claim]
-    if claims.together(mine.verdict) != "undecided":
-        return ""
-    decided = mine[mine.verdict.isin(("supported", "contradicted"))]
-    return "; ".join(f"{row.part}: {row.verdict}" for row in decided.itertuples())
 
 
 def _card(row: dict, decided: str) -> str:

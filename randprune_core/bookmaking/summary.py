@@ -30,7 +30,6 @@ from ..config import RunConfig, image_side, parse_model_name
 from ..presentation.theme import COLOURS, use_theme
 from ..presentation.words import model_label, plus_minus
 from ..sweeps.profiles import PROFILES
-from . import intro
 from .boxes import chapter_records
 from .repository import Repository
 
@@ -254,7 +253,7 @@ def _table(figure: Figure, y: float, numbers: Numbers) -> float:
     rows = [heads, *scorecard.table(numbers.verdicts).to_dict("records")]
     for row in rows[1:]:
         part = f" ({row['part shown']})" if row["effect"] != "–" else ""
-        more = intro.settled(numbers.parts, row[""])
+        more = claims.settled(numbers.parts, row[""])
         row["effect"] += part + (f"; {more}" if more else "")
     for number, row in enumerate(rows):
         bottom = y

@@ -12,12 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import panels
-from .lines import CELL, MARGIN, SPREAD, draw_line, one_seed_handle, ratio_style
+from .lines import BAND, CELL, MARGIN, SPREAD, draw_line, one_seed_handle, ratio_style
 from .theme import COLOURS, LABELS, place, shade, use_theme
 
 _KEYS = ["kind", "level", *CELL]
 _WIDEST = 5  # panels side by side
-_BAND = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
 _FLOOR = {
     "facecolor": "none",
     "edgecolor": "#777777",
@@ -53,9 +52,9 @@ def plot_by_level(
     names, floor = list(points.panel.unique()), floor or {}
     handles += [one_seed_handle()] * bool(points.low.isna().any())
     if "dense_band" in points:
-        handles.append(Patch(label="sampling error", **_BAND))
+        handles.append(Patch(label="sampling error", **BAND))
     if points.low[points.ratio == "dense"].notna().any():
-        handles.append(Patch(label=SPREAD, **_BAND))
+        handles.append(Patch(label=SPREAD, **BAND))
     handles += [Line2D([], [], label=name, **MARGIN) for name in guides or {}]
     if any(map(floor.get, names)):
         handles.append(Patch(label="on the floor", **_FLOOR))
@@ -98,7 +97,7 @@ def _draw(axis: Axes, points: pd.DataFrame, looks: Mapping, seeds: pd.DataFrame 
     axis.use_sticky_edges = False  # a margin below the bars too
     if "dense_band" in points:
         reach = points.groupby("level").dense_band.max().reindex(steps)
-        axis.bar(range(len(steps)), 2 * reach, 0.8, bottom=-reach, zorder=1, **_BAND)
+        axis.bar(range(len(steps)), 2 * reach, 0.8, bottom=-reach, zorder=1, **BAND)
         axis.axhline(0, color=COLOURS["dense"], linewidth=1)
     marked = [key for key in looks if key[0] != "dense"]
     for (ratio, sparsity), look in looks.items():
@@ -106,7 +105,7 @@ def _draw(axis: Axes, points: pd.DataFrame, looks: Mapping, seeds: pd.DataFrame 
         x = np.array([steps.index(level) for level in line.level])
         if ratio == "dense":
             axis.plot(x, line.value, **look)
-            axis.fill_between(x, line.low, line.high, zorder=1, **_BAND)
+            axis.fill_between(x, line.low, line.high, zorder=1, **BAND)
         elif len(line):
             aside = 0.1 * (marked.index((ratio, sparsity)) - (len(marked) - 1) / 2)
             draw_line(axis, x + aside, line.value, line, look, seeds, by=_KEYS)

@@ -14,6 +14,8 @@ from .theme import COLOURS, LABELS, MARKERS
 
 MARGIN = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
 """How the line of a margin is drawn."""
+BAND = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
+"""How a grey band is drawn: about the dense network, or the margin and the errors about zero."""
 SPREAD = "spread of dense"
 """The entry of a key for the grey band of the dense network, about its mean or about zero."""
 CELL = ["model", "ratio", "sparsity"]

@@ -25,6 +25,7 @@ from matplotlib.ticker import MaxNLocator
 
 from . import panels
 from .lines import (
+    BAND,
     MARGIN,
     SPREAD,
     draw_line,
@@ -280,7 +281,7 @@ def _key(rows: list[Layers], band: str) -> list[Artist]:
         grey = {"color": "#777777", "markeredgecolor": "#777777"}
         handles.append(Line2D([], [], label="the paper", **ratio_style("erk", hollow=True) | grey))
     if any("dense_band" in f or f.high[f.ratio == "dense"].notna().any() for f, _ in layers):
-        handles.append(Patch(color=COLOURS["dense"], alpha=0.15, label=band))
+        handles.append(Patch(label=band, **BAND))
     return handles
 
 
@@ -312,8 +313,7 @@ def _draw_gap(
     axis.use_sticky_edges = False  # a margin below the bars too
     if "dense_band" in cells:
         band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(places)
-        grey = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0, "zorder": 1}
-        axis.bar([*places.values()], 2 * band, 0.8 * step, bottom=-band, **grey)
+        axis.bar([*places.values()], 2 * band, 0.8 * step, bottom=-band, zorder=1, **BAND)
     ratios = in_order(cells.ratio)
     for ratio, line in cells.groupby("ratio", sort=False):
         aside = 0.08 * (ratios.index(ratio) - (len(ratios) - 1) / 2)  # intervals side by side

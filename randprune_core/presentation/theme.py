@@ -80,10 +80,10 @@ def in_order(settings: Iterable[str]) -> list[str]:
 
 def shade(setting: str, sparsity: float, sparsities: Iterable[float]) -> tuple[float, ...]:
     """The colour of a setting at one of its sparsities: the fewer zeros, the paler."""
-    drawn = sorted(set(sparsities), reverse=True)
-    pale = 0.7 * drawn.index(sparsity) / len(drawn)
     from matplotlib.colors import to_rgb  # names are read where nothing is drawn
 
+    drawn = sorted(set(sparsities), reverse=True)
+    pale = 0.7 * drawn.index(sparsity) / len(drawn)
     return tuple(part + pale * (1 - part) for part in to_rgb(COLOURS[setting]))
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ...presentation.lines import one_seed_handle, ratio_style
+from ...presentation.lines import BAND, one_seed_handle, ratio_style
 from ...presentation.theme import COLOURS, LABELS, WIDTH, in_order, use_theme
 from ...presentation.words import model_label
 
@@ -38,7 +38,6 @@ def plot_differences(
     which has none, is hollow.
     """
     use_theme()
-    strip = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
     models = list(table.model.unique())
     sizes = dict(zip(models, [*_SIZES, *_SIZES[-1:] * len(models)], strict=False))
     panels = list(table.groupby("sparsity", sort=True))[::-1]
@@ -51,7 +50,7 @@ def plot_differences(
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     for axis, names, (sparsity, part) in zip(axes[:, 0], rows, panels, strict=False):
         axis.axvline(0, color=COLOURS["dense"], linewidth=1)
-        axis.axvspan(-margin, margin, **strip)
+        axis.axvspan(-margin, margin, **BAND)
         for cell in part.itertuples():
             aside = models.index(cell.model) - (len(models) - 1) / 2
             place = names.index(cell.ratio) + 0.5 * aside / max(len(models), 1)
@@ -69,6 +68,6 @@ def plot_differences(
     dot = {"marker": "o", "linestyle": "", "color": "#777777", "markeredgecolor": "white"}
     key = [Line2D([], [], label=model_label(m), markersize=sizes[m], **dot) for m in models]
     key = [*key[: len(key) * (len(key) > 1)], *[one_seed_handle()] * bool(table.low.isna().any())]
-    key.append(Patch(label=f"margin ±{margin:g}", **strip))
+    key.append(Patch(label=f"margin ±{margin:g}", **BAND))
     figure.legend(handles=key, loc="outside lower center", ncols=5, frameon=False)
     return figure
