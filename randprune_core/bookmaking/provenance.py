@@ -49,7 +49,7 @@ def page(
     tables = (
         ("profiles", _profiles(runs), "Runs of each profile, and how long they took together."),
         ("seconds", _seconds(runs), "Seconds of one run, median and range."),
-        ("machines", _machines(runs), "Machines, versions and hours, at least."),
+        ("machines", _machines(runs), "Machines and versions. The hours are at least so many."),
         ("commits", _commits(runs, home), _CODE),
         ("data", _data(runs), "Data, by the first digits of its fingerprint."),
     )
