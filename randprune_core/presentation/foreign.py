@@ -22,8 +22,11 @@ _NO_BREAK = "\u00a0"
 _LOOKALIKES = {"$": "\uff04", "\\": "\uff3c"}
 _ALWAYS = r"[\"&<>`*~#{}|!@^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
 _WITH_NEIGHBOURS = r"/(?=/)|(?<=/)/|:(?=:)|(?<=:):|\[(?=\^)|\](?=[(\[:])|(?<=www)\."
+_DOMAINS = "biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop|[рР][фФ]"
+_ADDRESS = rf"\.(?=(?i:xn--|(?:[a-z]{{2}}|{_DOMAINS})(?![a-z0-9])))"
+"""The dot of what Markdown would take for the address of a site and make a link of: `a.com`."""
 _AT_START = r"^[=:%(]|^[+-](?!\d)|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)"
-_MARKUP = re.compile(f"{_ALWAYS}|{_WITH_NEIGHBOURS}|{_AT_START}", re.ASCII)
+_MARKUP = re.compile(f"{_ALWAYS}|{_WITH_NEIGHBOURS}|{_ADDRESS}|{_AT_START}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _FORMULA = re.compile(r"(^|;)(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 

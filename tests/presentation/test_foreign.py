@@ -83,6 +83,12 @@ def test_no_text_at_all_is_markup(markdown, text):
     assert paragraphs[1:] == ([plain] if plain else [])
 
 
+def test_what_looks_like_the_address_of_a_site_is_no_link(markdown):
+    for name in ("0.GL", "a.com", "x.name", "a.РФ", "a.xn--p1ai", "foo.info:80", "b.shop/c"):
+        made = markdown(f"a {foreign.text(name)} b")
+        assert made == f"<p>a {name} b</p>\n"
+
+
 def test_ordinary_names_are_left_as_they_are():
     for name in ("AMD EPYC", "2.15.0+cu132", "−3.80 [−8.36, 0.76] points", "conv1.weight", "2:4"):
         assert foreign.text(name) == name
