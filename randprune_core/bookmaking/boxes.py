@@ -174,8 +174,11 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> str:
     words = [foreign.code(commit[:7]) for commit in commits]
     if home:
         words = [f"[{word}]({home.commit(c)})" for word, c in zip(words, commits, strict=True)]
-    noun = "commit" if len(words) == 1 else "commits"
-    return f"{noun} {listing(words)}" if words else "an unknown commit"
+    if not words:
+        return "an unknown commit"
+    resumed = runs.get("provenance.commits", pd.Series(dtype=float)).count()
+    before = f" (an earlier one began {resumed} of the runs)" if resumed else ""
+    return f"{'commit' if len(words) == 1 else 'commits'} {listing(words)}{before}"
 
 
 def runs_file(name: str) -> str:

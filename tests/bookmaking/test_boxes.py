@@ -168,7 +168,10 @@ def test_box_names_what_is_behind_a_page(store, tmp_path):
     records = collect_records("calibration", profile="cpu", train_missing=False)
     line = boxes.origin("04_x", "cpu", records.runs, None)
     assert "2 runs of profile cpu (seeds 0 and 2; accuracy on 360 test images)" in line
-    assert "on a CPU, at least 201 seconds, code at commit `abc`" in line
+    assert "on a CPU, at least 201 seconds, code at commit `abc`: " in line
+    resumed = records.runs.assign(**{"provenance.commits": [2, None]})
+    line = boxes.origin("04_x", "cpu", resumed, None)
+    assert "code at commit `abc` (an earlier one began 1 of the runs): " in line
     boxes.save_runs(records.runs, None, tmp_path / "runs.csv")
     table = pd.read_csv(tmp_path / "runs.csv")
     assert list(table.record) == [
