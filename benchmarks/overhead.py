@@ -83,11 +83,13 @@ def main() -> None:
             )
             found = measure(config, seconds, before)
             whole = sum(found.values())
-            print(f"{run}: {1 - found['steps'] / whole:.1%} beside the steps, {whole:.0f} s in all")
+            print(
+                f"{run}: {100 * (1 - found['steps'] / whole):.1f} % beside the steps, {whole:.0f} s in all"
+            )
             for part, value in found.items():
                 row = {"run": run, "part": part, "model": options.model, "device": "cpu"}
                 rows.append(row | {"seconds": value, "share": value / whole})
-                print(f"{part:>14} {value:8.2f} s {value / whole:6.1%}")
+                print(f"{part:>14} {value:8.2f} s {100 * value / whole:5.1f} %")
     print(save_rows("overhead", rows, torch.device("cpu")))
     save_description("overhead", torch.device("cpu"), epochs=options.epochs)
 

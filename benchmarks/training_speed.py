@@ -337,7 +337,7 @@ def main() -> None:
         print(
             f"{row['side']} px {row['case']:>12} {row['images_per_second']:8.0f} images/s "
             f"{row['ratio_to_plain']:6.2f} x plain "
-            f"{row['share_of_matmul']:6.1%} of the matrix product"
+            f"{100 * row['share_of_matmul']:5.1f} % of the matrix product"
         )
     print(f"engine, sparse to dense: {facts['sparse_to_dense']:.3f}")
     print(path)

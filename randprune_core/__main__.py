@@ -144,7 +144,7 @@ def _train(options) -> int:
     if record is None:  # the first process of the job has it
         return 0
     test = record["test"]
-    print(f"test accuracy {test['accuracy']:.2%}, ECE {test['ece']:.4f}, n = {test['n']}")
+    print(f"test accuracy {100 * test['accuracy']:.2f} %, ECE {test['ece']:.4f}, n = {test['n']}")
     print(paths.record_path(config.dataset, run_id(config)))
     return 0
 

@@ -277,7 +277,7 @@ def test_train_prints_the_path_of_its_record_and_then_answers_from_it(call, stor
     assert (code, error) == (0, "")
     assert out.splitlines()[-1] == str(path)
     record = json.loads(path.read_text())
-    assert f"{record['test']['accuracy']:.2%}" in out and "n = 360" in out
+    assert f"{100 * record['test']['accuracy']:.2f} %" in out and "n = 360" in out
     monkeypatch.setattr(train_module, "train", None)
     assert call("train", *arguments) == (0, out, "")
     assert files_under(store) == [str(path.relative_to(store))]
@@ -294,7 +294,7 @@ def test_a_recorded_run_is_answered_without_loading_torch(store):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "test accuracy 50.00%" in done.stdout
+    assert "test accuracy 50.00 %" in done.stdout
 
 
 def test_options_that_are_left_out_follow_the_data_set_and_the_processor(call, no_training):

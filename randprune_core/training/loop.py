@@ -33,7 +33,8 @@ def train_to_the_end(
                 run.start_epoch(bar.update)
                 finish_epoch(run, deadline)
                 bar.update(run.epoch * steps - bar.n)  # a GPU reports whole epochs only
-                bar.set_postfix(validation=f"{run.history['validation_accuracy'][-1]:.1%}")
+                reached = 100 * run.history["validation_accuracy"][-1]
+                bar.set_postfix(validation=f"{reached:.1f} %")
     return run
 
 

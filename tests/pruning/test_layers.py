@@ -97,7 +97,7 @@ def test_a_choice_that_means_nothing_is_refused(choice, message):
 
 def test_a_shared_weight_is_one_layer_with_all_its_names():
     model = LanguageModel()
-    with pytest.warns(RuntimeWarning, match=r"100% of the weights stay dense.*lstm"):
+    with pytest.warns(RuntimeWarning, match=r"100 % of the weights stay dense.*lstm"):
         weights = maskable_weights(model, types=["linear"], exclude="decoder")
     assert not weights  # excluded by either of its names
     assert names(model, types=["linear", "embedding"]) == ["embedding.weight"]
@@ -156,7 +156,7 @@ def test_most_of_a_network_outside_of_the_budget_is_said_with_the_names():
         lambda: maskable_weights(model),
         lambda: layer_sparsities("uniform", model, 0.5),
     ):
-        with pytest.warns(RuntimeWarning, match=r"90% of the weights stay dense.*words\.weight"):
+        with pytest.warns(RuntimeWarning, match=r"90 % of the weights stay dense.*words\.weight"):
             call()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
