@@ -83,9 +83,8 @@ def main() -> None:
             )
             found = measure(config, seconds, before)
             whole = sum(found.values())
-            print(
-                f"{run}: {100 * (1 - found['steps'] / whole):.1f} % beside the steps, {whole:.0f} s in all"
-            )
+            beside = 100 * (1 - found["steps"] / whole)
+            print(f"{run}: {beside:.1f} % beside the steps, {whole:.0f} s in all")
             for part, value in found.items():
                 row = {"run": run, "part": part, "model": options.model, "device": "cpu"}
                 rows.append(row | {"seconds": value, "share": value / whole})

@@ -41,7 +41,12 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
     size = (WIDTH, 0.8 + 1.8 * len(panels))
     figure, axes = plt.subplots(len(panels), 1, figsize=size, squeeze=False, layout="constrained")
     for axis, ((processor, side), part) in zip(axes[:, 0], panels, strict=True):
-        axis.barh([CASES[case] for case in part.case], part.images_per_second, color=_GREY)
+        network, precision = model_label(part.model.iloc[0]), part.precision.iloc[-1]
+        names = [
+            CASES[row.case] if row.precision == precision else f"{CASES[row.case]}, {row.precision}"
+            for row in part.itertuples()
+        ]
+        axis.barh(names, part.images_per_second, color=_GREY)
         for place, row in enumerate(part.itertuples()):
             text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
             where = (row.images_per_second, place)
@@ -53,7 +58,6 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
-        network, precision = model_label(part.model.iloc[0]), part.precision.iloc[-1]
         pixels = f"{side} × {side} pixels".replace(" ", "\u00a0")
         title = f"{processor}: {network}, {pixels}, {precision}"
         axis.set_title(foreign.plain(title), loc="left")

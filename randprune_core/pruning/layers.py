@@ -153,8 +153,8 @@ def warn_of_the_rest(
     if sum(left.values()) > OUTSIDE_BUDGET * total:
         largest = sorted(left, key=left.__getitem__, reverse=True)[:3]
         warnings.warn(
-            f"{100 * sum(left.values()) / total:.0f} % of the weights stay dense and outside the budget, "
-            f"most of them in {', '.join(largest)}; choose them with types= or include=, "
+            f"{100 * sum(left.values()) / total:.0f} % of the weights stay dense and outside the "
+            f"budget, most of them in {', '.join(largest)}; choose them with types= or include=, "
             "describe(model) lists all",
             RuntimeWarning,
             stacklevel=stacklevel,
