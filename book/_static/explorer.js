@@ -312,8 +312,13 @@
     const { images, floor, note } = measured() || { floor: null };
     const { better } = metric();
     const sentences = [`Profile ${set().label}: ${set().purpose}.`];
-    if (isGap()) sentences.push("Above 0 the dense network has the higher value.");
-    if (better) sentences.push(`${better === "higher" ? "Higher" : "Lower"} is better.`);
+    if (!isGap()) {
+      if (better) sentences.push(`${better === "higher" ? "Higher" : "Lower"} is better.`);
+    } else if (better) {
+      sentences.push(`Above 0 the ${better === "higher" ? "dense" : "sparse"} network is the better one.`);
+    } else {
+      sentences.push("Above 0 the dense network has the higher value.");
+    }
     if (images) sentences.push(`Measured on ${images} images.`);
     if (values.some(({ n }) => n === 1)) {
       sentences.push("One seed is a hollow marker: it has no interval and decides nothing.");

@@ -80,10 +80,10 @@ def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.Dat
         "**Run this page again.** In the root folder of the repository ({ref}`sec-rerun-chapter`). "
         f"From the committed records, without any training: {_REDRAW.format(name=name)}"
     ]
-    if has_parameter(notebook, "profile"):
+    if has_parameter(notebook, "profile") and any(grid_of(records, name) for name in PROFILES):
         lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
         for profile in PROFILES:
-            if records and not grid_of(records, profile):
+            if not grid_of(records, profile):
                 continue
             command = f'make notebook NAME={name} ARGS="{arguments(profile)}"'
             time = time_of(records, profile, runs)
@@ -113,8 +113,6 @@ def arguments(profile: str) -> str:
 def time_of(records: Sequence[Records], profile: str, runs: pd.DataFrame) -> str:
     """How long a profile takes on each device that trained it, or why that is not known."""
     configs = grid_of(records, profile)
-    if not configs:
-        return "not known: this page has no grid of `sweep`"
     seconds = expected_time.expected_seconds(configs, profile, runs)
     count = "1 run" if len(configs) == 1 else f"{len(configs):,} runs"
     if not seconds:

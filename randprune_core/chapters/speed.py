@@ -94,10 +94,10 @@ def scaling_figure(scaling: pd.DataFrame) -> Figure:
         step = part[part.grows == "runs_at_once"]
         rate = step.runs_at_once / step.seconds_per_step
         right.plot(step.runs_at_once, rate / rate.iloc[0], color="#222222", linestyle=line)
-    left.set(xscale="log", yscale="log", ylabel="Milliseconds a training step")
+    left.set(xscale="log", yscale="log", ylabel="Milliseconds per training step")
     left.set_title("Size of the network")
     right.set_title("Number of runs")
-    left.set_xlabel("Million multiply-accumulates an image")
+    left.set_xlabel("Million multiply-accumulates per image")
     left.yaxis.set_major_formatter("{x:,g}")
     left.margins(x=0.2, y=0.14)
     handles.append(Line2D([], [], label="in proportion", **_PROPORTION))

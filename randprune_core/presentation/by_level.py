@@ -109,6 +109,5 @@ def _draw(axis: Axes, points: pd.DataFrame, looks: Mapping, seeds: pd.DataFrame 
         elif len(line):
             aside = 0.1 * (marked.index((ratio, sparsity)) - (len(marked) - 1) / 2)
             draw_line(axis, x + aside, line.value, line, look, seeds, by=_KEYS)
-    names = [f"{step:g}".removeprefix("0") or "0" for step in steps]
-    axis.set_xticks(range(len(steps)), names)
+    axis.set_xticks(range(len(steps)), [f"{step:g}" for step in steps])
     axis.set_xlim(-0.5, len(steps) - 0.5)

@@ -16,7 +16,7 @@ MARGIN = {"color": COLOURS["dense"], "linewidth": 1, "linestyle": (0, (1, 2))}
 """How the line of a margin is drawn."""
 BAND = {"color": COLOURS["dense"], "alpha": 0.15, "linewidth": 0}
 """How a grey band is drawn: about the dense network, or the margin and the errors about zero."""
-SPREAD = "spread of dense"
+SPREAD = "95 % interval of dense"
 """The entry of a key for the grey band of the dense network, about its mean or about zero."""
 CELL = ["model", "ratio", "sparsity"]
 """The columns that tell one point of a figure from another."""

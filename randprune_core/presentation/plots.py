@@ -280,9 +280,15 @@ def _key(rows: list[Layers], band: str) -> list[Artist]:
     if any(hollow for _, hollow in layers):
         grey = {"color": "#777777", "markeredgecolor": "#777777"}
         handles.append(Line2D([], [], label="the paper", **ratio_style("erk", hollow=True) | grey))
-    if any("dense_band" in f or f.high[f.ratio == "dense"].notna().any() for f, _ in layers):
-        handles.append(Patch(label=band, **BAND))
+    bands = [hollow for frame, hollow in layers if _has_band(frame)]
+    if bands:
+        names = [band] * (not all(bands)) + ["the paper's own band"] * any(bands)
+        handles.append(Patch(label="; ".join(names), **BAND))
     return handles
+
+
+def _has_band(frame: pd.DataFrame) -> bool:
+    return "dense_band" in frame or frame.high[frame.ratio == "dense"].notna().any()
 
 
 def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFrame | None) -> None:

@@ -152,6 +152,11 @@ def test_a_claim_has_the_verdict_of_its_parts():
     ]
     assert rows[1][2:4] == ["1.00 points", "0.90\u00a0to\u00a01.10"]
     assert verdicts.brief([Part(4, "", lacking="this profile decides nothing")]) == ""
+    wide = Estimate(1.0, -0.5, 2.5, 3)
+    held = Part(3, "widest", "points", threshold=-0.3, estimate=sure, own=wide)
+    shown = verdicts.brief([held])
+    assert held.verdict == "undecided" and "Where a second interval keeps a verdict back" in shown
+    assert "0.90\u00a0to\u00a01.10; and −0.50\u00a0to\u00a02.50" in shown
 
 
 def test_table_shows_both_intervals_and_what_would_decide():

@@ -39,7 +39,7 @@ def test_without_points_nothing_is_drawn():
 def test_levels_stand_at_equal_distances_and_have_their_numbers():
     axes = plot_by_level(points(), **LABELS).get_axes()
     assert [axis.get_title() for axis in axes] == ["a", "b"]
-    assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["0", ".5", "2"]
+    assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["0", "0.5", "2"]
     for line in drawn(axes[0]):
         assert line.get_ydata().tolist() == [70, 69.5, 68]
         x = line.get_xdata()
@@ -77,7 +77,7 @@ def test_the_dense_network_is_a_line_without_markers_in_a_band():
     band = axis.collections[0].get_paths()[0].vertices
     assert {tuple(point) for point in band} >= {(0, 69), (0, 71), (2, 67), (2, 69)}
     entries = [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
-    assert entries == ["dense", "ERK 0.9", "spread of dense"]
+    assert entries == ["dense", "ERK 0.9", "95 % interval of dense"]
 
 
 def test_seeds_are_dots_at_their_level():

@@ -121,7 +121,7 @@ def test_one_seed_is_hollow_and_the_key_says_so():
     frame.loc[2, ["low", "high"]] = math.nan
     figure = plots.plot_by_sparsity(frame)
     assert marked(figure.get_axes()[0], "erk") == ([67.0], [65.0])
-    assert labels(figure) == ["dense", "ERK", "one seed", "spread of dense"]
+    assert labels(figure) == ["dense", "ERK", "one seed", "95 % interval of dense"]
     bare = points(interval=False, resnet_8=70)
     assert labels(plots.plot_by_sparsity(bare)) == ["dense", "ERK", "one seed"]
 

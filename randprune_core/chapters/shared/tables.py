@@ -82,7 +82,7 @@ def show_table(table: pd.DataFrame, name: str, caption: str):
     from IPython.display import Markdown
 
     if table.empty:
-        return Markdown(f"Nothing is recorded for this table: {caption}")
+        return Markdown(f"This table has no rows yet. {caption}")
     if not table.astype(str).apply(lambda column: column.str.contains("○")).any(axis=None):
         caption = re.sub("; ○[^;.]*", "", caption)
     return Markdown(foreign.table(table, name, caption))

@@ -88,6 +88,15 @@ def _interval(part: Part, found: Estimate) -> str:
     )
 
 
+def _intervals(part: Part) -> str:
+    """The first interval, and below it the second where that alone keeps a verdict back."""
+    first, second = part.estimate, part.own or NOTHING
+    decides = first.low > part.threshold or first.high < part.threshold
+    if not (decides and part.verdict == "undecided") or isnan(second.low):
+        return _interval(part, first)
+    return f"{_interval(part, first)}; and {_interval(part, second)}"
+
+
 def verdict(parts: Sequence[Part], claim: int) -> str:
     """What the parts of a claim say together."""
     return together(part.verdict for part in parts if part.claim == claim)
@@ -104,7 +113,7 @@ def brief(parts: Sequence[Part], of: str = "") -> str:
             "claim": _name(part),
             "verdict": part.verdict,
             "effect": _effect(part),
-            "97.5 % interval": _interval(part, part.estimate),
+            "97.5 % interval": _intervals(part),
             "supported if": _bound(part),
             "runs": len(part.runs),
         }
@@ -114,6 +123,8 @@ def brief(parts: Sequence[Part], of: str = "") -> str:
     if not rows:
         return ""
     lead = f"What decides; a positive effect speaks for the claim. {of}".rstrip()
+    if any(";" in row["97.5 % interval"] for row in rows):
+        lead += " Where a second interval keeps a verdict back, it stands beside the first."
     return f"{lead}\n\n{foreign.rows(pd.DataFrame(rows))}"
 
 
