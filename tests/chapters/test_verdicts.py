@@ -145,17 +145,20 @@ def test_a_claim_has_the_verdict_of_its_parts():
     assert "positive effect speaks for the claim" in lead
     names, *rows = [[cell.strip(" ") for cell in row.split("|")[1:-1]] for row in (head, *rows)]
     assert names == ["claim", "verdict", "effect", "97.5 % interval", "supported if", "runs"]
+    assert lead.endswith("; 1 part cannot be told yet.")
     assert [row[:2] for row in rows] == [
-        ["1, sparsity 0.5", "undecided"],
         ["1, sparsity 0.9", "supported"],
         ["5, ERK", "supported"],
     ]
-    assert rows[1][2:4] == ["1.00 points", "0.90\u00a0to\u00a01.10"]
+    assert rows[0][2:4] == ["1.00 points", "0.90\u00a0to\u00a01.10"]
     assert verdicts.brief([Part(4, "", lacking="this profile decides nothing")]) == ""
     wide = Estimate(1.0, -0.5, 2.5, 3)
     held = Part(3, "widest", "points", threshold=-0.3, estimate=sure, own=wide)
     shown = verdicts.brief([held])
-    assert held.verdict == "undecided" and "Where a second interval keeps a verdict back" in shown
+    assert (
+        held.verdict == "undecided"
+        and "A second interval stands where it keeps a verdict back." in shown
+    )
     assert "0.90\u00a0to\u00a01.10; and −0.50\u00a0to\u00a02.50" in shown
 
 

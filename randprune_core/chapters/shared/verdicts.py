@@ -105,9 +105,14 @@ def verdict(parts: Sequence[Part], claim: int) -> str:
 def brief(parts: Sequence[Part], of: str = "") -> str:
     """The measured parts as a small Markdown table below a line that says what it is.
 
-    `of` is a sentence that says what the effects are of. "" where there is no part. A phone shows
-    the first four columns (book.css).
+    `of` is a sentence that says what the effects are of. A part that has no effect yet is counted
+    in that line and has no row; "" where none has one. A phone shows the first five columns
+    (book.css).
     """
+    parts = [part for part in parts if part.kind == "measured" and part.unit]
+    measured = [part for part in parts if not isnan(part.estimate.value)]
+    if not measured:
+        return ""
     rows = [
         {
             "claim": _name(part),
@@ -117,14 +122,14 @@ def brief(parts: Sequence[Part], of: str = "") -> str:
             "supported if": _bound(part),
             "runs": len(part.runs),
         }
-        for part in parts
-        if part.kind == "measured" and part.unit
+        for part in measured
     ]
-    if not rows:
-        return ""
-    lead = f"What decides; a positive effect speaks for the claim. {of}".rstrip()
+    lead = "What decides; a positive effect speaks for the claim"
+    if lacking := len(parts) - len(measured):
+        lead += f"; {lacking} part{'s' * (lacking > 1)} cannot be told yet"
+    lead = f"{lead}. {of}".rstrip()
     if any(";" in row["97.5 % interval"] for row in rows):
-        lead += " Where a second interval keeps a verdict back, it stands beside the first."
+        lead += " A second interval stands where it keeps a verdict back."
     return f"{lead}\n\n{foreign.rows(pd.DataFrame(rows))}"
 
 
