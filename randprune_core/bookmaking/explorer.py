@@ -37,14 +37,13 @@ _METRICS = (
     + (100, 1, "higher"),
     (r"ece", "Calibration", "ECE (15 bins)", 1, 4, "lower"),
     (r"nll", "Calibration", "NLL (nats)", 1, 3, "lower"),
-    (r"ood\.(\w+)\.auroc", "OoD images", "AUROC, maximum softmax probability ({})", 1, 4, "higher"),
+    (r"ood\.(\w+)\.auroc", "OoD images", "AUROC, max. softmax ({})", 1, 4, "higher"),
     (r"ood\.(\w+)\.auroc_energy", "OoD images", "AUROC, energy ({})", 1, 4, "higher"),
-    (r"ood\.(\w+)\.fpr95", "OoD images", "FPR@95, maximum softmax probability ({}, %)")
-    + (100, 1, "lower"),
+    (r"ood\.(\w+)\.fpr95", "OoD images", "FPR@95, max. softmax ({}, %)", 100, 1, "lower"),
     (
         r"ood\.(\w+)\.fpr95_ood_positive",
         "OoD images",
-        "FPR@95 with OoD as the positive class, maximum softmax probability ({}, %)",
+        "FPR@95, OoD as positive ({}, %)",
         100,
         1,
         "lower",

@@ -88,7 +88,7 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     ]
     if len(handles) > 1:
         handles.append(Line2D([], [], label="one network", **_NETWORK))
-        key = {"loc": "outside lower center", "ncols": min(len(handles), 4), "frameon": False}
+        key = {"loc": "outside lower center", "ncols": 2 if narrow else 4, "frameon": False}
         figure.legend(handles=handles, **key)
     _name_networks(axes[flat], cells)
     return figure

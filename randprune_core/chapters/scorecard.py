@@ -118,7 +118,7 @@ def draw(parts: pd.DataFrame, title: str = "", *, phone: bool = False) -> Figure
     words = {"va": "center", "fontsize": 8 if phone else 9}
     place = 0.0
     for claim, mine in parts.groupby("claim"):
-        place = _draw_claim(axis, place, claim, mine, words, _NAMES[phone])
+        place = _draw_claim(axis, place, claim, mine, words)
     axis.set_ylim(place - 0.65, -0.65)
     axis.set_yticks([])
     axis.grid(False, axis="y")
@@ -156,13 +156,8 @@ def _marker(verdict: str, x: Sequence = (), y: Sequence = (), **more) -> Line2D:
     return Line2D(x, y, linestyle="", markersize=6, zorder=3, **look, **more)
 
 
-def _draw_claim(
-    axis: Axes, place: float, claim: int, parts: pd.DataFrame, words: dict, names: float
-) -> float:
-    """Draw the heading of a claim and its parts from `place` on; returns where the next begins.
-
-    `names` is the part of the width that names of parts take.
-    """
+def _draw_claim(axis: Axes, place: float, claim: int, parts: pd.DataFrame, words: dict) -> float:
+    """Draw the heading of a claim and its parts from `place` on; returns where the next begins."""
     verdict = together(parts.verdict)
     words = words | {"transform": axis.get_yaxis_transform()}
     axis.text(0.01, place, f"{claim}  {TITLES[claim]}", weight="bold", **words)
@@ -179,7 +174,7 @@ def _draw_claim(
         if np.isfinite(part.effect):
             _draw_part(axis, place + line + 0.1, part)
         else:
-            axis.text(names + 0.02, place + line + 0.1, **nothing)
+            axis.text(0.99, place + line + 0.1, ha="right", **nothing)
     return place + _lines(parts) + 1.3
 
 

@@ -283,7 +283,7 @@ def _key(rows: list[Layers], band: str) -> list[Artist]:
     bands = [hollow for frame, hollow in layers if _has_band(frame)]
     if bands:
         names = [band] * (not all(bands)) + ["the paper's own band"] * any(bands)
-        handles.append(Patch(label="; ".join(names), **BAND))
+        handles.append(Patch(label=";\n".join(names), **BAND))
     return handles
 
 

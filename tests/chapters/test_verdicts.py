@@ -150,7 +150,7 @@ def test_a_claim_has_the_verdict_of_its_parts():
         ["1, sparsity 0.9", "supported"],
         ["5, ERK", "supported"],
     ]
-    assert rows[0][2:4] == ["1.00 points", "0.90\u00a0to\u00a01.10"]
+    assert rows[0][2:4] == ["1.00\u00a0points", "0.90\u00a0to\u00a01.10"]
     assert verdicts.brief([Part(4, "", lacking="this profile decides nothing")]) == ""
     wide = Estimate(1.0, -0.5, 2.5, 3)
     held = Part(3, "widest", "points", threshold=-0.3, estimate=sure, own=wide)
@@ -167,7 +167,7 @@ def test_table_shows_both_intervals_and_what_would_decide():
     part = Part(3, "deepest", "points", "x", estimate, own, -0.3, frozenset("abcdef"), 3, 7)
     table = verdicts.table([part, Part(6, "", "ECE", lacking="none", threshold=-0.005)])
     first, second = table.to_dict("records")
-    assert first["effect"] == "0.25 points" and first["supported if"] == "above\u00a0−0.3"
+    assert first["effect"] == "0.25\u00a0points" and first["supported if"] == "above\u00a0−0.3"
     assert first["97.5 % intervals"] == "−0.10 to 0.60; −0.50 to 1.00".replace(
         " to ", "\u00a0to\u00a0"
     )

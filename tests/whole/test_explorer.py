@@ -192,9 +192,7 @@ def test_what_is_not_recorded_is_named(tab):
     pick(tab, network="ResNet-20", show="value")
     assert lacks(tab)[0] == "Not recorded for ResNet-20: Uniform."
     pick(tab, metric="ood.photos.auroc", data="cpu-cifar10-jpeg75")
-    assert (
-        lacks(tab)[0] == "AUROC, maximum softmax probability (photos) is not recorded for ResNet-8."
-    )
+    assert lacks(tab)[0] == "AUROC, max. softmax (photos) is not recorded for ResNet-8."
     assert tab.locator(".chart").count() == tab.locator(".explorer-table").count() == 0
     pick(tab, data="mini-cifar10-jpeg75")
     assert tab.locator(".chart").count() == 2

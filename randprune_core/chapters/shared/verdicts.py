@@ -73,7 +73,7 @@ def _name(part: Part) -> str:
 
 def _effect(part: Part) -> str:
     value = part.estimate.value
-    return "–" if isnan(value) else f"{number(value, part.digits)} {part.unit}"
+    return "–" if isnan(value) else f"{number(value, part.digits)}\u00a0{part.unit}"
 
 
 def _bound(part: Part) -> str:
