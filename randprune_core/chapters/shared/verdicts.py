@@ -88,13 +88,17 @@ def _interval(part: Part, found: Estimate) -> str:
     )
 
 
-def _intervals(part: Part) -> str:
-    """The first interval, and below it the second where that alone keeps a verdict back."""
+def _held_back(part: Part) -> bool:
+    """Whether the second interval alone keeps a verdict back."""
     first, second = part.estimate, part.own or NOTHING
     decides = first.low > part.threshold or first.high < part.threshold
-    if not (decides and part.verdict == "undecided") or isnan(second.low):
-        return _interval(part, first)
-    return f"{_interval(part, first)}; and {_interval(part, second)}"
+    return decides and part.verdict == "undecided" and not isnan(second.low)
+
+
+def _intervals(part: Part) -> str:
+    """The first interval, and the second where that alone keeps a verdict back."""
+    shown = [part.estimate, part.own] if _held_back(part) else [part.estimate]
+    return "; and ".join(_interval(part, found) for found in shown)
 
 
 def verdict(parts: Sequence[Part], claim: int) -> str:
@@ -128,7 +132,7 @@ def brief(parts: Sequence[Part], of: str = "") -> str:
     if lacking := len(parts) - len(measured):
         lead += f"; {lacking} part{'s' * (lacking > 1)} cannot be told yet"
     lead = f"{lead}. {of}".rstrip()
-    if any(";" in row["97.5 % interval"] for row in rows):
+    if any(map(_held_back, measured)):
         lead += " A second interval stands where it keeps a verdict back."
     return f"{lead}\n\n{foreign.rows(pd.DataFrame(rows))}"
 
