@@ -88,7 +88,8 @@ def _draw_times(axis: Axes, cases: pd.DataFrame, mode: str) -> None:
     for place, (case, setting) in enumerate(CASES.items()):
         row, colour = cases.loc[case], COLOURS[setting]
         marker = "*" if case == "compact" else MARKERS[setting]
-        axis.plot(row.macs / cases.loc["dense"].macs, place, **_COMPUTED)
+        if row.macs < cases.loc["dense"].macs:
+            axis.plot(row.macs / cases.loc["dense"].macs, place, **_COMPUTED)
         reach = [row[f"{mode}_low"], row[f"{mode}_high"]]
         axis.plot(reach, [place] * 2, color=colour, linewidth=1.2)
         dot = {"color": colour, "marker": marker, "markeredgecolor": "white", "zorder": 3}

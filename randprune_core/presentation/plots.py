@@ -111,8 +111,7 @@ def plot_gap_to_dense(
                 _draw_gap(axis, frame[frame.sparsity == level], places, hollow, dots)
             names = [sizes[m] if sizes else model_label(m).removeprefix("ResNet-") for m in places]
             axis.set_xticks([*places.values()], names)
-            step = _step(places)
-            axis.set_xlim(min(places.values()) - step / 2, max(places.values()) + step / 2)
+            axis.set_xlim(*_ends(places))
             axis.tick_params(axis="x", rotation=60 if len(places) > 6 and not sizes else 0)
     if margin is not None and rows:
         entry = Line2D([], [], label=f"margin {margin:g}", **MARGIN)
@@ -315,15 +314,17 @@ def _draw_gap(
     hollow: bool,
     seeds: pd.DataFrame | None,
 ) -> None:
-    step = _step(places)
     axis.use_sticky_edges = False  # a margin below the bars too
     if "dense_band" in cells:
         band = cells.drop_duplicates("model").set_index("model").dense_band.reindex(places)
-        axis.bar([*places.values()], 2 * band, 0.8 * step, bottom=-band, zorder=1, **BAND)
+        axis.bar([*places.values()], 2 * band, 0.8 * _step(places), bottom=-band, zorder=1, **BAND)
     ratios = in_order(cells.ratio)
+    drawn = {model: place for model, place in places.items() if model in set(cells.model)}
+    low, high = _ends(places)
+    apart = min(0.25 * _step(drawn), (0.02 if hollow else 0.035) * (high - low))  # side by side
     for ratio, line in cells.groupby("ratio", sort=False):
-        aside = 0.08 * (ratios.index(ratio) - (len(ratios) - 1) / 2)  # intervals side by side
-        x = [places[model] + aside * step for model in line.model]
+        aside = apart * (ratios.index(ratio) - (len(ratios) - 1) / 2)
+        x = [places[model] + aside for model in line.model]
         draw_line(axis, x, line.gap, line, ratio_style(ratio, hollow), seeds)
 
 
@@ -332,6 +333,13 @@ def _places(models: Iterable[str], sizes: Mapping[str, int] | None) -> dict[str,
     if sizes:
         return {model: math.log2(sizes[model]) for model in sorted(models, key=sizes.get)}
     return {model: float(rank) for rank, model in enumerate(models)}
+
+
+def _ends(places: Mapping[str, float]) -> tuple[float, float]:
+    """Where the axis of the models begins and ends, with room for intervals side by side."""
+    low, high = min(places.values()), max(places.values())
+    room = max(_step(places) / 2, 0.1 * (high - low))
+    return low - room, high + room
 
 
 def _step(places: Mapping[str, float]) -> float:

@@ -42,7 +42,7 @@ LOOKS = {
     "erk:after": Look("after training", "#6B3A00", "X"),
 }
 
-_OTHER_COLOURS = ("#8C6D31", "#7B3294", "#00A6A6", "#A50F15", "#6BAE3A", "#5C5C8A")
+_OTHER_COLOURS = ("#B5179E", "#A50F15", "#4E6B00", "#00A6A6", "#7B3294", "#5C5C8A")
 _OTHER_MARKERS = ("8", "H", ">", "<", "d", "X")
 
 
