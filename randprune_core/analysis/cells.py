@@ -147,6 +147,28 @@ def differences(
     return pd.DataFrame(rows, columns=_DIFFERENCE)
 
 
+def mean_difference(
+    runs: pd.DataFrame,
+    pairs: Iterable[tuple[tuple, tuple]],
+    value: str = "accuracy",
+    scale: float = 100.0,
+    pool: pd.DataFrame | None = None,
+) -> Estimate:
+    """The mean of what `differences` gives, with its interval; NaN where a pair has no value.
+
+    A cell may stand in several pairs: what its runs share is then in all of these differences.
+    """
+    cells, pairs = cells_of(runs, value, scale, pool), list(pairs)
+    weights: dict[tuple, float] = {}
+    for first, second in pairs:
+        weights[first] = weights.get(first, 0) + 1 / len(pairs)
+        weights[second] = weights.get(second, 0) - 1 / len(pairs)
+    known = [np.isfinite(cells.values.get(cell, math.nan)).all() for cell in weights]
+    if not (known and all(known)):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    return cells.contrast(weights)
+
+
 def recorded(runs: pd.DataFrame) -> list[tuple]:
     """The cells of runs in the order in which they come."""
     return (

@@ -51,7 +51,7 @@ TITLES = {
     1: "gap shrinks with depth",
     2: "gap shrinks with width",
     3: "large networks match dense",
-    4: "ratio matters, in small networks",
+    4: "ratio matters less with size",
     5: "ERK as good as SNIP, GraSP",
     6: "calibration no worse",
     7: "out-of-distribution no worse",

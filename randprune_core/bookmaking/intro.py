@@ -62,7 +62,7 @@ _HALF = 60  # half of the width of a bar, pixels
 
 
 def _effect(row: dict) -> str:
-    """The effect, positive where it speaks for the claim, in words and as a bar; or why none.
+    """The effect, the larger the more it speaks for the claim, in words and as a bar; or why none.
 
     In brackets stands the part of the claim that it is from.
     """

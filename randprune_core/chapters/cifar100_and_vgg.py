@@ -6,7 +6,7 @@ the name of the network, since a network on one data set is no network on the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
@@ -57,9 +57,9 @@ def together(parts: Iterable[Records]) -> pd.DataFrame:
     return pd.concat(named, ignore_index=True) if named else runs[0]
 
 
-def points(parts: Iterable[Records]) -> pd.DataFrame:
-    """`cells.summarise` of each grid by itself: the spread is that of one data set."""
-    found = {dataset(p): summarise(by_setting(p.runs), pool=p.pool) for p in parts}
+def points(parts: Iterable[Records], how: Callable = summarise) -> pd.DataFrame:
+    """`cells.summarise`, or `how`, of each grid by itself: the spread is that of one data set."""
+    found = {dataset(p): how(by_setting(p.runs), pool=p.pool) for p in parts}
     frames = [table.assign(model=table.model + f", {name}") for name, table in found.items()]
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 

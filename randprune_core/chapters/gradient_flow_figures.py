@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from ..analysis.cells import CELL, summarise
 from ..analysis.gradient_flow import FLAT
-from ..presentation.theme import COLOURS, LABELS, WIDTH, in_order, shade, use_theme
+from ..presentation.theme import COLOURS, LABELS, MARKERS, WIDTH, in_order, shade, use_theme
 from ..presentation.words import model_label
 from .gradient_flow import PREDICTORS, cell_means
 from .shared.gradient_curves import GREY, START, epoch_panels, set_key
@@ -29,27 +29,29 @@ def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "")
     label, ticks = "Gradient norm, dense\u00a0=\u00a01", (1, 1.2, 1.5, 2, 3, 5, 8)
     figure, axes = epoch_panels(shares, steps, title, label, ticks)
     found = shares.groupby("ratio").sparsity.unique()
-    colours = {
-        (r, s): shade(r, s, found[r]) for r in in_order(found.index) for s in sorted(found[r])
+    looks = {
+        (r, s): {"color": shade(r, s, found[r]), "linestyle": "-" if s == max(found[r]) else "--"}
+        for r in in_order(found.index)
+        for s in sorted(found[r])
     }
     reach = [1.0]
     for (model, ratio, sparsity), runs in shares.groupby(CELL, sort=False):
-        axis, colour = axes[model], colours[ratio, sparsity]
+        axis, look = axes[model], looks[ratio, sparsity]
         parts = [summarise(part, "share", 1).assign(epoch=e) for e, part in runs.groupby("epoch")]
         mean = pd.concat(parts)
         x, y = mean.epoch.clip(lower=START), mean["mean"]
-        axis.plot(x, y, color=colour, linewidth=1.5)
-        axis.fill_between(x, mean.low, mean.high, color=colour, alpha=0.15, linewidth=0)
+        axis.plot(x, y, linewidth=1.5, **look)
+        axis.fill_between(x, mean.low, mean.high, color=look["color"], alpha=0.15, linewidth=0)
         reach += [*y, *mean.low.dropna(), *mean.high.dropna()]
     for axis in axes.values():
         axis.axhline(1, color=COLOURS["dense"], linewidth=1.2, zorder=1)
         axis.set_ylim(0.95 * min(reach), 1.05 * max(reach))
     others = [
-        Line2D([], [], color=colour, label=f"{LABELS[ratio]} {sparsity:g}")
-        for (ratio, sparsity), colour in colours.items()
+        Line2D([], [], label=f"{LABELS[ratio]} {sparsity:g}", **look)
+        for (ratio, sparsity), look in looks.items()
     ]
     if shares.groupby(CELL).seed.nunique().gt(1).any():
-        others.append(Patch(color=GREY, alpha=0.15, linewidth=0, label="95 % interval"))
+        others.append(Patch(color=GREY, alpha=0.35, linewidth=0, label="95 % interval"))
     set_key(figure, ["dense"], *others)
     return figure
 
@@ -119,5 +121,7 @@ _NETWORK = {"color": GREY, "linewidth": 0.8}
 
 
 def _point(ratio: str, sparsest: bool) -> dict:
-    style = {"marker": "o" if sparsest else "s", "color": COLOURS[ratio], "markersize": 6}
-    return style | {"linestyle": "none", "markeredgecolor": "white"}
+    style = {"marker": MARKERS[ratio], "color": COLOURS[ratio], "markersize": 6}
+    half = {"fillstyle": "bottom", "markerfacecoloralt": "white", "markersize": 5}
+    style |= {"markeredgecolor": "white"} if sparsest else half
+    return style | {"linestyle": "none"}

@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from ..analysis.cells import CELL, cells_of, chance_limit, sparse_minus_dense, summarise
+from ..analysis.cells import CELL, chance_limit, mean_difference, sparse_minus_dense, summarise
 from ..analysis.intervals import Estimate
-from ..analysis.parts import NOTHING
 from .shared import gap_to_dense
 
 KINDS = {"fgsm": "FGSM", "pgd": "PGD, ten steps", "noise": "Gaussian noise"}
@@ -75,24 +74,21 @@ def difference_table(runs: pd.DataFrame, pool: pd.DataFrame | None = None) -> pd
     return pd.concat(parts)[names] if parts else pd.DataFrame(columns=names)
 
 
-def taken_more(runs: pd.DataFrame, pool: pd.DataFrame | None, models: Sequence[str]) -> Estimate:
-    """What PGD at one grey level takes from ERK 0.9 beyond what it takes from dense, in points.
+def turned_more(runs: pd.DataFrame, pool: pd.DataFrame | None, models: Sequence[str]) -> Estimate:
+    """Of 100 images that a network gets right, how many more PGD turns in ERK 0.9 than in dense.
 
-    The mean over `models`, of the accuracy on the test images minus that under attack; positive
-    where the sparse networks lose more. NaN where a network is not recorded.
+    PGD at one grey level, on all test images; the mean over `models`. In shares and not in points,
+    since a network that is right less often has fewer answers to lose. NaN where a network is not
+    recorded.
     """
 
-    def with_taken(frame):
-        attacked = frame.get(column("pgd", 1), math.nan)
-        return frame.assign(taken=frame["accuracy"] - attacked)
+    def with_turned(frame):
+        attacked, right = (frame.get(name, math.nan) for name in (column("pgd", 1), "accuracy"))
+        return frame.assign(turned=1 - attacked / right)
 
-    pool = None if pool is None or pool.empty else with_taken(pool)
-    cells = cells_of(with_taken(runs) if len(runs) else runs, "taken", pool=pool)
-    sides = {("erk", 0.9): 1 / len(models), ("dense", 0.0): -1 / len(models)}
-    weights = {(model, *side): weight for model in models for side, weight in sides.items()}
-    if any(not np.isfinite(cells.values.get(cell, math.nan)).all() for cell in weights):
-        return NOTHING
-    return cells.contrast(weights)
+    pairs = [((model, "erk", 0.9), (model, "dense", 0.0)) for model in models]
+    pool = None if pool is None else with_turned(pool)
+    return mean_difference(with_turned(runs), pairs, "turned", pool=pool)
 
 
 def _each(runs: pd.DataFrame) -> list[tuple[str, float]]:

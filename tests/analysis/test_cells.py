@@ -9,6 +9,7 @@ from randprune_core.analysis.cells import (
     differences,
     gap_change,
     gap_to_dense,
+    mean_difference,
     pairs_of_settings,
     recorded,
     summarise,
@@ -99,6 +100,20 @@ def test_the_gap_is_dense_minus_sparse_and_needs_the_dense_network_of_the_same_m
     gaps = gap_to_dense(runs)
     assert gaps.model.tolist() == ["resnet-8"]
     assert gaps.gap[0] == pytest.approx(8.0)
+
+
+def test_the_mean_of_differences_counts_a_shared_cell_as_often_as_it_stands_in_a_pair():
+    base, first, second = (("resnet-8", name, 0.9) for name in ("erk", "snip", "grasp"))
+    runs = runs_of({base: FEW, first: MORE, second: FEW[::-1]})
+    pairs = [(first, base), (second, base)]
+    found = mean_difference(runs, pairs)
+    single = differences(runs, pairs)
+    assert found.value == pytest.approx(single.difference.mean())
+    variance = pooled_spread([[100 * x for x in group] for group in (FEW, MORE, FEW)]).variance
+    error = math.sqrt(variance * (1 / 3 + 1 / 4 / 4 + 1 / 3 / 4))
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 7) * error)
+    assert math.isnan(mean_difference(runs, [*pairs, (base, ("a", "erk", 0.9))]).value)
+    assert math.isnan(mean_difference(runs, []).value)
 
 
 def test_differences_take_the_pairs_that_are_recorded_and_are_named_by_the_second_cell():

@@ -56,18 +56,20 @@ def test_nothing_recorded_gives_empty_tables():
     assert robustness.floor_levels(curves, 10) == {}
 
 
-def test_what_an_attack_takes_more_is_the_difference_of_both_losses_with_its_interval():
+def test_what_an_attack_turns_more_is_a_difference_of_shares_with_its_interval():
     runs = frame(spread=(-0.01, 0.0, 0.01)).drop(columns="accuracy")
-    runs["accuracy"] = runs["clean.accuracy"]
+    runs["accuracy"] = runs.groupby("ratio")["clean.accuracy"].transform("mean")
     runs["pgd.1.accuracy"] = runs["pgd.2.accuracy"]
     models = ["resnet-8", "resnet-20"]
-    taken = robustness.taken_more(runs, None, models)
+    turned = robustness.turned_more(runs, None, models)
     # Dense falls from 80 to 32 %, sparse from 70 to 14 %.
-    assert taken.value == pytest.approx((70 - 14) - (80 - 32)) and taken.low < 8 < taken.high
-    pooled = robustness.taken_more(runs, runs, models)
-    assert (pooled.value, pooled.low) == pytest.approx((taken.value, taken.low))
-    assert math.isnan(robustness.taken_more(runs, None, ["resnet-56"]).value)
-    assert math.isnan(robustness.taken_more(records_to_frame([]), None, models).value)
+    assert turned.value == pytest.approx(100 * (56 / 70 - 48 / 80))
+    assert turned.low < 20 < turned.high
+    pooled = robustness.turned_more(runs, runs, models)
+    assert (pooled.value, pooled.low) == pytest.approx((turned.value, turned.low))
+    assert math.isnan(robustness.turned_more(runs, None, ["resnet-56"]).value)
+    assert math.isnan(robustness.turned_more(records_to_frame([]), None, models).value)
+    assert math.isnan(robustness.turned_more(runs.drop(columns="pgd.1.accuracy"), None, models)[0])
 
 
 def test_levels_are_numbers_in_order_with_the_clean_images_first():

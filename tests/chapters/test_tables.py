@@ -1,5 +1,4 @@
 import hashlib
-import math
 import sys
 
 import matplotlib
@@ -13,24 +12,6 @@ from randprune_core import paths
 from randprune_core.chapters.shared import tables
 from randprune_core.chapters.shared.records import collect_records
 from randprune_core.presentation import plots
-
-
-def test_grid_table_has_a_dash_for_a_missing_cell_and_none_for_an_impossible_one():
-    rows = [
-        ["resnet-14", "uniform", 0.9, 50.0],
-        ["resnet-14", "dense", 0.0, 70.0],
-        ["resnet-14", "erk", 0.8, 60.0],
-        ["resnet-8", "erk", 0.9, 55.0],
-    ]
-    cells = pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "mean"])
-    table = tables.grid_table(cells.assign(low=math.nan, high=math.nan), "mean")
-    assert table.columns.tolist() == ["network", "ratio", "0", "0.8", "0.9"]
-    assert table.values.tolist() == [
-        ["ResNet-14", "dense", "70.0\u00a0○", "", ""],
-        ["ResNet-14", "Uniform", "", "–", "50.0\u00a0○"],
-        ["ResNet-14", "ERK", "", "60.0\u00a0○", "–"],
-        ["ResNet-8", "ERK", "", "–", "55.0\u00a0○"],
-    ]
 
 
 def test_table_is_a_myst_table_with_caption_and_name():

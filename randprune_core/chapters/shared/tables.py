@@ -13,34 +13,11 @@ import pandas as pd
 from ... import paths
 from ...analysis.cells import CELL
 from ...presentation import foreign
-from ...presentation.theme import LABELS, in_order
-from ...presentation.words import commit_label, listing, model_label, plus_minus
+from ...presentation.words import commit_label, listing
 from ...records.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def grid_table(cells: pd.DataFrame, value: str, digits: int = 1) -> pd.DataFrame:
-    """Cells as a table to read: a row a model and ratio, a column a sparsity.
-
-    `cells` has `model, ratio, sparsity`, the column named by `value`, and `low` and `high`. A dash
-    stands for a cell that is not recorded.
-    """
-    models = {name: place for place, name in enumerate(cells.model.unique())}
-    ratios = {name: place for place, name in enumerate(in_order(cells.ratio))}
-    rows: dict[tuple, dict] = {}
-    for cell in cells.to_dict("records"):
-        row = rows.setdefault((models[cell["model"]], ratios[cell["ratio"]]), {})
-        row["network"], row["ratio"] = model_label(cell["model"]), LABELS[cell["ratio"]]
-        text = plus_minus(cell[value], cell["low"], cell["high"], digits)
-        row[cell["sparsity"]] = text.replace(" ", "\u00a0")  # one line in its cell
-    columns = ["network", "ratio", *sorted(cells.sparsity.unique())]
-    for row in rows.values():  # a dense network has sparsity 0, and no other network has
-        none = columns[2:] if row["ratio"] == LABELS["dense"] else [0.0]
-        row |= {sparsity: "" for sparsity in none if sparsity not in row}
-    table = pd.DataFrame([rows[key] for key in sorted(rows)], columns=columns).fillna("–")
-    return table.rename(columns=lambda name: name if isinstance(name, str) else f"{name:g}")
 
 
 def named(cells: pd.DataFrame, value: str, name: str) -> pd.DataFrame:

@@ -128,7 +128,7 @@ def brief(parts: Sequence[Part], of: str = "") -> str:
         }
         for part in measured
     ]
-    lead = "What decides; a positive effect speaks for the claim"
+    lead = "What decides; the larger an effect, the more it speaks for the claim"
     if lacking := len(parts) - len(measured):
         lead += f"; {lacking} part{'s' * (lacking > 1)} cannot be told yet"
     lead = f"{lead}. {of}".rstrip()
@@ -142,11 +142,13 @@ def show(name: str, parts: Sequence[Part]):
     shown = show_table(
         table(parts),
         f"tab-{name}-verdict",
-        "What decides, as it was fixed beforehand: the effect, positive where it speaks for the "
-        "claim, with two 97.5 % intervals, the first from the spread pooled over the networks of "
-        "the table, the second from that of its own cells. A verdict needs both on one side of the "
+        "What decides, as it was fixed beforehand: the effect, which speaks the more for the claim "
+        "the larger it is, with two 97.5 % intervals, the first from the spread pooled over many "
+        "cells, the second from that of its own."
+        "  A verdict needs both on one side of the "
         "threshold. A look is where all networks of a part have 3 seeds, or 5: the seeds of the "
-        "look stand beside the runs, and beside the verdict how many would decide.",
+        "look stand beside the runs, and beside the verdict how many would decide if effect and "
+        "spread stay what they are. Where no number stands, a hundred would not.",
     )
     return folded("Every part of every claim, with both intervals", shown.data)
 
