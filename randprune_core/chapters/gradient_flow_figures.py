@@ -82,7 +82,8 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
         axis.set_ylabel("Gap to dense (points)" if name == flat else "Gap (points)")
     if len(cells):  # room for names
         low, high = cells[FLAT].min(), cells[FLAT].max()
-        axes[flat].set_xlim(1.6 * low - 0.6 * high, 1.35 * high - 0.35 * low)
+        right = 0.7 if narrow else 0.35
+        axes[flat].set_xlim(1.6 * low - 0.6 * high, high + right * (high - low))
     handles = [
         Line2D([], [], label=f"{LABELS[r]} {s:g}", **_point(r, s == highest))
         for r in in_order(cells.ratio)
@@ -101,7 +102,7 @@ def _name_networks(axis: Axes, cells: pd.DataFrame) -> None:
     axis.get_figure().draw_without_rendering()
     lines = [line for line in axis.lines if line.get_linestyle() == "-"]
     paths = [line.get_path().transformed(line.get_transform()) for line in lines]
-    names = []
+    names, frame = [], axis.get_window_extent()
     for model, part in cells.sort_values("gap").groupby("model"):
         places = {}
         for (_, end), side in product([*part[::-1].iterrows()], (-1, 1)):
@@ -111,6 +112,7 @@ def _name_networks(axis: Axes, cells: pd.DataFrame) -> None:
             box = text.get_window_extent()
             places[text] = sum(path.intersects_bbox(box, filled=False) for path in paths)
             places[text] += box.count_overlaps(names)
+            places[text] += len(paths) * (not frame.x0 < box.x0 < box.x1 < frame.x1)
         best = min(places, key=places.get)
         names.append(best.get_window_extent())
         for text in places.keys() - {best}:
