@@ -32,8 +32,9 @@ _THEIRS = {
 def plot_over_static(ours: pd.DataFrame, theirs: pd.DataFrame, title: str) -> Figure:
     """Points of accuracy over a static mask before training, against sparsity.
 
-    `theirs` is `published.rigl`, drawn hollow. `ours` is as from `cells.differences`, drawn filled
-    and beside each other where they share a sparsity. The axis is logarithmic in what is kept.
+    `theirs` is `published.rigl`, drawn hollow. `ours` is as from `cells.differences`, small
+    networks first, drawn filled, larger for a larger network, and beside each other where they
+    share a sparsity. The axis is logarithmic in what is kept.
     """
     use_theme()
     figure, axis = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
@@ -48,9 +49,11 @@ def plot_over_static(ours: pd.DataFrame, theirs: pd.DataFrame, title: str) -> Fi
     for name, height in ends.items():
         where = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
         axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), **where)
+    models = list(ours.model.unique())
     for place, cell in enumerate(ours.itertuples()):
         x = (1 - cell.sparsity) * 1.05 ** (1 + place)
-        look = ratio_style(cell.ratio, hollow=False) | {"markersize": 7, "linestyle": ""}
+        look = ratio_style(cell.ratio, hollow=False) | {"linestyle": ""}
+        look["markersize"] = 7 + 3 * models.index(cell.model)
         axis.plot(x, cell.difference, **look)
         if np.isfinite(cell.low):
             axis.plot([x, x], [cell.low, cell.high], color=COLOURS[cell.ratio], linewidth=1.2)
