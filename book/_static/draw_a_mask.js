@@ -34,7 +34,7 @@
     const total = weights(layers);
     const most = Math.floor((1 - held / total) * 1e4) / 1e4;
     return new RangeError(
-      `${why}, which takes ${whole(held)} weights, and the budget is ${whole(roundHalfToEven((1 - sparsity) * total))}` +
+      `${why}, which takes ${whole(held)} weights, and the budget is ${whole((1 - sparsity) * total)}` +
       ` of ${whole(total)}: choose a sparsity below ${most}, or another ratio.`);
   }
 
