@@ -588,6 +588,25 @@ def test_sidebar_leads_to_every_page_and_opens_on_a_phone(site, tab):
     assert tab.complaints == []
 
 
+def test_titles_of_cards_look_like_links_and_a_link_within_a_card_leads_elsewhere(site, tab):
+    visit(tab, f"{site}/book/intro.html")
+    looks = tab.evaluate(
+        """() => {
+          return ["light", "dark"].flatMap((theme) => {
+            document.documentElement.dataset.theme = theme;
+            document.getAnimations().forEach((each) => each.finish());
+            const link = getComputedStyle(document.querySelector("article section > p a")).color;
+            return [...document.querySelectorAll("article .sd-card-body > :first-child")].map(
+              (title) => getComputedStyle(title).color === link);
+          });
+        }"""
+    )
+    assert len(looks) == 2 * (11 + 3) and all(looks)
+    tab.locator(".doors").get_by_role("link", name="Reproduce").click()
+    tab.wait_for_url("**/reproduce.html*")
+    assert tab.complaints == []
+
+
 def test_pages_lead_to_the_previous_and_the_next(site, tab):
     visit(tab, f"{site}/{pages()[1]}.html")
     tab.locator("a.right-next").click()
