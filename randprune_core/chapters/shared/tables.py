@@ -14,7 +14,13 @@ from ... import paths
 from ...analysis.cells import CELL
 from ...presentation import foreign
 from ...presentation.theme import LABELS, in_order
-from ...presentation.words import commit_label, listing, model_label, plus_minus
+from ...presentation.words import (
+    commit_label,
+    listing,
+    model_label,
+    plus_minus,
+    processor_label,
+)
 from ...records.files import write_whole
 
 if TYPE_CHECKING:
@@ -193,7 +199,7 @@ def provenance(runs: pd.DataFrame) -> pd.DataFrame:
             "runs": len(part),
             "commit": commit_label(commit, dirty),
             "begun under another": int(part["provenance.commits"].notna().sum()),
-            "device": device,
+            "device": processor_label(device),
             "torch": torch,
             "data": fingerprint[:12],
             "test images": listing(f"{n:,}" for n in sorted(part["n"].unique())),
