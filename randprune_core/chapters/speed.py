@@ -31,8 +31,8 @@ _PROPORTION = {"color": "#777777", "linewidth": 1, "linestyle": (0, (1, 2))}
 def speed_figure(speed: pd.DataFrame) -> Figure:
     """Bars of images per second, one panel for each processor and size of image.
 
-    Beside a bar stands its rate, and its ratio to the plain loop's. A dashed line is where the
-    processor's rate in a large matrix product would be.
+    A dashed line is where the processor's rate in a large matrix product would be. Right of it
+    stands the rate of each bar, and its ratio to the plain loop's.
     """
     use_theme()
     panels = list(speed.groupby(["processor", "side"], sort=False))
@@ -47,14 +47,14 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
             for row in part.itertuples()
         ]
         axis.barh(names, part.images_per_second, color=_GREY)
-        for place, row in enumerate(part.itertuples()):
-            text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
-            where = (row.images_per_second, place)
-            look = {"textcoords": "offset points", "va": "center", "bbox": _GROUND}
-            axis.annotate(text, where, (4, 0), **look)
         bound = float((part.images_per_second / part.share_of_matmul).iloc[1:].median())
         axis.axvline(bound, **_BOUND)
-        axis.set_xlim(0, max(1.12 * bound, 1.9 * part.images_per_second.max()))  # room for numbers
+        end = max(bound, part.images_per_second.max())
+        for place, row in enumerate(part.itertuples()):
+            text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
+            look = {"textcoords": "offset points", "va": "center", "bbox": _GROUND}
+            axis.annotate(text, (end, place), (5, 0), **look)
+        axis.set_xlim(0, 1.75 * end)  # room for numbers
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)

@@ -122,11 +122,12 @@ def plot_gap_to_dense(
     return figure
 
 
-def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
+def plot_layer_sparsities(layers: pd.DataFrame, sparsity: float | None = None) -> Figure:
     """A panel a model, below each other: what each layer keeps as steps, a line a ratio.
 
     `layers` has `model, ratio, position, sparsity`, positions in module order from 1. With a column
-    `layer`, its name, the 1 × 1 convolutions of shortcuts are shaded.
+    `layer`, its name, the 1 × 1 convolutions of shortcuts are shaded. The titles name
+    `sparsity`, the global one.
     """
     use_theme()
     models = list(layers.model.unique())
@@ -151,7 +152,8 @@ def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
         axis.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
         axis.minorticks_off()
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axis.set_title(model_label(model), loc="left")
+        level = "" if sparsity is None else f", sparsity {sparsity:g}"
+        axis.set_title(model_label(model) + level, loc="left")
     axes[0, 0].set_ylim(80 * (1 - layers.sparsity.max()), 130)
     axes[-1, 0].set_xlabel("Layer, from the image to the classes")
     figure.supylabel("Weights kept (%)", fontsize=9)

@@ -285,6 +285,8 @@ def test_layer_sparsities_have_a_panel_a_model():
         "ResNet-8",
         "Wide ResNet-50-2",
     ]
+    named = plots.plot_layer_sparsities(layers(), 0.9)
+    assert named.get_axes()[0].get_title("left") == "ResNet-8, sparsity 0.9"
     (erk,) = lines(figure.get_axes()[0], "erk")
     assert erk.get_xdata().tolist() == [1, 2, 3]
     assert erk.get_ydata().tolist() == pytest.approx([100, 50, 10])

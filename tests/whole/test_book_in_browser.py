@@ -343,6 +343,24 @@ def too_heavy(tab) -> Iterator[str]:
         yield f"{weight:,} bytes, the largest: {largest}"
 
 
+def raw_markup(tab) -> Iterator[str]:
+    """Markup of MyST that is shown as it was typed, in examples of code left out."""
+    yield from tab.evaluate(
+        """() => {
+          const raw = /\\{(ref|numref|eq|cite)|<(sec|chapter|fig|tab)-/;
+          const walker = document.createTreeWalker(
+            document.querySelector("article"), NodeFilter.SHOW_TEXT);
+          const faults = [];
+          while (walker.nextNode()) {
+            const node = walker.currentNode;
+            if (node.parentElement.closest("pre, code, script, style")) continue;
+            if (raw.test(node.data)) faults.push(`raw markup: ${node.data.trim().slice(0, 60)}`);
+          }
+          return faults;
+        }"""
+    )
+
+
 def complaints(tab) -> Iterator[str]:
     yield from tab.complaints
 
@@ -380,7 +398,7 @@ def test_page_has_no_fault(site, tab, name):
     if name.startswith("notebooks/"):
         assert tab.locator("article figure").count() > 0
     wide = (broken_figures, letters_of_a_desk, faint_letters, other_letters, broken_maths)
-    wide += (open_code, overflow, hidden_ends, too_heavy, inaccessible)
+    wide += (open_code, raw_markup, overflow, hidden_ends, too_heavy, inaccessible)
     if name.startswith("notebooks/"):
         wide += (counts, late)
     faults = [fault for rule in wide for fault in rule(tab)]
@@ -428,6 +446,8 @@ BREAKAGES = {
         open_code,
         "<div class='cell'><div class='cell_input'>print()</div></div>",
     ),
+    "a role that is not resolved": (raw_markup, "<p>see {ref}<code>depth</code></p>"),
+    "an anchor that is not resolved": (raw_markup, "<p>profile cpu &lt;sec-profiles&gt;</p>"),
     "a wide box": (overflow, "<div style='width: 3000px'>wide</div>"),
     "a wide box without a cue": (
         hidden_ends,
