@@ -20,6 +20,7 @@ from randprune_core import paths
 from randprune_core.data.copies import available_variant
 from randprune_core.devices import device_name
 from randprune_core.presentation import foreign
+from randprune_core.presentation.words import processor_label
 from randprune_core.records.provenance import code_version
 
 
@@ -73,8 +74,7 @@ def matmul_rate(device: torch.device, precision: str, seconds: float = 2.0) -> f
 
 def processor(device: torch.device) -> str:
     """The model name of the processor or GPU in one word, without the marks of its maker."""
-    words = device_name(device.type).replace("(R)", "").replace("(TM)", "").split()
-    return "-".join(word for word in words if word not in ("CPU", "Processor"))
+    return processor_label(device_name(device.type)).replace(" ", "-")
 
 
 def save_rows(name: str, rows: list[dict], device: torch.device) -> Path:

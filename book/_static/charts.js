@@ -14,10 +14,18 @@ window.charts = (() => {
   const shape = (name, attributes = {}, ...children) =>
     fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
+  // As Python rounds, and with it the chapters: of two numbers that are equally near, to the even one.
+  function round(value, digits = 0) {
+    const further = value.toFixed(digits); // of two that are equally near, the one further from zero
+    const halfway = Math.abs(value * 2 ** (digits + 1)) % 2 === 1; // no other double is
+    const step = halfway && /[13579]$/.test(further) ? Math.sign(value) * 10 ** -digits : 0;
+    return Number((Number(further) - step).toFixed(digits));
+  }
+
   // With a true minus sign, and none before a zero.
   function number(value, digits = 0) {
     const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    return (Number(value.toFixed(digits)) + 0).toLocaleString("en-US", options).replace("-", "−");
+    return (round(value, digits) + 0).toLocaleString("en-US", options).replace("-", "−");
   }
 
   // A colour as the theme of the page draws it, as in the figures (figures-ink.css): dark ink is the colour of the
@@ -270,6 +278,6 @@ window.charts = (() => {
     }
   }
 
-  return { element, shape, fill, number, labelled, select, table, redraw, follow, sheet, plot, pointed, write, rule,
+  return { element, shape, fill, round, number, labelled, select, table, redraw, follow, sheet, plot, pointed, write, rule,
     line, marker, ink, key, ticks, axisWidth };
 })();

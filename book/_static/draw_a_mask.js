@@ -13,7 +13,7 @@
     return;
   }
 
-  const { element, fill, number, labelled, select, table, redraw, follow, sheet, pointed, shape, write, rule, ink, ticks,
+  const { element, fill, round, number, labelled, select, table, redraw, follow, sheet, pointed, shape, write, rule, ink, ticks,
     axisWidth } = window.charts;
   const sum = (values) => values.reduce((total, value) => total + value, 0);
   for (const network of data.networks) {
@@ -34,7 +34,7 @@
     const total = weights(layers);
     const most = Math.floor((1 - held / total) * 1e4) / 1e4;
     return new RangeError(
-      `${why}, which takes ${whole(held)} weights, and the budget is ${whole(roundHalfToEven((1 - sparsity) * total))}` +
+      `${why}, which takes ${whole(held)} weights, and the budget is ${whole((1 - sparsity) * total)}` +
       ` of ${whole(total)}: choose a sparsity below ${most}, or another ratio.`);
   }
 
@@ -84,14 +84,7 @@
 
   const ratios = { uniform: everywhere, uniform_plus: uniformPlus, erk, erk_plus: erkPlus };
 
-  // Python's round: a half goes to the even neighbour.
-  function roundHalfToEven(value) {
-    const floor = Math.floor(value);
-    const part = value - floor;
-    return part > 0.5 || (part === 0.5 && floor % 2) ? floor + 1 : floor;
-  }
-
-  const keptCount = (sparsity, size) => Math.max(1, roundHalfToEven((1 - sparsity) * size));
+  const keptCount = (sparsity, size) => Math.max(1, round((1 - sparsity) * size));
 
   // ------------------------------------------------------------ masks: torch.randperm from a seed
 
@@ -163,7 +156,7 @@
   // ------------------------------------------------------------ small helpers
 
   const whole = (count) => number(count);
-  const percent = (part, total) => ((100 * part) / total).toFixed(1);
+  const percent = (part, total) => number((100 * part) / total, 1);
   const lengths = (layer) => layer.shape.join(" × ");
 
   // ------------------------------------------------------------ controls

@@ -14,7 +14,7 @@
     return;
   }
 
-  const { element, shape, number, labelled, select, redraw, follow, plot, rule, line, marker, ink } = window.charts;
+  const { element, shape, round, number, labelled, select, redraw, follow, plot, rule, line, marker, ink } = window.charts;
   const DASHES = { line: "4 3", edge: "2 1.5" }; // of what is published
   const SHOWN = [["value", "values"], ["gap", "dense minus sparse"]];
   const picked = {}; // data, metric, show, network, sparsity, paper, hidden
@@ -163,7 +163,7 @@
   // A cell in one sentence.
   function words({ setting, model, sparsity, mean, low, high, n, error, paper, seeds: each }) {
     const start = `${style(setting).label}, ${model}, sparsity ${sparsity}${isGap() ? ", dense minus sparse" : ""}: `;
-    if (paper) return `The paper, ${start}${value(mean)}, read off its Figure 1 to ±${value(error)}`;
+    if (paper) return `The paper, ${start}${value(mean)}, read off its Figure 1 to ±${number(error, 2)}`;
     if (n === 1) return `${start}${value(mean)}, one seed`;
     const values = each.map(([seed, amount]) => `seed ${seed}: ${value(amount)}`).join(", ");
     return `${start}${value(mean)}, 95\u00a0% interval ${value(low)} to ${value(high)}, ${n} seeds (${values})`;
@@ -358,10 +358,11 @@
     const level = new Set([...ofNetwork(all), ...ofSparsity(all)]);
     const shown = all.filter((cell) => level.has(cell));
     const numbers = [...new Set(shown.flatMap((cell) => cell.seeds.map(([seed]) => seed)))].sort((a, b) => a - b);
+    const fine = (amount) => (amount === undefined ? "" : round(amount, metric().digits + 3));
     const rows = shown.map((cell) => [
       cell.paper ? "the paper, Figure 1, read off" : set().label, metric().label, isGap() ? "dense minus sparse" : "value",
-      cell.model, style(cell.setting).label, cell.sparsity, cell.n ?? "", cell.mean, cell.low ?? "", cell.high ?? "",
-      ...numbers.map((seed) => (cell.seeds.find(([other]) => other === seed) || [])[1] ?? "")]);
+      cell.model, style(cell.setting).label, cell.sparsity, cell.n ?? "", ...[cell.mean, cell.low, cell.high].map(fine),
+      ...numbers.map((seed) => fine((cell.seeds.find(([other]) => other === seed) || [])[1]))]);
     const head = ["source", "metric", "shown", "network", "ratio", "sparsity", "seeds", "mean", "low", "high",
       ...numbers.map((seed) => `seed ${seed}`)];
     return [head, ...rows].map((row) => `${row.map(csvCell).join(",")}\n`).join("");

@@ -32,7 +32,7 @@
   // ------------------------------------------------------------ small helpers
 
   const look = (ratio) => source.styles[ratio];
-  const figure = (fraction) => (100 * fraction).toFixed(1);
+  const figure = (fraction) => number(100 * fraction, 1);
   const percent = (fraction) => `${figure(fraction)}\u00a0%`;
   const points = (gap) => number(gap, 1);
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;

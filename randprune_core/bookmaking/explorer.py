@@ -101,7 +101,8 @@ def explorer_data(runs: pd.DataFrame) -> dict:
     `images, note, floor` (percent up to which guessing cannot be excluded, under an attack),
     `value` and `gap`, dense minus sparse. Those two are lists of cells, each `[model, setting,
     sparsity, n, mean, [low, high], [[seed, value], ...]]` with indices into `models` and
-    `settings`; one seed has no low and high. A seed of a gap is a pair of runs of one seed.
+    `settings`; one seed has no low and high. A seed of a gap is a pair of runs of one seed. Numbers
+    are those of the chapters to the last bit, so that the page rounds them to the same digits.
     `metrics` have `key, group, label, better, digits`; `paper` has, by metric, `value` and `gap`
     of the paper: lists of `[model, setting, sparsity, mean, reading error]`.
 
@@ -126,7 +127,7 @@ def _paper() -> dict:
     return {
         "accuracy": {
             show: [
-                [model_label(row.model), row.ratio, row.sparsity, round(row.mean, 2), row.error]
+                [model_label(row.model), row.ratio, row.sparsity, row.mean, row.error]
                 for row in table[[*CELL, "mean", "error"]].itertuples()
             ]
             for show, table in (("value", points), ("gap", gaps))
@@ -242,7 +243,7 @@ def _measured(
     settings: list[str],
     pool: pd.DataFrame | None,
 ) -> dict:
-    _, (*_, scale, digits, _) = _facts(key)
+    scale = _facts(key)[1][3]
     known = runs[runs[key].notna()]
     counts = known.get(key.rpartition(".")[0] + ".n" if "." in key else "n")
     counts = [] if counts is None else sorted({int(n) for n in counts.dropna()})
@@ -260,11 +261,11 @@ def _measured(
     def cells(table: pd.DataFrame, seeds: Mapping[tuple, Mapping[int, float]]) -> list[list]:
         rows = []
         for model, setting, sparsity, n, mean, low, high in table.itertuples(index=False):
-            ends = [round(end, digits + 3) for end in (low, high) if math.isfinite(end)]
+            ends = [end for end in (low, high) if math.isfinite(end)]
             each = seeds[model, setting, sparsity]
             rows.append(
-                [models.index(model), settings.index(setting), sparsity, n, round(mean, digits + 3)]
-                + [ends, [[seed, round(each[seed], digits + 3)] for seed in sorted(each)]]
+                [models.index(model), settings.index(setting), sparsity, n, mean]
+                + [ends, [[seed, each[seed]] for seed in sorted(each)]]
             )
         return rows
 

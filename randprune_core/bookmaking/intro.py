@@ -13,8 +13,8 @@ from ..analysis.parts import digits
 from ..presentation import foreign
 from ..presentation.words import number
 
-_BADGES = {"supported": "success", "contradicted": "danger", "undecided": "muted"}
-_BADGES["out of reach"] = "muted"
+_BADGES = {"supported": "success", "contradicted": "danger"}  # what is decided is filled
+_BADGES |= {"undecided": "muted-line", "out of reach": "muted-line"}
 
 
 def scorecard() -> str:

@@ -170,9 +170,9 @@ def cost_table(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def command(config: RunConfig, processes: int = PROCESSES) -> str:
-    """The command that trains a run of the grid on one machine."""
-    words = ["torchrun --standalone --nproc-per-node", str(processes), "-m randprune_core train"]
-    words += ["--dataset imagenet --ratio", config.ratio]
+    """The command that trains a run of the grid on one machine, on two lines of a shell."""
+    launcher = f"torchrun --standalone --nproc-per-node {processes} -m randprune_core train"
+    words = ["--dataset imagenet --ratio", config.ratio]
     if config.sparsity:
         words.append(f"--sparsity {config.sparsity:g}")
     if config.model != MODEL:
@@ -180,7 +180,7 @@ def command(config: RunConfig, processes: int = PROCESSES) -> str:
     for name in SEEDS:
         if getattr(config, name):
             words.append(f"--{name.replace('_', '-')} {getattr(config, name)}")
-    return " ".join([*words, f"--precision {config.precision}"])
+    return f"{launcher} \\\n    {' '.join(words)} --precision {config.precision}"
 
 
 def show_commands(records: Records):

@@ -41,8 +41,9 @@ def split_ratios(ratios: Sequence[str] | None) -> tuple[list[str], list[str]]:
 def plot_densities(layers: pd.DataFrame) -> Figure:
     """The weights that each layer keeps, as steps, with a panel for each model.
 
-    `layers` has `model, ratio, position, layer, total, kept`, positions in module order from 1.
-    Shortcuts are shaded. A thin dashed line is a ratio with a plus, which may lie on its plain one.
+    `layers` has `model, ratio, sparsity, position, layer, total, kept`, one global sparsity, and
+    positions in module order from 1. Shortcuts are shaded. A thin dashed line is a ratio with a
+    plus, which may lie on its plain one.
     """
     use_theme()
     models, ratios = list(layers.model.unique()), in_order(layers.ratio)
@@ -58,7 +59,8 @@ def plot_densities(layers: pd.DataFrame) -> Figure:
             kept = [*(100 * line.kept / line.total)]
             edges = [*(line.position - 0.5), line.position.max() + 0.5]
             axis.step(edges, [*kept, kept[-1]], where="post", zorder=3, **looks[ratio])
-        axis.set(yscale="log", xlim=(0.3, part.position.max() + 0.7), title=model_label(model))
+        title = f"{model_label(model)}, sparsity {part.sparsity.iloc[0]:g}"
+        axis.set(yscale="log", xlim=(0.3, part.position.max() + 0.7), title=title)
         axis.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
         axis.minorticks_off()
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

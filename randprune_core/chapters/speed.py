@@ -22,7 +22,6 @@ CASES = {
 _GREY = "#8A8A8A"
 _BOUND = {"color": "#222222", "linestyle": (0, (3, 2)), "linewidth": 1}
 _GROWTH = {"depth": ("#222222", "o", "depth"), "width": (_GREY, "s", "width, 20 layers")}
-_GROUND = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # of a number on a line
 _LINES = ("-", (0, (3, 2)), (0, (6, 1.5, 1, 1.5)))
 """How the lines of processors differ, in the order in which they were measured."""
 _PROPORTION = {"color": "#777777", "linewidth": 1, "linestyle": (0, (1, 2))}
@@ -31,8 +30,8 @@ _PROPORTION = {"color": "#777777", "linewidth": 1, "linestyle": (0, (1, 2))}
 def speed_figure(speed: pd.DataFrame) -> Figure:
     """Bars of images per second, one panel for each processor and size of image.
 
-    Beside a bar stands its rate, and its ratio to the plain loop's. A dashed line is where the
-    processor's rate in a large matrix product would be.
+    A dashed line is where the processor's rate in a large matrix product would be. Right of
+    the axes stands the rate of each bar, and its ratio to the plain loop's.
     """
     use_theme()
     panels = list(speed.groupby(["processor", "side"], sort=False))
@@ -47,14 +46,13 @@ def speed_figure(speed: pd.DataFrame) -> Figure:
             for row in part.itertuples()
         ]
         axis.barh(names, part.images_per_second, color=_GREY)
-        for place, row in enumerate(part.itertuples()):
-            text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
-            where = (row.images_per_second, place)
-            look = {"textcoords": "offset points", "va": "center", "bbox": _GROUND}
-            axis.annotate(text, where, (4, 0), **look)
         bound = float((part.images_per_second / part.share_of_matmul).iloc[1:].median())
         axis.axvline(bound, **_BOUND)
-        axis.set_xlim(0, max(1.12 * bound, 1.9 * part.images_per_second.max()))  # room for numbers
+        for place, row in enumerate(part.itertuples()):
+            text = f"{row.images_per_second:,.0f} ({row.ratio_to_plain:.1f} ×)"
+            look = {"xycoords": axis.get_yaxis_transform(), "textcoords": "offset points"}
+            axis.annotate(text, (1, place), (5, 0), va="center", **look)
+        axis.set_xlim(0, 1.05 * max(bound, part.images_per_second.max()))
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)

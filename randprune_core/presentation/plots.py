@@ -122,11 +122,12 @@ def plot_gap_to_dense(
     return figure
 
 
-def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
+def plot_layer_sparsities(layers: pd.DataFrame, sparsity: float | None = None) -> Figure:
     """A panel a model, below each other: what each layer keeps as steps, a line a ratio.
 
     `layers` has `model, ratio, position, sparsity`, positions in module order from 1. With a column
-    `layer`, its name, the 1 × 1 convolutions of shortcuts are shaded.
+    `layer`, its name, the 1 × 1 convolutions of shortcuts are shaded. The titles name
+    `sparsity`, the global one.
     """
     use_theme()
     models = list(layers.model.unique())
@@ -151,7 +152,8 @@ def plot_layer_sparsities(layers: pd.DataFrame) -> Figure:
         axis.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
         axis.minorticks_off()
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axis.set_title(model_label(model), loc="left")
+        level = "" if sparsity is None else f", sparsity {sparsity:g}"
+        axis.set_title(model_label(model) + level, loc="left")
     axes[0, 0].set_ylim(80 * (1 - layers.sparsity.max()), 130)
     axes[-1, 0].set_xlabel("Layer, from the image to the classes")
     figure.supylabel("Weights kept (%)", fontsize=9)
@@ -291,10 +293,16 @@ def _has_band(frame: pd.DataFrame) -> bool:
 
 
 def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFrame | None) -> None:
+    sparse = cells[cells.ratio != "dense"]
+    ratios = in_order(sparse.ratio)
+    low, high = axis.get_xlim()
+    step = np.diff(np.unique(sparse.sparsity)).min(initial=1)
+    apart = 0 if hollow else min(0.15 * step, 0.06 * (high - low))  # side by side
     for ratio, line in cells.groupby("ratio", sort=False):
         style = ratio_style(ratio, hollow)
         if ratio != "dense":
-            draw_line(axis, line.sparsity, line["mean"], line, style, seeds)
+            x = line.sparsity + apart * (ratios.index(ratio) - (len(ratios) - 1) / 2)
+            draw_line(axis, x, line["mean"], line, style, seeds)
             continue
         value = line["mean"].iloc[0]
         axis.axhline(value, **style)
@@ -349,6 +357,6 @@ def _step(places: Mapping[str, float]) -> float:
 
 def _sparsity_ticks(axis: Axes, sparsities: list[float]) -> None:
     if sparsities:
-        room = 0.05 if len(sparsities) < 5 else 0.12
+        room = 0.1 if len(sparsities) < 5 else 0.12
         axis.set_xlim(min(sparsities) - room, max(sparsities) + room)
         axis.set_xticks(sorted(sparsities)[:: 1 if len(sparsities) < 5 else 4])

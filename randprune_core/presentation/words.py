@@ -38,6 +38,12 @@ def commit_label(commit: str | None, dirty: bool | None) -> str:
     return (commit or "unknown")[:12] + ("+" if dirty is True else "")
 
 
+def processor_label(name: str) -> str:
+    """A processor or GPU as tables have it, without the marks of its maker: `Intel Xeon`."""
+    words = name.replace("(R)", "").replace("(TM)", "").split()
+    return " ".join(word for word in words if word not in ("CPU", "Processor")) or name
+
+
 def listing(words: Iterable[object]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     words = [str(word) for word in words]

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from randprune_core import paths
+from randprune_core.analysis.intervals import VERDICTS
 from randprune_core.bookmaking import intro
 
 ROW = {"claim": 1, "verdict": "undecided", "runs": 9, "threshold": 0.0}
@@ -50,6 +51,12 @@ def test_a_tile_without_an_effect_says_so(card, verdict, words):
     text = card(effect=None, verdict=verdict)
     assert "○" not in text and "<svg" not in text
     assert re.search(rf"`{verdict}` 9\u00a0runs\n\n{words}\n\n:::", text)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_the_badge_of_a_decided_claim_is_filled_and_any_other_outlined(card, verdict):
+    (badge,) = re.findall(r"\{bdg-([\w-]+)\}", card(verdict=verdict))
+    assert badge.endswith("-line") == (verdict not in ("supported", "contradicted"))
 
 
 def test_a_decided_part_stands_on_the_card_of_an_undecided_claim_only(card):

@@ -3,6 +3,7 @@
 import math
 import os
 import shlex
+import subprocess
 
 import pytest
 from conftest import files_under, made_up_record, store_record
@@ -84,7 +85,10 @@ def test_each_missing_run_has_the_command_that_trains_just_it(store, monkeypatch
     dense, *_ = chapter.grid()
     recorded(dense, 0.78, 1.0)
     records, _ = chapter.collect(seeds=[0, 2])
-    commands = chapter.show_commands(records).data.splitlines()[1:-1]
+    block = chapter.show_commands(records).data.removeprefix("```bash\n").removesuffix("\n```")
+    say = "torchrun() { echo torchrun $*; }"
+    done = subprocess.run(["sh", "-c", f"{say}\n{block}"], capture_output=True, text=True)
+    commands = done.stdout.splitlines()
     assert len(commands) == len(records.configs) - 1
     monkeypatch.setattr(imagenet, "load_folder", lambda model: Ilsvrc)
     configs = []
@@ -95,6 +99,11 @@ def test_each_missing_run_has_the_command_that_trains_just_it(store, monkeypatch
         values = {name: parsed[name] for name in parsed if name in RunConfig.__dataclass_fields__}
         configs.append(__main__._config(values, "cpu"))
     assert configs == [config for config in records.configs if config != dense]
+
+
+def test_the_commands_of_the_figure_fit_into_the_width_of_the_page():
+    lines = [line for config in chapter.grid() for line in chapter.command(config).splitlines()]
+    assert max(map(len, lines)) < 88
 
 
 class Ilsvrc:

@@ -72,6 +72,10 @@ def test_bars_are_as_long_as_the_rates_and_the_bound_is_right_of_them(measured):
         assert [bar.get_width() for bar in axis.patches] == part.images_per_second.tolist()
         assert device in axis.get_title("left")
         assert axis.xaxis.get_major_formatter()(10_000, 0) == "10,000"
+        figure.draw_without_rendering()
+        for text in axis.texts:  # on no line and on no bar
+            box = text.get_window_extent()
+            assert axis.get_window_extent().x1 < box.x0 < box.x1 < figure.bbox.x1
     assert figure.axes[0].lines[0].get_xdata()[0] == pytest.approx(400)
     (entry,) = figure.legends[0].get_texts()
     assert entry.get_text() == "at the rate of a large matrix product"

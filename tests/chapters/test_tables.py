@@ -103,7 +103,8 @@ def test_in_place_of_an_empty_figure_stands_what_is_missing(store, capsys, figur
 
 
 def test_provenance_is_grouped_by_where_the_runs_were_made(store):
-    base = {"provenance.commit": "a" * 40, "provenance.dirty": False, "provenance.device": "CPU"}
+    base = {"provenance.commit": "a" * 40, "provenance.dirty": False}
+    base |= {"provenance.device": "Intel(R) Xeon(R) Processor"}
     base |= {"provenance.versions.torch": "2", "provenance.data.fingerprint": "f" * 64}
     base |= {"provenance.seconds": 600.0, "n": 10_000}
     resumed = base | {"provenance.commits": 2}
@@ -112,6 +113,7 @@ def test_provenance_is_grouped_by_where_the_runs_were_made(store):
     assert table.runs.tolist() == [2, 1]
     assert table["commit"].tolist() == ["a" * 12, "a" * 12 + "+"]
     assert table["begun under another"].tolist() == [1, 0]
+    assert table["device"].tolist() == ["Intel Xeon"] * 2
     assert table["seconds, at least"].tolist() == ["1,200", "600"]
     assert table["test images"].tolist() == ["10,000", "10,000"]
     assert tables.provenance(runs[:0]).empty

@@ -154,6 +154,24 @@ def test_accuracy_panel_draws_the_means_and_the_dense_network_across():
     assert set(dense.get_ydata()) == {80.0}
 
 
+@pytest.mark.parametrize("levels", [[0.9], [0.5, 0.9], [tenth / 10 for tenth in range(1, 10)]])
+def test_ratios_stand_side_by_side_nearer_to_their_sparsity_than_to_the_next(levels):
+    names = ["uniform", "uniform_plus", "erk", "snip"]
+    rows = [["resnet-8", ratio, level, 60.0, 59.0, 61.0] for ratio in names for level in levels]
+    frame = pd.DataFrame(rows, columns=points().columns)
+    figure = plots.plot_by_sparsity(frame, frame.assign(dense_band=0.2))
+    (ours, theirs), drawn = figure.get_axes(), {}
+    for ratio in names:
+        (line,), (paper,) = lines(ours, ratio), lines(theirs, ratio)
+        drawn[ratio] = line.get_xdata() - levels
+        assert paper.get_xdata().tolist() == levels
+    low, high = ours.get_xlim()
+    aside = np.array([*drawn.values()])
+    assert (np.diff(aside, axis=0) > 0.01 * (high - low)).all()
+    assert np.abs(aside).max() < min(np.diff(levels), default=high - low) / 4
+    assert low < levels[0] + aside.min() and levels[-1] + aside.max() < high
+
+
 def test_intervals_are_drawn_where_there_are_any():
     with_interval = plots.plot_by_sparsity(points(resnet_8=70))
     one_seed = plots.plot_by_sparsity(points(interval=False, resnet_8=70))
@@ -267,6 +285,8 @@ def test_layer_sparsities_have_a_panel_a_model():
         "ResNet-8",
         "Wide ResNet-50-2",
     ]
+    named = plots.plot_layer_sparsities(layers(), 0.9)
+    assert named.get_axes()[0].get_title("left") == "ResNet-8, sparsity 0.9"
     (erk,) = lines(figure.get_axes()[0], "erk")
     assert erk.get_xdata().tolist() == [1, 2, 3]
     assert erk.get_ydata().tolist() == pytest.approx([100, 50, 10])

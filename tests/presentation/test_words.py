@@ -29,6 +29,19 @@ def test_model_names_are_written_as_in_the_text(name, label):
 
 
 @pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Intel(R) Xeon(R) Processor", "Intel Xeon"),
+        ("Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700 @ 3.20GHz"),
+        ("NVIDIA H100 80GB HBM3", "NVIDIA H100 80GB HBM3"),
+        ("CPU", "CPU"),
+    ],
+)
+def test_processors_are_named_without_the_marks_of_their_makers(name, label):
+    assert words.processor_label(name) == label
+
+
+@pytest.mark.parametrize(
     ("items", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ([1, 2, 3], "1, 2 and 3")]
 )
 def test_listing_joins_with_commas_and_an_and(items, text):

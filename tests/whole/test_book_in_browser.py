@@ -343,6 +343,24 @@ def too_heavy(tab) -> Iterator[str]:
         yield f"{weight:,} bytes, the largest: {largest}"
 
 
+def raw_markup(tab) -> Iterator[str]:
+    """Markup of MyST that is shown as it was typed, in examples of code left out."""
+    yield from tab.evaluate(
+        """() => {
+          const raw = /\\{(ref|numref|eq|cite)|<(sec|chapter|fig|tab)-/;
+          const walker = document.createTreeWalker(
+            document.querySelector("article"), NodeFilter.SHOW_TEXT);
+          const faults = [];
+          while (walker.nextNode()) {
+            const node = walker.currentNode;
+            if (node.parentElement.closest("pre, code, script, style")) continue;
+            if (raw.test(node.data)) faults.push(`raw markup: ${node.data.trim().slice(0, 60)}`);
+          }
+          return faults;
+        }"""
+    )
+
+
 def complaints(tab) -> Iterator[str]:
     yield from tab.complaints
 
@@ -380,7 +398,7 @@ def test_page_has_no_fault(site, tab, name):
     if name.startswith("notebooks/"):
         assert tab.locator("article figure").count() > 0
     wide = (broken_figures, letters_of_a_desk, faint_letters, other_letters, broken_maths)
-    wide += (open_code, overflow, hidden_ends, too_heavy, inaccessible)
+    wide += (open_code, raw_markup, overflow, hidden_ends, too_heavy, inaccessible)
     if name.startswith("notebooks/"):
         wide += (counts, late)
     faults = [fault for rule in wide for fault in rule(tab)]
@@ -428,6 +446,8 @@ BREAKAGES = {
         open_code,
         "<div class='cell'><div class='cell_input'>print()</div></div>",
     ),
+    "a role that is not resolved": (raw_markup, "<p>see {ref}<code>depth</code></p>"),
+    "an anchor that is not resolved": (raw_markup, "<p>profile cpu &lt;sec-profiles&gt;</p>"),
     "a wide box": (overflow, "<div style='width: 3000px'>wide</div>"),
     "a wide box without a cue": (
         hidden_ends,
@@ -585,6 +605,25 @@ def test_sidebar_leads_to_every_page_and_opens_on_a_phone(site, tab):
     assert [*small_targets(tab)] == []
     glossary.click()
     tab.wait_for_url("**/glossary.html")
+    assert tab.complaints == []
+
+
+def test_titles_of_cards_look_like_links_and_a_link_within_a_card_leads_elsewhere(site, tab):
+    visit(tab, f"{site}/book/intro.html")
+    looks = tab.evaluate(
+        """() => {
+          return ["light", "dark"].flatMap((theme) => {
+            document.documentElement.dataset.theme = theme;
+            document.getAnimations().forEach((each) => each.finish());
+            const link = getComputedStyle(document.querySelector("article section > p a")).color;
+            return [...document.querySelectorAll("article .sd-card-body > :first-child")].map(
+              (title) => getComputedStyle(title).color === link);
+          });
+        }"""
+    )
+    assert len(looks) == 2 * (11 + 3) and all(looks)
+    tab.locator(".doors").get_by_role("link", name="Reproduce").click()
+    tab.wait_for_url("**/reproduce.html*")
     assert tab.complaints == []
 
 

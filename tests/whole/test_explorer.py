@@ -8,9 +8,12 @@ import pytest
 from conftest import made_up_record
 from pages import NARROW, WIDE, centre, tab_of, words, write_page
 
+from randprune_core.analysis.cells import gap_to_dense, summarise
+from randprune_core.analysis.claim_runs import pool_among
 from randprune_core.bookmaking import explorer
 from randprune_core.config import RunConfig
 from randprune_core.presentation import foreign
+from randprune_core.presentation.words import number, plus_minus
 from randprune_core.records.table import records_to_frame
 from randprune_core.sweeps.profiles import PROFILES
 
@@ -219,6 +222,58 @@ def test_a_table_scrolls_only_if_it_is_long(tab):
     (seen, whole), (other, needed) = tables.evaluate_all(heights)
     assert tab.locator(".explorer-table").first.locator("tbody tr").count() > 15
     assert seen < whole and other == needed
+
+
+# ---------------------------------------------------------------- as the chapters round
+
+
+def test_numbers_are_rounded_as_the_chapters_round_them(tab):
+    values = [
+        64.25,
+        64.35,
+        64.75,
+        -64.25,
+        0.05,
+        -0.04,
+        0.5,
+        1.5,
+        2.5,
+        1234.5,
+        1e-9,
+        64.35000000000001,
+    ]
+    values += [eighths / 8 for eighths in range(-40, 41)]
+    asked = [(value, digits) for value in values for digits in range(5)]
+    found = tab.evaluate("(all) => all.map((each) => window.charts.number(...each))", asked)
+    assert [text.replace(",", "") for text in found] == [number(*each) for each in asked]
+
+
+def test_tables_say_what_the_chapters_say(browser, tmp_path):
+    middle = [0.6425, 0.6435, 0.6475, 0.6415]  # all but the second are exactly halfway as percent
+    records = []
+    for place, accuracy in enumerate(middle):
+        for ratio, sparsity, lost in (("dense", 0.0, 0), ("erk", 0.5, 0.00125), ("erk", 0.9, 0.03)):
+            for seed, shift in enumerate((-0.01, 0, 0.01 + place % 2 / 1000)):
+                fields = {"model": f"resnet-{6 * place + 8}", "ratio": ratio, "sparsity": sparsity}
+                fields |= {"seed_init": seed, "seed_mask": seed, "seed_data": seed}
+                config = RunConfig(**{**PROFILES["mini"], "variant": "jpeg75", **fields})
+                records.append(made_up_record(config, accuracy - lost + shift))
+    runs = records_to_frame(records)
+    tables = {"value": (summarise, "mean", 1), "gap": (gap_to_dense, "gap", 0)}
+    with tab_of(browser, write_page(tmp_path, "explorer", explorer.script(runs))) as tab:
+        for show, (compute, column, dense) in tables.items():
+            pick(tab, sparsity="0.9", show=show)
+            cells = compute(runs, "accuracy", 100, pool_among(runs, "mini")).set_index(
+                ["model", "sparsity"]
+            )
+            for network in tab.locator("#explorer-network option").all_inner_texts():
+                pick(tab, network=network)
+                shown = [row for row in rows(tab, 0) if "(paper)" not in row[1]]
+                assert len(shown) == 2 + dense
+                for sparsity, _, mean, reach, _ in shown:
+                    cell = cells.loc[network.lower(), float(sparsity)]
+                    expected = plus_minus(cell[column], cell.low, cell.high)
+                    assert f"{mean}\u00a0±\u00a0{reach}" == expected
 
 
 # ---------------------------------------------------------------- the address

@@ -13,7 +13,7 @@ import pandas as pd
 from ... import paths
 from ...analysis.cells import CELL
 from ...presentation import foreign
-from ...presentation.words import commit_label, listing
+from ...presentation.words import commit_label, listing, processor_label
 from ...records.files import write_whole
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def provenance(runs: pd.DataFrame) -> pd.DataFrame:
             "runs": len(part),
             "commit": commit_label(commit, dirty),
             "begun under another": int(part["provenance.commits"].notna().sum()),
-            "device": device,
+            "device": processor_label(device),
             "torch": torch,
             "data": fingerprint[:12],
             "test images": listing(f"{n:,}" for n in sorted(part["n"].unique())),
