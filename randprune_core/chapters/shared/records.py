@@ -77,10 +77,10 @@ class Records:
 
         Where it is broken into lines, a number stays with its unit.
         """
-        config = self.configs[0]
+        config, seeds = self.configs[0], self.seeds().replace("\u00a0to\u00a0", "–")
         return (
             f"Profile {self.profile}: {data_label(config)}, {config.train_images:,}\u00a0images, "
-            f"{config.epochs}\u00a0epochs, {self.seeds()}"
+            f"{config.epochs}\u00a0epochs, {seeds}"
         )
 
     def coverage(self) -> str:
