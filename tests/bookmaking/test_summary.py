@@ -57,7 +57,7 @@ def test_nothing_leaves_the_page_or_covers_another_text(numbers, decided):
 
 def test_longer_text_leaves_less_room_for_the_figure_until_it_is_refused(numbers):
     usual = summary.page(numbers, None).axes[0].get_position().height
-    longer = dataclasses.replace(numbers, sentence="claim " * 130)
+    longer = dataclasses.replace(numbers, sentence="claim " * 110)
     figure = summary.page(longer, None)
     assert figure.axes[0].get_position().height < usual
     assert min(box.y0 for _, box in lines(figure)) > 0.4

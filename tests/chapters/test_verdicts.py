@@ -142,7 +142,7 @@ def test_a_claim_has_the_verdict_of_its_parts():
     ]
     assert verdicts.verdict(parts, 1) == "undecided" and verdicts.verdict(parts, 5) == "supported"
     lead, _, head, _, *rows = verdicts.brief(parts).splitlines()
-    assert "the larger an effect, the more it speaks for the claim" in lead
+    assert "a larger effect speaks more for the claim" in lead
     names, *rows = [[cell.strip(" ") for cell in row.split("|")[1:-1]] for row in (head, *rows)]
     assert names == ["claim", "verdict", "effect", "97.5 % interval", "supported if", "runs"]
     assert lead.endswith("; 1 part cannot be told yet.")

@@ -128,7 +128,7 @@ def brief(parts: Sequence[Part], of: str = "") -> str:
         }
         for part in measured
     ]
-    lead = "What decides; the larger an effect, the more it speaks for the claim"
+    lead = "What decides; a larger effect speaks more for the claim"
     if lacking := len(parts) - len(measured):
         lead += f"; {lacking} part{'s' * (lacking > 1)} cannot be told yet"
     lead = f"{lead}. {of}".rstrip()
