@@ -148,7 +148,8 @@ def show(name: str, parts: Sequence[Part]):
         "  A verdict needs both on one side of the "
         "threshold. A look is where all networks of a part have 3 seeds, or 5: the seeds of the "
         "look stand beside the runs, and beside the verdict how many would decide if effect and "
-        "spread stay what they are. Where no number stands, a hundred would not.",
+        "spread stay what they are. Where no number stands beside a part that has had its "
+        "look, a hundred would not; a part without a look waits for runs that are missing.",
     )
     return folded("Every part of every claim, with both intervals", shown.data)
 
