@@ -16,7 +16,7 @@ from functools import cached_property
 
 import torch
 from machine import cifar_at_hand, save_description, save_rows
-from training_speed import WARM_UP, Engine, images_per_second
+from training_speed import EPOCH, Engine, images_per_second
 
 from randprune_core.config import RunConfig
 from randprune_core.devices import pick_device
@@ -46,7 +46,7 @@ def measure(config: RunConfig, device: torch.device, steps: int, repetitions: in
     first, rates = {}, {name: [] for name in cases}
     for name, case in cases.items():
         started = time.perf_counter()
-        case.steps(WARM_UP)
+        case.steps(EPOCH["cpu"])
         first[name] = time.perf_counter() - started
     for _ in range(repetitions):
         for name, case in cases.items():
@@ -100,7 +100,7 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # compiled anew, not taken from a cache
         common = {"model": options.model, "batch_size": options.batch, "ratio": "erk"}
         common |= {"sparsity": 0.9, "precision": native_precision(options.device)}
-        common |= {"variant": variant, "train_images": WARM_UP * options.batch}
+        common |= {"variant": variant, "train_images": EPOCH["cpu"] * options.batch}
         config = RunConfig(**common)
         for count in sorted(set(threads)):
             torch.set_num_threads(count)

@@ -10,18 +10,34 @@ CPU = torch.device("cpu")
 
 
 class Rehearsal:
-    """Stands in for CUDA streams and graphs: a replay calls the step that was captured."""
+    """Stands in for CUDA streams and graphs: a replay calls the step that was captured.
 
-    def __init__(self, monkeypatch):
-        self.replays = 0
+    The device is through with a step when it was asked `patience` times; `waiting` are the steps
+    that it has and is not through with, `longest` the most that it ever had.
+    """
+
+    def __init__(self, monkeypatch, patience: int = 0):
+        self.replays, self.waiting, self.longest = 0, 0, 0
         rehearsal = self
+
+        class Event:
+            def __init__(self):
+                self.left = patience
+                rehearsal.waiting += 1
+                rehearsal.longest = max(rehearsal.longest, rehearsal.waiting)
+
+            def query(self):
+                self.left -= 1
+                rehearsal.waiting -= self.left == -1
+                return self.left < 0
+
+            def synchronize(self):
+                while not self.query():
+                    pass
 
         class Stream:
             def record_event(self):
-                return self
-
-            def query(self):
-                return True
+                return Event()
 
             def __enter__(self):
                 return self
