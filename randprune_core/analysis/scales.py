@@ -1,8 +1,9 @@
-"""What three scales say of the same contrasts: `mini`, the former `cpu` and the paper; the control.
+"""What four scales say of the same contrasts: `mini`, `cpu`, ours at full size, the paper.
 
-The runs are those that are recorded, whatever the parameters of the chapter; none is trained. The
-axis that the scales share is the weights for each training image: maskable weights of the dense
-network over the number of training images.
+`full` are the runs of profile `paper`; `paper` are the points of the paper's figure; the control is
+one of `mini`. The runs are those that are recorded, whatever the parameters of the chapter; none is
+trained. The axis that the scales share is the weights for each training image: maskable weights of
+the dense network over the number of training images.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ FIGURES = ("depth", "width", "methods")
 SETTINGS = ("dense", "erk", "snip", "uniform_plus", "uniform")
 """Those of the paper's figure."""
 PAPER_IMAGES = 45_000
-SCALES = ("mini", "control", "cpu", "paper")
-"""The scales in the order of every table; the control is one of `mini`."""
+SCALES = ("mini", "control", "cpu", "full", "paper")
+"""The scales in the order of every table."""
+PROFILE_OF = {"mini": "mini", "cpu": "cpu", "full": "paper"}
 _NONE = Estimate(math.nan, math.nan, math.nan, 0)
 _POINTS = ["scale", "images", "weights", *CELL, "n", "value", "low", "high"]
 
@@ -41,29 +43,32 @@ _POINTS = ["scale", "images", "weights", *CELL, "n", "value", "low", "high"]
 # ---------------------------------------------------------------- records
 
 
-def collect() -> dict[str, pd.DataFrame]:
-    """The recorded runs of `mini`, `cpu` and the control, each run once (columns as `load_runs`).
+def collect(*scales: str) -> dict[str, pd.DataFrame]:
+    """The recorded runs of all scales or of those named, each once (columns as `load_runs`).
 
     `fitted` is the accuracy in percent on the augmented training images of the last epoch.
     """
-    frames = {
-        name: _frame(config for figure in FIGURES for config in _grid(figure, name))
-        for name in ("mini", "cpu")
-    }
-    return frames | {"control": _frame(control())}
+    return {scale: _frame(configs(scale)) for scale in scales or SCALES[:-1]}
 
 
 def control() -> list[RunConfig]:
     """The runs of the control, on the copy of the data that `mini` is recorded on."""
-    return _grid("control", "mini")
+    return configs("control")
 
 
-def _grid(figure: str, profile: str) -> list[RunConfig]:
-    return grid(figure, profile, variant=shown_variant(figure, profile))
+def configs(scale: str) -> list[RunConfig]:
+    """The runs of a scale but the paper, recorded or not, each once."""
+    profile = PROFILE_OF.get(scale, "mini")
+    planned = (
+        config
+        for figure in (FIGURES if scale in PROFILE_OF else [scale])
+        for config in grid(figure, profile, variant=shown_variant(figure, profile))
+    )
+    return [*{run_id(config): config for config in planned}.values()]
 
 
 def _frame(configs: Iterable[RunConfig]) -> pd.DataFrame:
-    found = find_records({run_id(config): config for config in configs}.values())
+    found = find_records(configs)
     fitted = [100 * record["history"]["train_accuracy"][-1] for record in found]
     return records_to_frame(found).assign(fitted=fitted)
 
@@ -106,7 +111,7 @@ def ratio_differences(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _by(runs: Mapping[str, pd.DataFrame]) -> Iterable[tuple]:
     """The runs with the settings of the paper's figure, by scale and images, and a pool."""
     for scale, frame in runs.items():  # the spread of the control is its own
-        pool = None if scale == "control" else pool_among(frame, scale)
+        pool = None if scale == "control" else pool_among(frame, PROFILE_OF[scale])
         for images, part in frame[frame.setting.isin(SETTINGS)].groupby("train_images"):
             yield (scale, int(images)), part, pool
 
@@ -132,7 +137,7 @@ def falls(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     rows, points = [], gaps(runs)
     points = points[(points.ratio == "erk") & (points.scale != "control")]
     cells = {scale: cells_of(part, pool=pool) for (scale, _), part, pool in _by(runs)}
-    for scale in ("mini", "cpu", "paper"):
+    for scale in (*PROFILE_OF, "paper"):
         for sparsity in SPARSITIES:
             part = points[(points.scale == scale) & (points.sparsity == sparsity)]
             shares = dict(zip(part.model, fall(part.weights), strict=True))

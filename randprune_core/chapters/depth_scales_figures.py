@@ -32,9 +32,8 @@ LOOKS = {
     "mini": Look("mini: 5,000 images of 16 × 16, 160 epochs", COLOURS["erk"], "o", "above right"),
     "control": Look("its control: 10,000 or 2,500 images", COLOURS["erk"], "D", "right"),
     "cpu": Look("cpu: 10,000 images of 32 × 32, 16 epochs", "#666666", "X", "right"),
-    "paper": Look(
-        "the paper: 45,000 images, 160 epochs", COLOURS["dense"], "s", "below left", (0, (4, 3))
-    ),
+    "full": Look("ours at the paper's size", "#A50F15", "^", "above right"),
+    "paper": Look("the paper's own points [D]", COLOURS["dense"], "s", "below left", (0, (4, 3))),
 }
 _SIDES = {
     "below left": ((-5, -5), "right", "top"),
@@ -67,13 +66,16 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
         axis.set_ylabel("Dense minus ERK (points)")
         axis.margins(y=0.16)
     for axis, sparsity in zip(axes, SPARSITIES, strict=False):
-        for scale in ("mini", "cpu", "paper"):
+        for scale in ("mini", "cpu", "paper", "full"):
             part = shown[(shown.sparsity == sparsity) & (shown.scale == scale)]
             _draw(axis, part, LOOKS[scale])
             _fit(axis, part, LOOKS[scale])
             named = part[part.model.str.count("-").lt(2) | (part.weights > 100)] if phone else part
             named = named.iloc[[0, -1]] if phone and len(named) > 1 else named
-            named = named[:0] if sparsity != HIGH or (phone and scale == "cpu") else named
+            if scale == "full":  # the others stand above the paper's, which have names
+                named = named[named.model.str.count("-") == 2]
+            left_out = phone and scale in ("cpu", "full")
+            named = named[:0] if sparsity != HIGH or left_out else named
             for point in named.itertuples():
                 _name(axis, point, LOOKS[scale])
     if len(own):
@@ -87,11 +89,13 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
     axes[-1].set_xlabel("Weights for each training image")
     handles = []
     for scale, part in ((name, shown[shown.scale == name]) for name in LOOKS):
-        handles += [_entry(LOOKS[scale])] * bool(len(part))
-        if scale != "paper" and part.low.isna().any():
-            name = LOOKS[scale].label.partition(":")[0]
-            single = _style(LOOKS[scale]) | {"markerfacecolor": "white"}
-            handles.append(Line2D([], [], label=f"{name}, one seed", **single))
+        look, single = LOOKS[scale], part.low.isna()
+        if len(part) and (scale == "paper" or not single.all()):
+            handles.append(_entry(look))
+        if scale != "paper" and single.any():
+            name = look.label if single.all() else look.label.partition(":")[0]
+            line = _style(look) | {"markerfacecolor": "white"}
+            handles.append(Line2D([], [], label=f"{name}, one seed", **line))
     key = {"loc": "outside upper left", "ncols": 1 if phone else 2, "frameon": False}
     figure.legend(handles=handles, **key)
     return figure
@@ -127,7 +131,9 @@ def _name(axis: Axes, point: tuple, look: Look, name: str = "", side: str = "") 
     """Write the name of a point beside it, by default its depth."""
     depth = point.model.removeprefix("resnet-")
     if "-" in depth and not side:  # beside a network with 16 filters, whose name is on the right
-        side = "below left" if look == LOOKS["cpu"] else "left" if point.weights < 100 else ""
+        sides = {"cpu": "below left", "full": "above right"}
+        side = "left" if point.weights < 100 else ""
+        side = sides.get(point.scale, side)
     offset, across, up = _SIDES[side or look.side]
     place = {"xytext": offset, "textcoords": "offset points", "ha": across, "va": up}
     place |= {"path_effects": [withStroke(linewidth=2.5, foreground="white")], "zorder": 4}

@@ -56,14 +56,15 @@ def test_nothing_leaves_the_page_or_covers_another_text(numbers, decided):
 
 
 def test_longer_text_leaves_less_room_for_the_figure_until_it_is_refused(numbers):
-    usual = summary.page(numbers, None).axes[0].get_position().height
-    longer = dataclasses.replace(numbers, sentence="claim " * 110)
-    figure = summary.page(longer, None)
-    assert figure.axes[0].get_position().height < usual
-    assert min(box.y0 for _, box in lines(figure)) > 0.4
+    heights = []
     with pytest.raises(ValueError, match="longer than its page"):
-        summary.page(dataclasses.replace(numbers, sentence="claim " * 400), None)
-    plt.close("all")
+        for words in range(10, 1_000, 40):
+            figure = summary.page(dataclasses.replace(numbers, sentence="claim " * words), None)
+            heights.append(figure.axes[0].get_position().height * figure.get_size_inches()[1])
+            assert min(box.y0 for _, box in lines(figure)) > 0.4
+            plt.close(figure)
+    assert heights == sorted(heights, reverse=True)
+    assert heights[0] > heights[-1] == pytest.approx(summary._HEIGHTS[-1])
 
 
 def test_page_says_what_the_records_say(numbers):

@@ -158,8 +158,8 @@ def test_the_key_names_one_seed_by_the_scale_that_has_it(store):
     (key,) = depth_scales_figures.plot(scales.gaps(scales.collect())).legends
     names = [text.get_text() for text in key.get_texts()]
     entries = dict(zip(names, key.legend_handles, strict=True))
-    single = entries.pop("cpu, one seed")
     look = depth_scales_figures.LOOKS["cpu"]
+    single = entries.pop(f"{look.label}, one seed")
     assert (single.get_marker(), single.get_markerfacecolor()) == (look.marker, "white")
     assert not any("one seed" in entry for entry in entries)
     plt.close("all")
