@@ -183,6 +183,14 @@ def ends_no_cell_with_a_semicolon(notebook: dict) -> Iterator[str]:
             yield f"nbval cannot check a cell that ends with a semicolon: {source(cell)[:60]}"
 
 
+def shows_what_it_says(notebook: dict) -> Iterator[str]:
+    """A sentence is shown where `page.say` is the last thing of its cell, and in no branch."""
+    for cell in code_cells(notebook):
+        last = source(cell)[source(cell).rfind("\npage.say(") + 1 :]
+        if "page.say(" in source(cell) and not (last.startswith("page.say(") and cell["outputs"]):
+            yield f"a sentence is said and not shown: {source(cell)[:60]}"
+
+
 RULES: list[Callable[[dict], Iterator[str]]] = [
     starts_with_label_and_title,
     cites_the_paper_and_says_what_differs,
@@ -194,6 +202,7 @@ RULES: list[Callable[[dict], Iterator[str]]] = [
     answers_before_it_shows,
     leaves_training_to_the_core,
     ends_no_cell_with_a_semicolon,
+    shows_what_it_says,
 ]
 
 
@@ -301,6 +310,12 @@ BREAKAGES = {
     "own path": lambda nb: nb["cells"][4].update(source=["open('../results/runs')"]),
     "no answer": lambda nb: nb["cells"][3]["metadata"].clear(),
     "words first": lambda nb: nb["cells"].insert(4, markdown("Before the figure, something.")),
+    "said in a branch": lambda nb: nb["cells"][3].update(
+        source=["if answer:\n    page.say(*answer)"]
+    ),
+    "said and not shown": lambda nb: nb["cells"][2].update(
+        source=["page.say(*answer)"], outputs=[]
+    ),
     "semicolon": lambda nb: nb["cells"][4].update(source=["plot();"]),
 }
 
