@@ -38,6 +38,7 @@ LOOKS = {
 _SIDES = {
     "below left": ((-5, -5), "right", "top"),
     "above right": ((5, 5), "left", "bottom"),
+    "below right": ((5, -5), "left", "top"),
     "right": ((7, 0), "left", "center"),
     "left": ((-7, 0), "right", "center"),
 }
@@ -143,11 +144,12 @@ def _name(axis: Axes, point: tuple, look: Look, name: str = "", side: str = "") 
 
 def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
     """The networks of the control at each number of images, those of `mini` among them."""
-    sides = {"resnet-8": "above right", "resnet-20": "below left"}
+    sides = {"resnet-8": "below left", "resnet-20": "above right"}
     for scale, part in points.groupby("scale"):
         _draw(axis, part, LOOKS[scale])
         for point in part.itertuples():
             name = f"{point.model.removeprefix('resnet-')} on {point.images:,}"
-            _name(axis, point, LOOKS[scale], name, sides[point.model])
+            last = point.weights == points.weights.max()  # beside it there is no room above
+            _name(axis, point, LOOKS[scale], name, "below right" if last else sides[point.model])
     for _, line in points.sort_values("weights").groupby("model"):
         axis.plot(line.weights, line.value, color=LOOKS["control"].colour, linewidth=1, zorder=2)
