@@ -219,14 +219,12 @@ class Run:
 
     def is_done(self) -> bool:
         """Whether the device is through with the epoch; if not, it gets the next steps to do."""
-        if self._left or self._handed:
-            self._hand_over(self._ahead)
+        self._hand_over(self._ahead)
         return not self._left and not self._handed
 
     def wait(self) -> None:
         """Wait until the device is through with the epoch that was started."""
-        if self._left or self._handed:
-            self._hand_over(len(self._left) + len(self._handed))
+        self._hand_over(len(self._left) + len(self._handed))
         while self._handed:
             self._handed.popleft().synchronize()
 
