@@ -46,7 +46,8 @@ _POINTS = ["scale", "images", "weights", *CELL, "n", "value", "low", "high"]
 def collect(*scales: str) -> dict[str, pd.DataFrame]:
     """The recorded runs of all scales or of those named, each once (columns as `load_runs`).
 
-    `fitted` is the accuracy in percent on the augmented training images of the last epoch.
+    `fitted` is the accuracy in percent on the augmented training images of the last epoch;
+    `best_adds` the points of test accuracy that the epoch best on the validation images would add.
     """
     return {scale: _frame(configs(scale)) for scale in scales or SCALES[:-1]}
 
@@ -70,7 +71,10 @@ def configs(scale: str) -> list[RunConfig]:
 def _frame(configs: Iterable[RunConfig]) -> pd.DataFrame:
     found = find_records(configs)
     fitted = [100 * record["history"]["train_accuracy"][-1] for record in found]
-    return records_to_frame(found).assign(fitted=fitted)
+    frame = records_to_frame(found)
+    tests = frame.reindex(columns=["best_validation.accuracy", "accuracy"])  # also where none is
+    best_adds = 100 * (tests["best_validation.accuracy"] - tests["accuracy"])
+    return frame.assign(fitted=fitted, best_adds=best_adds)
 
 
 # ---------------------------------------------------------------- points

@@ -49,6 +49,16 @@ def test_without_records_the_paper_stands_alone(store):
     assert entries == [depth_scales_figures.LOOKS["paper"].label]
 
 
+def test_the_best_epoch_s_gain_is_in_points_and_its_column_is_there_without_runs(store):
+    assert scales.collect("mini")["mini"][["fitted", "best_adds"]].shape == (0, 2)
+    config = next(iter(grid("depth", "mini", seeds=[0], variant="jpeg75")))
+    made = made_up_record(config, 0.8)
+    made["test"]["best_validation"] = {"epoch": 5, "accuracy": 0.803}
+    made["history"] |= {"train_accuracy": [0.9] * config.epochs}
+    store_record(made)
+    assert scales.collect("mini")["mini"].best_adds.tolist() == pytest.approx([0.3])
+
+
 def test_weights_for_each_image_are_those_of_the_networks_and_images(store):
     record("depth", "mini", seeds=[0])
     record("control", "mini", seeds=[0])
