@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from conftest import files_under
 
 from randprune_core import paths
 
@@ -112,3 +113,12 @@ def wait_for_checkpoints(number: int, process: subprocess.Popen) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "no run came to its first epoch"
         time.sleep(0.05)
+
+
+def locks_under(folder: str | os.PathLike) -> list[str]:
+    """The locks of runs that are left.
+
+    What is half written beside them does not count: a worker is killed where it is, and the next
+    process that takes its run removes the rest.
+    """
+    return [name for name in files_under(folder) if name.endswith(".lock")]

@@ -157,9 +157,11 @@ def _outcomes(ray, schedule: Schedule, start, needs, workers: int | None) -> Ite
             yield config, "failed", str(lost)
         running.clear()  # nobody is there to cancel them
     finally:
-        for task, (_, held) in running.items():
-            ray.cancel(task, force=True)
-            held.close()
+        with ExitStack() as locks:  # released even where a task cannot be cancelled any more
+            for _, held in running.values():
+                locks.push(held)
+            for task in running:
+                ray.cancel(task, force=True)
 
 
 def _trained(ray, schedule: Schedule, running: dict, start, needs, workers) -> Iterator[Result]:
@@ -171,7 +173,10 @@ def _trained(ray, schedule: Schedule, running: dict, start, needs, workers) -> I
             if (held := claim(config)) is None:
                 yield config, "found", ""
                 continue
-            running[start(config, schedule.deadline, _checkpoint(config))] = config, held
+            with ExitStack() as until_running:  # Ctrl-C may come while the task is on its way
+                until_running.push(held)
+                task = start(config, schedule.deadline, _checkpoint(config))
+                running[task] = config, until_running.pop_all()
         if not running and (schedule.late() or not schedule.left()):
             return
         if room:

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import files_under, made_up_record, tiny
-from ray_nodes import start_sweep, started, wait_for_checkpoints
+from ray_nodes import locks_under, start_sweep, started, wait_for_checkpoints
 
 from randprune_core import paths
 from randprune_core.__main__ import main
@@ -431,8 +431,7 @@ def test_ctrl_c_ends_a_sweep_in_one_line_and_leaves_no_lock_behind(store, two_no
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("stopped; the same command goes on")
     assert "Traceback" not in said
-    left = files_under(store)
-    assert not [name for name in left if name.endswith((".lock", ".tmp"))]
+    assert not locks_under(store)
 
 
 @pytest.mark.faults
@@ -484,4 +483,4 @@ def test_the_loss_of_the_last_node_ends_the_sweep_with_a_summary(store, two_node
         grid("depth", "quick", models=["resnet-8"], ratios=["dense", "erk"])
     )
     assert errors.count("failed ") >= failed and "Traceback" not in errors
-    assert not [name for name in files_under(store) if name.endswith((".lock", ".tmp"))]
+    assert not locks_under(store)

@@ -17,7 +17,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import files_under
-from ray_nodes import start_sweep, started, wait_for_checkpoints
+from ray_nodes import locks_under, start_sweep, started, wait_for_checkpoints
 
 from randprune_core import paths
 from randprune_core.__main__ import main
@@ -230,7 +230,7 @@ def test_a_cluster_whose_only_node_is_lost_ends_the_sweep_with_a_summary(store, 
     assert "1 failed" in said and "were recorded before" in said
     assert "the node that the sweep was started on is lost" in errors
     assert "Traceback" not in errors
-    assert not [name for name in files_under(store) if name.endswith((".lock", ".tmp"))]
+    assert not locks_under(store)
 
 
 # --- a cluster of this machine alone ---------------------------------------------------------
