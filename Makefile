@@ -44,7 +44,7 @@ CLUSTER_STAMP := $(VENV)/.cluster-$(call lock_with,requirements-cluster.lock)
 LAB_STAMP := $(VENV)/.lab-$(call lock_with,requirements-lab.lock)
 # The files that take longest are begun first, in this order.
 LONGEST := whole/test_book_in_browser.py sweeps/test_cluster.py
-LONGEST += $(patsubst %,whole/test_%.py,kills killed_programs no_home benchmarks)
+LONGEST += $(patsubst %,whole/test_%.py,kills_at_random killed_programs no_home benchmarks kills)
 LONGEST := $(addprefix tests/,$(LONGEST))
 first = $(foreach file,$(LONGEST),$(filter $(file),$(1))) $(filter-out $(LONGEST),$(1))
 TESTS = $(wildcard tests/test_*.py tests/*/test_*.py)

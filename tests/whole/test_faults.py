@@ -1,7 +1,7 @@
 """Every fault is provoked for real, and nothing is lost: full disks, damaged files, NaN.
 
 What takes longer than a few seconds is marked `faults`; `make test-faults` runs it.
-Kills have a file of their own, test_kills.py.
+Kills have files of their own, test_kills.py and test_kills_at_random.py.
 """
 
 import gc
