@@ -2,7 +2,8 @@
 
 A group holds the values of runs that differ in their seeds. A contrast is a weighted sum of group
 means: a mean, a difference, a change of a difference. Its interval takes a variance that is pooled
-over more groups (`Spread`), or those of its own groups alone (Welch, Satterthwaite). A group of one
+over more groups (`Spread`), one pooled variance or several, or those of its own groups alone
+(Welch, Satterthwaite). A group of one
 run has a mean and nothing else: its interval is NaN, and so is that of every contrast that it
 enters.
 
@@ -55,7 +56,7 @@ def pooled_spread(groups: Iterable[Sequence[float]]) -> Spread:
 def contrast(
     groups: Sequence[Sequence[float]],
     weights: Sequence[float],
-    spread: Spread | None = None,
+    spread: Spread | Sequence[Spread] | None = None,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
     """A weighted sum of group means with its t interval.
@@ -64,13 +65,18 @@ def contrast(
     standard error is `s sqrt(sum c² / n)`, with the degrees of freedom of s². Without one it is
     `sqrt(sum c² s² / n)` over the variances of these groups, not assumed equal, and the degrees of
     freedom are those of Welch and Satterthwaite: one group with weight 1 gives the Student
-    interval, two with 1 and -1 Welch's. `confidence` lies in (0, 1). Raises ValueError for an
-    empty group, a value that is not finite, or weights that are not one a group.
+    interval, two with 1 and -1 Welch's. With a spread for each group, where only some groups are
+    alike, it is that too, and groups that share a spread give the same object. `confidence` lies in
+    (0, 1). Raises ValueError for an empty group, a value that is not finite, or weights or spreads
+    that are not one a group.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} is not in (0, 1): give for example 0.95")
     if not groups or len(groups) != len(weights):
         raise ValueError(f"{len(weights)} weights for {len(groups)} groups: give one a group")
+    several = spread is not None and not isinstance(spread, Spread)
+    if several and len(spread) != len(groups):
+        raise ValueError(f"{len(spread)} spreads for {len(groups)} groups: give one a group")
     samples = [np.asarray(group, dtype=float) for group in groups]
     for position, sample in enumerate(samples):
         if sample.size == 0 or not np.isfinite(sample).all():
@@ -82,19 +88,26 @@ def contrast(
     n = min(sample.size for sample in samples)
     if n == 1:
         return Estimate(value, math.nan, math.nan, 1)
-    variances = [x.var(ddof=1) if spread is None else spread.variance for x in samples]
-    parts = [c**2 * s / x.size for c, s, x in zip(weights, variances, samples, strict=True)]
+    if spread is None:
+        spreads = [Spread(float(x.var(ddof=1)), x.size - 1) for x in samples]
+    else:
+        spreads = list(spread) if several else [spread] * len(samples)
+    parts = [c**2 * s.variance / x.size for c, s, x in zip(weights, spreads, samples, strict=True)]
     variance = sum(parts)
     if variance == 0:  # seeds without effect: the formula of the degrees of freedom is 0/0 there
         return Estimate(value, value, value, n)
-    freedom = spread.freedom if spread else _freedom(parts, [x.size for x in samples])
+    freedom = spread.freedom if isinstance(spread, Spread) else _freedom(parts, spreads)
     reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
     return Estimate(value, value - reach, value + reach, n)
 
 
-def _freedom(parts: Sequence[float], sizes: Sequence[int]) -> float:
-    """Satterthwaite's degrees of freedom of a sum of variances of means."""
-    return sum(parts) ** 2 / sum(p**2 / (n - 1) for p, n in zip(parts, sizes, strict=True))
+def _freedom(parts: Sequence[float], spreads: Sequence[Spread]) -> float:
+    """Satterthwaite's degrees of freedom of a sum of variances, of which some are one estimate."""
+    shares: dict[int, float] = {}
+    for part, spread in zip(parts, spreads, strict=True):
+        shares[id(spread)] = shares.get(id(spread), 0.0) + part
+    freedoms = {id(spread): spread.freedom for spread in spreads}
+    return sum(parts) ** 2 / sum(share**2 / freedoms[key] for key, share in shares.items())
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:

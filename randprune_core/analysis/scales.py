@@ -23,7 +23,7 @@ from . import published
 from .cells import CELL, Cells, cells_of, differences, gap_to_dense, turned
 from .claim_runs import pool_among
 from .contrasts import fall
-from .intervals import Estimate
+from .intervals import Estimate, contrast
 from .layers import weight_counts
 
 SPARSITIES = (0.9, 0.5)
@@ -131,15 +131,17 @@ def _together(parts: Mapping[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
 # ---------------------------------------------------------------- contrasts
 
 
-def falls(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def falls(runs: Mapping[str, pd.DataFrame], models: Iterable[str] | None = None) -> pd.DataFrame:
     """By how many points the gap of ERK falls for each doubling of the weights per image.
 
-    Least squares over the networks of a scale, each counting alike: a contrast of cell means.
+    Least squares over the networks of a scale, or those of `models`, each counting alike: a
+    contrast of cell means.
     Columns `scale, sparsity, networks, n, value, low, high`, NaN where fewer than two networks are
     recorded; the paper's limits are what its reading errors allow.
     """
     rows, points = [], gaps(runs)
     points = points[(points.ratio == "erk") & (points.scale != "control")]
+    points = points if models is None else points[points.model.isin([*models])]
     cells = {scale: cells_of(part, pool=pool) for (scale, _), part, pool in _by(runs)}
     for scale in (*PROFILE_OF, "paper"):
         for sparsity in SPARSITIES:
@@ -160,16 +162,19 @@ def control_contrasts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What the control says of ERK at 0.9: `kind`, `compared` and an interval, in points.
 
     The first row is the difference of two networks at nearly equal weights per image (31 and 27),
-    which is near zero if these decide. The others are the fall of the gap for each doubling of the
+    which is near zero if these decide. Three are the fall of the gap for each doubling of the
     weights per image, once because the network changes and for two networks because the images do;
-    they are one number if the weights per image decide. Values are NaN where a cell is not
-    recorded, and all of them without any run of the control.
+    they are one number if the weights per image decide, and the last row is the difference of the
+    latter two. The spread between seeds is pooled within each number of images, as in `gaps`: on
+    fewer images runs scatter more. Values are NaN where a cell is not recorded, and all of them
+    without any run of the control.
     """
-    own = runs["control"]
-    whole = pd.concat([runs["mini"], own]) if len(runs["mini"]) and len(own) else own
-    frames = whole[whole.setting.isin(SETTINGS)], pool_among(runs["mini"], "mini")
-    frames = [f.assign(model=[*zip(f.model, f.train_images, strict=True)]) for f in frames]
-    cells = cells_of(frames[0], pool=frames[1])
+    values, spreads = {}, {}
+    for (_, images), part, pool in _by({scale: runs[scale] for scale in ("mini", "control")}):
+        cells = cells_of(part, pool=pool)
+        for (model, *rest), found in cells.values.items():
+            values[(model, images), *rest] = found
+            spreads[(model, images), *rest] = cells.spread
     weights = weight_counts(["resnet-8", "resnet-20"])
 
     def slope(*places):
@@ -181,12 +186,20 @@ def control_contrasts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     contrasts = [("difference", "ResNet-8 on 2,500 images minus ResNet-20 on 10,000", equal)]
     between = slope(("resnet-8", usual), ("resnet-20", usual))
     contrasts.append(("fall", "from ResNet-8 to ResNet-20, both on 5,000 images", between))
-    for model in ("resnet-8", "resnet-20"):
-        shares = slope(*((model, images) for images in (many, usual, few)))
+    within = [
+        slope(*((model, images) for images in (many, usual, few)))
+        for model in ("resnet-8", "resnet-20")
+    ]
+    for model, shares in zip(("resnet-8", "resnet-20"), within, strict=True):
         contrasts.append(("fall", f"{model_label(model)}, from 10,000 to 2,500 images", shares))
+    apart = within[0] | {place: -share for place, share in within[1].items()}
+    contrasts.append(("difference of falls", "ResNet-8 minus ResNet-20, the same images", apart))
     rows = []
     for kind, compared, shares in contrasts:
-        found = _contrast(cells, _gap_weights(shares, HIGH))
+        found, means = _NONE, _gap_weights(shares, HIGH)
+        if len(runs["control"]) and set(means) <= set(values):
+            groups, own = [values[cell] for cell in means], [spreads[cell] for cell in means]
+            found = contrast(groups, list(means.values()), own)
         rows.append([kind, compared, found.n, *found[:3]])
     return pd.DataFrame(rows, columns=["kind", "compared", "n", "value", "low", "high"])
 

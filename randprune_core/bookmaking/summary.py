@@ -41,7 +41,7 @@ _CLAIM = (
     "Set a random part of a network's weights to zero before it is trained, and train the rest. "
     "Liu et al. (ICLR 2022) report that this costs less accuracy the larger the network is, once "
     "each layer gets a suitable share of the zeros, as the rule ERK gives it. This companion "
-    "repeats their experiments with code that can be read, and puts eleven of their claims to the "
+    "repeats their experiments with code that can be read, and puts ten of their claims to the "
     "test."
 )
 _COMMANDS = (

@@ -42,6 +42,16 @@ def test_a_confidence_outside_0_and_1_raises(confidence):
         mean_interval(FEW, confidence)
 
 
+def test_a_spread_for_each_group_is_welch_s_and_a_shared_one_the_pooled():
+    own = [pooled_spread([group]) for group in (FEW, MORE)]
+    assert contrast([FEW, MORE], [1, -1], own) == pytest.approx(contrast([FEW, MORE], [1, -1]))
+    pooled = pooled_spread([FEW, MORE])
+    shared = contrast([FEW, MORE], [1, -1], [pooled, pooled])
+    assert shared == pytest.approx(contrast([FEW, MORE], [1, -1], pooled))
+    with pytest.raises(ValueError, match="1 spreads for 2 groups"):
+        contrast([FEW, MORE], [1, -1], [pooled])
+
+
 def test_weights_must_be_one_a_group():
     with pytest.raises(ValueError, match="2 weights for 1 groups"):
         contrast([FEW], [1, -1])

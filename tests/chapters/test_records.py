@@ -21,7 +21,7 @@ def test_a_figure_without_records_says_so(store):
     records = collect_records("depth", **SMALL, seeds=[0])
     assert records.runs.empty and records.seeds() == "no\u00a0seed"
     assert records.coverage() == (
-        "0 of 4 cells recorded (0 of 4 runs, no\u00a0seed a cell); missing: "
+        "0 of 4 cells recorded (0 of 4 planned runs, no\u00a0seed in a recorded cell); missing: "
         "ResNet-8: everything; ResNet-14: everything"
     )
     assert records.source().endswith("no\u00a0seed")
@@ -31,7 +31,8 @@ def test_missing_cells_are_named_and_counted(store):
     record_all(leave_out=[("resnet-14", "erk")])
     records = collect_records("depth", **SMALL)
     assert records.coverage() == (
-        "3 of 4 cells recorded (3 of 12 runs, one\u00a0seed a cell); missing: ResNet-14: ERK 0.9"
+        "3 of 4 cells recorded (3 of 12 planned runs, one\u00a0seed in a recorded cell); "
+        "missing: ResNet-14: ERK 0.9"
     )
     assert records.cells().recorded.tolist() == [1, 1, 1, 0]
     assert set(records.cells().wanted) == {3}

@@ -89,7 +89,8 @@ class Records:
         absent = cells.recorded == 0
         line = (
             f"{len(cells) - absent.sum()} of {len(cells)} cells recorded "
-            f"({len(self.runs)} of {len(self.configs)} runs, {self.seeds()} a cell)"
+            f"({len(self.runs)} of {len(self.configs)} planned runs, "
+            f"{self.seeds()} in a recorded cell)"
         )
         if not absent.any():
             return f"{line}; no cell is missing"
