@@ -41,6 +41,7 @@ _SIDES = {
     "below right": ((5, -5), "left", "top"),
     "right": ((7, 0), "left", "center"),
     "left": ((-7, 0), "right", "center"),
+    "above": ((6, 2), "right", "bottom"),
 }
 
 
@@ -51,8 +52,8 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
     line is dashed. A number beside a point of the first panel is the depth of its ResNet, with the
     filters of its first convolution where these are not 16. Thin lines are fitted to the points of
     a scale. A last panel has the control, where one is recorded: the lines join the points of a
-    network. For a `phone` only the ends of `mini` and of the paper have their names, where
-    there is room.
+    network. For a `phone` only the ends of `mini`, of the paper and of the control have names,
+    where there is room.
     """
     use_theme()
     shown = points[points.ratio == "erk"]
@@ -81,7 +82,7 @@ def plot(points: pd.DataFrame, *, phone: bool = False) -> Figure:
                 _name(axis, point, LOOKS[scale])
     if len(own):
         usual = shown[(shown.scale == "mini") & shown.model.isin(own.model)]
-        _draw_control(axes[-1], pd.concat([own, usual[usual.sparsity == HIGH]]))
+        _draw_control(axes[-1], pd.concat([own, usual[usual.sparsity == HIGH]]), phone)
     axes[0].set_xscale("log")
     axes[0].set_xlim((1.3, 600) if phone else (1.1, 400))  # room for names
     ticks = (2, 10, 50, 200) if phone else (2, 5, 10, 20, 50, 100, 200)
@@ -142,14 +143,28 @@ def _name(axis: Axes, point: tuple, look: Look, name: str = "", side: str = "") 
     axis.annotate(text, (point.weights, point.value), color=look.colour, fontsize=8, **place)
 
 
-def _draw_control(axis: Axes, points: pd.DataFrame) -> None:
-    """The networks of the control at each number of images, those of `mini` among them."""
+def _draw_control(axis: Axes, points: pd.DataFrame, phone: bool) -> None:
+    """The networks of the control at each number of images, those of `mini` among them.
+
+    The outermost point of a network has its name, the others their number of images, for which a
+    phone has no room.
+    """
+    most, least = points.images.max(), points.images.min()
+    outermost = {("resnet-8", most), ("resnet-20", least)}
     sides = {"resnet-8": "below left", "resnet-20": "above right"}
     for scale, part in points.groupby("scale"):
         _draw(axis, part, LOOKS[scale])
         for point in part.itertuples():
-            name = f"{point.model.removeprefix('resnet-')} on {point.images:,}"
-            last = point.weights == points.weights.max()  # beside it there is no room above
-            _name(axis, point, LOOKS[scale], name, "below right" if last else sides[point.model])
+            name, side = f"{point.images:,}", sides[point.model]
+            if (point.model, point.images) in outermost:
+                name = f"{point.model.removeprefix('resnet-')} on {name}"
+            elif phone:
+                continue
+            if (point.model, point.images) == ("resnet-20", least):
+                side = "below right"
+            elif (point.model, point.images) == ("resnet-20", most):
+                side = "above"  # of its bar: beside it is that of ResNet-8
+                point = point._replace(value=np.fmax(point.value, point.high))
+            _name(axis, point, LOOKS[scale], name, side)
     for _, line in points.sort_values("weights").groupby("model"):
         axis.plot(line.weights, line.value, color=LOOKS["control"].colour, linewidth=1, zorder=2)

@@ -172,8 +172,12 @@ def test_the_figure_has_a_panel_for_the_control_once_it_is_recorded(store):
         for drawn in (figure, depth_scales_figures.plot(points.assign(low=math.nan)))
     )
     assert "white" not in filled and "white" in hollow
-    texts = {text.get_text() for text in figure.get_axes()[-1].texts}
-    assert texts == {f"{n} on {m}" for n in (8, 20) for m in ("2,500", "5,000", "10,000")}
+    narrow = depth_scales_figures.plot(points, phone=True)
+    texts, few = (
+        sorted(text.get_text() for text in drawn.get_axes()[-1].texts) for drawn in (figure, narrow)
+    )
+    assert few == ["20 on 2,500", "8 on 10,000"]
+    assert texts == sorted([*few, "2,500", "5,000", "5,000", "10,000"])
     plt.close("all")
 
 
