@@ -6,6 +6,7 @@ Parts are made in `claims` only. Whatever shows a verdict shows one of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..presentation.words import number
@@ -18,13 +19,20 @@ COLUMNS += ["kind", "why", "own_low", "own_high", "seeds", "needed", "images_err
 """Columns of a table of parts (`Part.row`)."""
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 _DIGITS = {"ECE": 4, "AUROC": 4}
-_USUAL_DIGITS = 2
+_USUAL_DIGITS, _MOST_DIGITS = 2, 6
 _PLACES = {"supported": "above", "contradicted": "below"}
 
 
-def digits(unit: str) -> int:
-    """Decimal places that an effect is written with."""
-    return _DIGITS.get(unit, _USUAL_DIGITS)
+def digits(unit: str, threshold: float = 0.0, limits: Iterable[float] = ()) -> int:
+    """Decimal places that an effect is written with.
+
+    They are those of its unit, and more where a limit of its interval would be written as the
+    threshold without being there: on which side of it a limit lies decides.
+    """
+    found, apart = _DIGITS.get(unit, _USUAL_DIGITS), [x for x in limits if x != threshold]
+    while found < _MOST_DIGITS and any(round(x, found) == round(threshold, found) for x in apart):
+        found += 1
+    return found
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,8 @@ class Part:
 
     @property
     def digits(self) -> int:
-        """Decimal places that the unit is written with."""
-        return digits(self.unit)
+        """Decimal places that the effect and its limits are written with."""
+        return digits(self.unit, self.threshold, [x for limits in self._limits() for x in limits])
 
     def _limits(self) -> list[tuple[float, float]]:
         return [found[1:3] for found in (self.estimate, self.own) if found is not None]

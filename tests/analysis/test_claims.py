@@ -495,3 +495,18 @@ def test_the_paper_has_its_own_rows():
     found = claims.judge(pd.DataFrame(), "paper")
     assert {each.claim for each in found} == set(claims.STATEMENTS)
     assert sum(each.claim == 4 for each in found) == 9
+
+
+@pytest.mark.parametrize(
+    "low, threshold, effect, interval",
+    [
+        (-0.0011, 0.0, "0.649", "−0.001 to 1.300"),
+        (-0.30004, -0.3, "0.64930", "−0.30004 to 1.29960"),
+        (-0.01, 0.0, "0.65", "−0.01 to 1.30"),
+        (0.0, 0.0, "0.65", "0.00 to 1.30"),
+    ],
+)
+def test_a_limit_is_not_written_as_the_threshold_that_it_misses(low, threshold, effect, interval):
+    found = Estimate(0.6493, low, 1.2996, 5)
+    part = Part(1, "x", "points", "It is", found, threshold=threshold, seeds=5)
+    assert f"It is {effect} points (97.5 % interval {interval})" in part.why
