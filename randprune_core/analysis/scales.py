@@ -162,12 +162,11 @@ def control_contrasts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What the control says of ERK at 0.9: `kind`, `compared` and an interval, in points.
 
     The first row is the difference of two networks at nearly equal weights per image (31 and 27),
-    which is near zero if these decide. Three are the fall of the gap for each doubling of the
-    weights per image, once because the network changes and for two networks because the images do;
-    they are one number if the weights per image decide, and the last row is the difference of the
-    latter two. The spread between seeds is pooled within each number of images, as in `gaps`: on
-    fewer images runs scatter more. Values are NaN where a cell is not recorded, and all of them
-    without any run of the control.
+    which is near zero if these decide. The others are the fall of the gap for each doubling of the
+    weights per image, once because the network changes and for two networks because the images do,
+    each over its own stretch of weights per image. The spread between seeds is pooled within each
+    number of images, as in `gaps`: on fewer images runs scatter more. Values are NaN where a cell
+    is not recorded, and all of them without any run of the control.
     """
     values, spreads = {}, {}
     for (_, images), part, pool in _by({scale: runs[scale] for scale in ("mini", "control")}):
@@ -186,14 +185,9 @@ def control_contrasts(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     contrasts = [("difference", "ResNet-8 on 2,500 images minus ResNet-20 on 10,000", equal)]
     between = slope(("resnet-8", usual), ("resnet-20", usual))
     contrasts.append(("fall", "from ResNet-8 to ResNet-20, both on 5,000 images", between))
-    within = [
-        slope(*((model, images) for images in (many, usual, few)))
-        for model in ("resnet-8", "resnet-20")
-    ]
-    for model, shares in zip(("resnet-8", "resnet-20"), within, strict=True):
+    for model in ("resnet-8", "resnet-20"):
+        shares = slope(*((model, images) for images in (many, usual, few)))
         contrasts.append(("fall", f"{model_label(model)}, from 10,000 to 2,500 images", shares))
-    apart = within[0] | {place: -share for place, share in within[1].items()}
-    contrasts.append(("difference of falls", "ResNet-8 minus ResNet-20, the same images", apart))
     rows = []
     for kind, compared, shares in contrasts:
         found, means = _NONE, _gap_weights(shares, HIGH)
