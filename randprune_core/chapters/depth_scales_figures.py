@@ -144,27 +144,20 @@ def _name(axis: Axes, point: tuple, look: Look, name: str = "", side: str = "") 
 
 
 def _draw_control(axis: Axes, points: pd.DataFrame, phone: bool) -> None:
-    """The networks of the control at each number of images, those of `mini` among them.
-
-    The outermost point of a network has its name, the others their number of images, for which a
-    phone has no room.
-    """
+    """The control with its twins of `mini`; inner points have their images alone for a name."""
     most, least = points.images.max(), points.images.min()
-    outermost = {("resnet-8", most), ("resnet-20", least)}
-    sides = {"resnet-8": "below left", "resnet-20": "above right"}
+    named = {("resnet-8", most): "8 on ", ("resnet-20", least): "20 on "}
+    sides = {("resnet-20", least): "below right", ("resnet-20", most): "above"}
+    usual = {"resnet-8": "below left", "resnet-20": "above right"}
     for scale, part in points.groupby("scale"):
         _draw(axis, part, LOOKS[scale])
         for point in part.itertuples():
-            name, side = f"{point.images:,}", sides[point.model]
-            if (point.model, point.images) in outermost:
-                name = f"{point.model.removeprefix('resnet-')} on {name}"
-            elif phone:
-                continue
-            if (point.model, point.images) == ("resnet-20", least):
-                side = "below right"
-            elif (point.model, point.images) == ("resnet-20", most):
-                side = "above"  # of its bar: beside it is that of ResNet-8
+            place = point.model, point.images
+            side = sides.get(place, usual[point.model])
+            if side == "above":  # of its bar: beside it is that of ResNet-8
                 point = point._replace(value=np.fmax(point.value, point.high))
-            _name(axis, point, LOOKS[scale], name, side)
+            if place in named or not phone:  # which has no room
+                name = f"{named.get(place, '')}{point.images:,}"
+                _name(axis, point, LOOKS[scale], name, side)
     for _, line in points.sort_values("weights").groupby("model"):
         axis.plot(line.weights, line.value, color=LOOKS["control"].colour, linewidth=1, zorder=2)
