@@ -33,7 +33,12 @@ def longest(numbers) -> summary.Numbers:
 def lines(figure) -> dict[str, object]:
     """The visible texts of a figure with their places in inches."""
     figure.canvas.draw()
+    outside = []  # an axis has ticks beyond its ends, too, and does not draw them
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        outside += [t.label1 for t in axis.get_major_ticks() if not low <= t.get_loc() <= high]
     found = [text for text in figure.findobj(Text) if text.get_text().strip()]
+    found = [text for text in found if text not in outside]
     return [
         (text.get_text(), text.get_window_extent().transformed(figure.dpi_scale_trans.inverted()))
         for text in found
