@@ -1,7 +1,11 @@
-"""The three pages with controls in the built book, by touch, on a desk and on a phone."""
+"""The three pages with controls in the built book, by touch, on a desk and on a phone.
+
+A node is tapped by its locator, which waits until the layout stands: a tap at coordinates that were
+asked for a moment before can meet a link that moved there meanwhile.
+"""
 
 import pytest
-from pages import NARROW, WIDE, centre, resize, tab_of, words
+from pages import NARROW, WIDE, resize, tab_of, words
 from whole.test_book_in_browser import inaccessible, overflow
 
 SMALL = """[...document.querySelectorAll(
@@ -17,15 +21,11 @@ def book(html):
     return html / "book"
 
 
-def tap(tab, node) -> None:
-    tab.touchscreen.tap(*centre(node))
-
-
 def use_explorer(tab) -> None:
     """A legend entry takes its curve away and brings it back; the address follows."""
     rows = tab.locator(".explorer-table").nth(1).locator("tbody tr")
     before, entry = rows.count(), tab.locator("fieldset label", has_text="dense")
-    entry.tap()  # waits until the layout stands
+    entry.tap()
     assert 0 < rows.count() < before and "hide=dense" in tab.url
     entry.tap()
     assert rows.count() == before and "hide" not in tab.url
@@ -34,12 +34,12 @@ def use_explorer(tab) -> None:
 def use_draw_a_mask(tab) -> None:
     """A touched bar chooses its layer, and Redraw draws another mask."""
     bars = tab.locator("#mask-layers .column")
-    tap(tab, bars.nth(2))
-    tap(tab, bars.nth(7))
+    bars.nth(2).tap()
+    bars.nth(7).tap()
     assert tab.locator("#mask-layer").input_value() == "7"
     assert words(tab)[0].startswith("8. ")
     seed = int(tab.locator("#mask-seed").input_value())
-    tap(tab, tab.get_by_role("button", name="Redraw"))
+    tab.get_by_role("button", name="Redraw").tap()
     assert tab.locator("#mask-seed").input_value() == str(seed + 1)
 
 
@@ -48,7 +48,7 @@ def use_train_it(tab) -> None:
     rows = tab.locator("#train-it-root tbody tr")
     count = rows.count()
     tab.locator("#train-it-seed").fill(str(count))
-    tap(tab, tab.get_by_role("button", name="Train"))
+    tab.get_by_role("button", name="Train").tap()
     rows.nth(count).wait_for()
 
 
@@ -64,13 +64,13 @@ def test_page_is_used_by_touch_at_both_widths_in_light_and_dark(browser, book, n
             USES[name](tab)
             assert tab.evaluate(SMALL) == []
             point = tab.locator(".chart [role=img]").last
-            tap(tab, point)
+            point.tap()
             assert words(tab) == [point.get_attribute("aria-label")]
             for mode in ("light", "dark"):
                 tab.evaluate(f"document.documentElement.dataset.theme = '{mode}'")
                 tab.evaluate("document.getAnimations().forEach((each) => each.finish())")
                 assert [*overflow(tab), *inaccessible(tab)] == []
-            tap(tab, tab.locator("article h1"))
+            tab.locator("article h1").tap()
             assert words(tab) == []
 
 
