@@ -3,9 +3,8 @@
 A group holds the values of runs that differ in their seeds. A contrast is a weighted sum of group
 means: a mean, a difference, a change of a difference. Its interval takes a variance that is pooled
 over more groups (`Spread`), one pooled variance or several, or those of its own groups alone
-(Welch, Satterthwaite). A group of one
-run has a mean and nothing else: its interval is NaN, and so is that of every contrast that it
-enters.
+(Welch, Satterthwaite). A group of one run has a mean and nothing else: its interval is NaN, and so
+is that of every contrast that it enters.
 
 A verdict takes an estimate that is oriented: a positive value speaks for the claim. Whatever has no
 interval is undecided.
@@ -74,9 +73,6 @@ def contrast(
         raise ValueError(f"confidence {confidence} is not in (0, 1): give for example 0.95")
     if not groups or len(groups) != len(weights):
         raise ValueError(f"{len(weights)} weights for {len(groups)} groups: give one a group")
-    several = spread is not None and not isinstance(spread, Spread)
-    if several and len(spread) != len(groups):
-        raise ValueError(f"{len(spread)} spreads for {len(groups)} groups: give one a group")
     samples = [np.asarray(group, dtype=float) for group in groups]
     for position, sample in enumerate(samples):
         if sample.size == 0 or not np.isfinite(sample).all():
@@ -84,20 +80,20 @@ def contrast(
                 f"group {position} holds {sample.tolist()}: every group needs at least one value, "
                 "and only finite ones"
             )
+    spreads = [spread] * len(groups) if isinstance(spread, Spread) else spread
+    if spreads is not None and len(spreads) != len(groups):
+        raise ValueError(f"{len(spreads)} spreads for {len(groups)} groups: give one a group")
     value = float(sum(c * sample.mean() for c, sample in zip(weights, samples, strict=True)))
     n = min(sample.size for sample in samples)
     if n == 1:
         return Estimate(value, math.nan, math.nan, 1)
-    if spread is None:
+    if spreads is None:
         spreads = [Spread(float(x.var(ddof=1)), x.size - 1) for x in samples]
-    else:
-        spreads = list(spread) if several else [spread] * len(samples)
     parts = [c**2 * s.variance / x.size for c, s, x in zip(weights, spreads, samples, strict=True)]
     variance = sum(parts)
     if variance == 0:  # seeds without effect: the formula of the degrees of freedom is 0/0 there
         return Estimate(value, value, value, n)
-    freedom = spread.freedom if isinstance(spread, Spread) else _freedom(parts, spreads)
-    reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
+    reach = float(stdtrit(_freedom(parts, spreads), (1 + confidence) / 2)) * math.sqrt(variance)
     return Estimate(value, value - reach, value + reach, n)
 
 

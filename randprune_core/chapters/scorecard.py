@@ -88,7 +88,8 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
 def _effect(row: dict) -> str:
     if pd.isna(row["effect"]):
         return "–"
-    places = digits(row["unit"], row["threshold"], (row["low"], row["high"]))
+    limits = [row[name] for name in ("low", "high", "own_low", "own_high")]
+    places = digits(row["unit"], row["threshold"], limits)
     effect, low, high = (number(row[name], places) for name in ("effect", "low", "high"))
     interval = "" if pd.isna(row["low"]) else f" [{low}, {high}]"
     return f"{effect}{interval} {row['unit']}"

@@ -103,17 +103,33 @@ def to_json(content: dict) -> str:
 
 
 def read_json(path: Path):
-    """What a JSON file holds; raises `BadRecord`, in one line, where it holds none.
+    """What a JSON file holds; raises `BadRecord`, in one line, where it holds none."""
+    return parse_json(path, read_content(path))
+
+
+def read_content(path: Path) -> bytes:
+    """What a file holds that may be JSON; raises `BadRecord` where it cannot be read.
 
     Whatever lies under the name is looked at before it is opened (`paths.read_regular`).
     """
+    with _as_json(path):
+        return paths.read_regular(path, LARGEST)
+
+
+def parse_json(path: Path, content: bytes):
+    """The values in the content of a JSON file; raises `BadRecord` where it holds none."""
 
     def refuse(constant):
         raise ValueError(f"{constant} is no number")
 
+    with _as_json(path):
+        return json.loads(content.decode("utf-8"), parse_constant=refuse)
+
+
+@contextmanager
+def _as_json(path: Path) -> Iterator[None]:
     try:
-        text = paths.read_regular(path, LARGEST).decode("utf-8")
-        return json.loads(text, parse_constant=refuse)
+        yield
     except (ValueError, OSError, RecursionError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadRecord(f"{path}: not readable as JSON ({reason})") from error

@@ -6,8 +6,10 @@ in a warning and not used; it is never deleted.
 """
 
 import os
+import pickle
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from .. import paths
@@ -16,7 +18,8 @@ from .files import (
     BadRecord,
     left_out,
     listed,
-    read_json,
+    parse_json,
+    read_content,
     remove_partials,
     set_aside,
     to_json,
@@ -28,6 +31,9 @@ from .provenance import Begun, environment
 from .schema import SECTIONS
 from .schema import VERSION as SCHEMA
 from .validation import short
+
+_USUAL = 2**17
+"""Bytes that a record hardly has more of: larger ones are checked anew each time."""
 
 
 def make_record(
@@ -91,9 +97,24 @@ def find_records(configs: Iterable[RunConfig]) -> list[dict]:
 def read_record(path: Path) -> dict:
     """Read and check one record file; raises `BadRecord`, in one line, for any other content.
 
-    Its config has all fields of `RunConfig`, those that did not exist when it was written too.
+    Its config has all fields of `RunConfig`, those that did not exist when it was written too. The
+    file is read each time, and checked once for each content that it has had; nobody else has the
+    record that is returned.
     """
-    record = read_json(path)
+    content = read_content(path)
+    if len(content) > _USUAL:
+        return _checked(path, content)
+    return pickle.loads(_checked_before(path, paths.RUNS, content))
+
+
+@lru_cache(maxsize=1024)
+def _checked_before(path: Path, runs: Path, content: bytes) -> bytes:
+    """The pickled record; a page of the book or a sweep reads the same files many times."""
+    return pickle.dumps(_checked(path, content), pickle.HIGHEST_PROTOCOL)
+
+
+def _checked(path: Path, content: bytes) -> dict:
+    record = parse_json(path, content)
     if problem := record_problem(record):
         raise BadRecord(f"{path}: {problem}")
     try:

@@ -128,6 +128,18 @@ def test_profile_records_leave_out_other_copies_methods_and_schedules(store, mon
     assert gradient_flow.profile_records(collect(seeds=[0])) == [kept]
 
 
+def test_profile_records_hold_the_masks_that_a_criterion_chose_where_asked(store, monkeypatch):
+    config = grid("gradient_flow", "cpu", variant="jpeg75", seeds=[0])[-1]
+    random, chosen, dynamic = (made_up_record(config) for _ in range(3))
+    chosen["config"] |= {"mask_source": "own"}
+    dynamic["config"] |= {"method": "set"}
+    monkeypatch.setattr(
+        gradient_flow, "all_records", lambda dataset: iter([random, chosen, dynamic])
+    )
+    store_record(random)
+    assert gradient_flow.profile_records(collect(seeds=[0]), chosen=True) == [random, chosen]
+
+
 def test_profile_records_hold_every_ratio_small_networks_first(store):
     record_all(ratios=("dense", "erk", "uniform"))
     found = gradient_flow.profile_records(collect(seeds=[0]))

@@ -100,6 +100,15 @@ def test_the_unit_of_an_effect_is_written_in_full():
     assert effect == "0.36 [0.26, 0.46] of the rank variance"
 
 
+@pytest.mark.parametrize(
+    ("own_high", "effect"),
+    [(0.9, "0.50 [−0.50, 1.50] points"), (-0.001, "0.500 [−0.500, 1.500] points")],
+)
+def test_an_effect_has_the_digits_that_both_its_intervals_ask_for(own_high, effect):
+    row = part(1, effect=0.5, reach=1.0, own_low=-0.8, own_high=own_high)
+    assert scorecard.table(verdicts_of(row)).effect[0] == effect
+
+
 def test_every_claim_has_a_chapter_and_a_title():
     assert set(claims.TITLES) == set(claims.STATEMENTS) == set(claims.CHAPTERS)
 

@@ -46,8 +46,8 @@ def test_a_hostile_text_in_any_place_of_a_record_is_refused_and_named(store, mon
     path = paths.record_path("digits", record["run_id"])
     for place in hostile.places(record):
         for text in CORPUS:
-            changed = hostile.changed(record, place, text)
-            monkeypatch.setattr(store_module, "read_json", lambda _, found=changed: found)
+            changed = json.dumps(hostile.changed(record, place, text)).encode()
+            monkeypatch.setattr(store_module, "read_content", lambda _, found=changed: found)
             try:
                 store_module.read_record(path)
             except BadRecord as error:

@@ -144,3 +144,41 @@ def test_every_record_of_the_project_keeps_its_id():
     assert committed
     for path in committed:
         assert run_id(config_from_dict(json.loads(path.read_text())["config"])) == path.stem
+
+
+def test_a_record_belongs_to_its_reader(store):
+    path = write_record(made_up_record(GOOD))
+    first, kept = read_record(path), read_record(path)
+    first["test"]["accuracy"], first["config"]["model"] = 7.0, "another"
+    first["history"]["lr"].clear()
+    assert read_record(path) == kept != first
+
+
+def test_a_file_is_read_anew_though_size_and_time_stay_what_they_were(store):
+    path = write_record(made_up_record(GOOD))
+    good, times = path.read_bytes(), (os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns)
+    assert read_record(path) and read_record(path)
+    with open(path, "r+b") as file:
+        file.write(b"[")
+    os.utime(path, ns=times)
+    with pytest.raises(BadRecord, match="not readable as JSON"):
+        read_record(path)
+    path.write_bytes(good.replace(b'"schema":1', b'"schema":3'))
+    with pytest.raises(BadRecord, match="schema is 3"):
+        read_record(path)
+
+
+def test_a_record_is_checked_for_the_store_that_it_lies_in(store, monkeypatch):
+    path = write_record(made_up_record(GOOD))
+    assert read_record(path)
+    other = path.rename(path.parent / "000000000000.json")
+    with pytest.raises(BadRecord, match="hash of the config"):
+        read_record(other)
+    elsewhere = store / "runs" / "cifar10" / path.name
+    elsewhere.parent.mkdir()
+    other.rename(elsewhere)
+    monkeypatch.setattr(paths, "RUNS", store / "other")
+    assert read_record(elsewhere)
+    monkeypatch.setattr(paths, "RUNS", store / "runs")
+    with pytest.raises(BadRecord, match="belongs into that folder"):
+        read_record(elsewhere)
