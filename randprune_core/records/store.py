@@ -6,7 +6,6 @@ in a warning and not used; it is never deleted.
 """
 
 import os
-import pickle
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import lru_cache
@@ -104,13 +103,22 @@ def read_record(path: Path) -> dict:
     content = read_content(path)
     if len(content) > _USUAL:
         return _checked(path, content)
-    return pickle.loads(_checked_before(path, paths.RUNS, content))
+    return _copy(_checked_before(path, paths.RUNS, content))
 
 
 @lru_cache(maxsize=1024)
-def _checked_before(path: Path, runs: Path, content: bytes) -> bytes:
-    """The pickled record; a page of the book or a sweep reads the same files many times."""
-    return pickle.dumps(_checked(path, content), pickle.HIGHEST_PROTOCOL)
+def _checked_before(path: Path, runs: Path, content: bytes) -> dict:
+    """The record for nobody to change; a build of the book reads the same file 70 times."""
+    return _checked(path, content)
+
+
+def _copy(value):
+    """A copy of JSON values, all the way down: three times as fast as `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {name: _copy(part) for name, part in value.items()}
+    if not isinstance(value, list):
+        return value
+    return [*map(_copy, value)] if {dict, list} & {*map(type, value)} else value.copy()
 
 
 def _checked(path: Path, content: bytes) -> dict:
