@@ -108,7 +108,10 @@ def read_record(path: Path) -> dict:
 
 @lru_cache(maxsize=1024)
 def _checked_before(path: Path, runs: Path, content: bytes) -> dict:
-    """The record for nobody to change; a build of the book reads the same file 70 times."""
+    """The record, for nobody to change; a build of the book reads the same file 70 times.
+
+    What a check depends on, the folder of the store too, is in the arguments.
+    """
     return _checked(path, content)
 
 

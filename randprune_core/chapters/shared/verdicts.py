@@ -142,13 +142,14 @@ def show(name: str, parts: Sequence[Part]):
     shown = show_table(
         table(parts),
         f"tab-{name}-verdict",
-        "What decides, as it was fixed beforehand: the effect, which speaks the more for the claim "
-        "the larger it is, with two 97.5 % intervals, the first from the spread pooled over many "
-        "cells, the second from that of its own. A verdict needs both on one side of the "
-        "threshold. A look is where all networks of a part have 3 seeds, or 5: the seeds of the "
-        "look stand beside the runs, and beside the verdict how many would decide if effect and "
-        "spread stay what they are. Where no number stands beside a part that has had its "
-        "look, a hundred would not; a part without a look waits for runs that are missing.",
+        "What decides, as it was fixed beforehand: the effect, which speaks the more for the claim"
+        " the larger it is, with two 97.5 % intervals, the first from the spread pooled over many "
+        "cells, the second from that of its own (one, over cells, for a rank correlation). A "
+        "verdict needs both on one side of the threshold. A look is where all networks of a part "
+        "have 3 seeds, or 5: the seeds of the look stand beside the runs, and beside the verdict "
+        "how many would decide if effect and spread stay what they are. Where no number stands "
+        "beside a part that has had its look, a hundred would not; a part without a look waits for"
+        " its runs.",
     )
     return folded("Every part of every claim, with both intervals", shown.data)
 
