@@ -79,6 +79,12 @@ def registering(monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())
 
 
+def outputs_of(notebook: Path) -> list[dict]:
+    """What all cells of an executed notebook have put out."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [out for cell in cells for out in cell.get("outputs", ())]
+
+
 def files_under(folder: Path) -> list[str]:
     """Every file below a folder, by its relative path: what 'nothing was written' looks at."""
     return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())

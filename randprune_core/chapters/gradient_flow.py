@@ -22,8 +22,7 @@ PREDICTORS = {
     FLAT: "level of the flat phase",
 }
 """What may predict the gap to dense, in the order in which training shows it."""
-_PLAIN = {"mask_source": "random", "granularity": "unstructured", "method": "static"}
-_PLAIN |= {"when": "before"}
+_PLAIN = {"granularity": "unstructured", "method": "static", "when": "before"}
 VIEWS = {
     "across": ("across networks, one ratio and sparsity", ("ratio", "sparsity")),
     "within": ("within networks", ("model",)),
@@ -32,17 +31,16 @@ VIEWS = {
 """What is compared, and what the compared cells have in common."""
 
 
-def profile_records(records: Records, chosen: bool = False, **lists: object) -> list[dict]:
+def profile_records(records: Records, **lists: object) -> list[dict]:
     """Every record of the profile and copy of the data, whatever figure it was trained for.
 
-    Networks whose random masks are unstructured, drawn before training and static, and the dense
-    ones; with `chosen` those whose mask a criterion chose too; small networks first. `models`,
-    `ratios`, `sparsities` and `seeds` keep what they name, None keeps all; dense networks stay
-    whatever `ratios` and `sparsities` name.
+    Networks whose masks are unstructured, made before training and static, whether drawn at random
+    or chosen by a criterion, and the dense ones; small networks first. `models`, `ratios`,
+    `sparsities` and `seeds` keep what they name, None keeps all; dense networks stay whatever
+    `ratios` and `sparsities` name.
     """
     names = {"models": "model", "ratios": "ratio", "sparsities": "sparsity", "seeds": "seed_init"}
     wanted = {names[name]: as_list(name, v) for name, v in lists.items() if v is not None}
-    plain = {name: value for name, value in _PLAIN.items() if not chosen or name != "mask_source"}
     found = []
     for record in all_records(records.configs[0].dataset):
         config = record["config"]
@@ -50,7 +48,7 @@ def profile_records(records: Records, chosen: bool = False, **lists: object) -> 
         if (
             in_profile(config, records.profile)
             and config["variant"] == records.variant
-            and all(config[name] == value for name, value in plain.items())
+            and all(config[name] == value for name, value in _PLAIN.items())
             and all(config[name] in wanted[name] for name in keep)
         ):
             found.append(record)

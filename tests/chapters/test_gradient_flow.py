@@ -116,7 +116,6 @@ def test_curve_that_is_flat_at_once_has_its_initial_norm_up_to_there():
         {"granularity": "filter"},
         {"method": "set"},
         {"when": "during"},
-        {"mask_source": "own"},
     ],
 )
 def test_profile_records_leave_out_other_copies_methods_and_schedules(store, monkeypatch, change):
@@ -128,7 +127,7 @@ def test_profile_records_leave_out_other_copies_methods_and_schedules(store, mon
     assert gradient_flow.profile_records(collect(seeds=[0])) == [kept]
 
 
-def test_profile_records_hold_the_masks_that_a_criterion_chose_where_asked(store, monkeypatch):
+def test_profile_records_hold_the_masks_that_a_criterion_chose(store, monkeypatch):
     config = grid("gradient_flow", "cpu", variant="jpeg75", seeds=[0])[-1]
     random, chosen, dynamic = (made_up_record(config) for _ in range(3))
     chosen["config"] |= {"mask_source": "own"}
@@ -137,7 +136,7 @@ def test_profile_records_hold_the_masks_that_a_criterion_chose_where_asked(store
         gradient_flow, "all_records", lambda dataset: iter([random, chosen, dynamic])
     )
     store_record(random)
-    assert gradient_flow.profile_records(collect(seeds=[0]), chosen=True) == [random, chosen]
+    assert gradient_flow.profile_records(collect(seeds=[0])) == [random, chosen]
 
 
 def test_profile_records_hold_every_ratio_small_networks_first(store):

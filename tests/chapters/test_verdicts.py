@@ -30,6 +30,23 @@ CHAPTERS = {
     "06_gradient_flow": (9, 10),
     "08_methods": (4, 5),
 }
+FINDINGS = {
+    "01_depth": ("Deeper networks lose less", 1, ("sparsity 0.5", "sparsity 0.9"), "supported"),
+    "03_calibration": ("Calibration is no worse", 6, ("sparsity 0.5", "sparsity 0.9"), "supported"),
+    "05_robustness": (
+        "At 90 % sparsity, large networks are easier to attack",
+        8,
+        ("sparsity 0.9",),
+        "contradicted",
+    ),
+    "06_gradient_flow": (
+        "With ERK the gradient norm does not rise first",
+        9,
+        ("rises, 0.5", "rises, 0.9"),
+        "contradicted",
+    ),
+}
+"""Titles that tell a finding, and the verdict on the parts of a claim that they rest on."""
 
 
 def records_of(profile="mini", figure="depth", variant="jpeg75") -> Records:
@@ -108,6 +125,16 @@ def test_chapters_ask_for_their_claims_and_for_no_other_verdict():
         (asked,) = re.findall(r"verdicts\.of\(records, ([\d, ]+)\)", source)
         assert tuple(int(claim) for claim in asked.split(", ")) == mine
         assert "verdicts.brief(parts" in source
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_title_tells_what_is_decided(name):
+    title, claim, parts, verdict = FINDINGS[name]
+    first = notebooks.read_notebook(notebooks.chapter(name))["cells"][0]
+    assert f"# {title}" in "".join(first["source"]).splitlines()
+    found = pd.read_csv(paths.FIGURES / "scorecard_parts.csv")
+    found = found[(found.claim == claim) & found.part.isin(parts)]
+    assert found.verdict.to_list() == [verdict] * len(parts)
 
 
 @pytest.mark.parametrize("profile", ["mini", "paper"])

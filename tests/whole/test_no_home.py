@@ -3,13 +3,12 @@
 What needs no home folder works, and what needs one names the variable to set.
 """
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
-from conftest import files_under, redirect_store
+from conftest import files_under, outputs_of, redirect_store
 from fault_tools import bound_by_permissions
 
 from randprune_core import paths
@@ -134,8 +133,7 @@ def everything(folder, prefix=(), **variables):
     done = run(folder, "notebook", "14_speed", prefix=prefix, **variables)
     assert (done.returncode, done.stderr) == (0, "")
     (made,) = (folder / "results" / "local" / "14_speed").glob("*/*.ipynb")
-    notebook = json.loads(made.read_text())
-    outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", ())]
+    outputs = outputs_of(made)
     assert any("image/png" in out.get("data", {}) for out in outputs)
     assert not [out for out in outputs if out.get("name") == "stderr"]
 

@@ -1,9 +1,7 @@
 """Every chapter on a store where nothing is recorded, as in a study of one's own."""
 
-import json
-
 import pytest
-from conftest import files_under
+from conftest import files_under, outputs_of
 
 from randprune_core.bookmaking import build, notebooks
 
@@ -17,7 +15,6 @@ def test_chapter_is_executed_to_its_end(store, request, name):
         request.getfixturevalue("real_data")
     asked = notebooks.default_parameters(notebooks.chapter(name)).keys() & {"profile"}
     made = build.run_notebook(name, dict.fromkeys(asked, "cpu"))
-    cells = json.loads(made.read_text())["cells"]
-    outputs = [out for cell in cells for out in cell.get("outputs", ())]
+    outputs = outputs_of(made)
     assert outputs and not [out for out in outputs if out.get("name") == "stderr"]
     assert not [path for path in files_under(store) if path.startswith("runs/")]
