@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import pandas as pd
 import torch
 from torch import Tensor
@@ -65,10 +63,11 @@ def costs(config: RunConfig) -> pd.DataFrame:
     """A row a criterion, for the network and training of `config`.
 
     Columns `criterion, images, forward, backward`; `steps`, its operations in those of a training
-    step, a forward and a backward pass over one batch; `share` of all steps of the training.
+    step, a forward and a backward pass over one batch; `share` of those of the whole training,
+    where a last batch that is not full counts by its images.
     """
     step = count_passes(config, "snip")["macs"]  # SNIP is the gradient of one such batch
-    all_steps = config.epochs * ceil(config.train_images / config.batch_size)
+    all_steps = config.epochs * config.train_images / config.batch_size
     rows = []
     for criterion in SCORES:
         found = count_passes(config, criterion)
