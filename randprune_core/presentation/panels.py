@@ -23,14 +23,15 @@ def lines_of(count: int, widest: int) -> int:
 def panels(
     part: Figure | SubFigure, names: Sequence[str], widest: int, *, sharex: bool = True
 ) -> np.ndarray:
-    """The axes of a row of panels under their names, in lines of at most `widest`.
+    """The axes of a row of panels under their names, in lines of at most `widest`, evenly filled.
 
     The vertical axis is shared, and with `sharex` the other one. Where there is no name, one panel
     says that nothing is recorded.
     """
-    count, columns = len(names), min(max(len(names), 1), widest)
+    count, lines = len(names), lines_of(len(names), widest)
+    columns = math.ceil(max(count, 1) / lines)
     shared = {"sharex": sharex, "sharey": True, "squeeze": False}
-    axes = part.subplots(lines_of(count, widest), columns, **shared).ravel()
+    axes = part.subplots(lines, columns, **shared).ravel()
     for axis, name in zip(axes, names or [EMPTY], strict=False):
         axis.set_title(name)
     for axis in axes[max(count, 1) :]:

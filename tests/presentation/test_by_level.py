@@ -88,7 +88,7 @@ def test_seeds_are_dots_at_their_level():
     assert [[1.0, 60.0], [1.0, 61.0]] in dots
 
 
-def test_many_panels_go_on_in_another_line():
+def test_many_panels_fill_two_lines_evenly():
     figure = plot_by_level(points(models=tuple("abcdefg")), **LABELS)
     rows = [axis.get_subplotspec().rowspan.start for axis in figure.get_axes()]
-    assert rows == [0] * 5 + [1] * 2
+    assert rows == [0] * 4 + [1] * 3
