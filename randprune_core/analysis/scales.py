@@ -147,7 +147,9 @@ def falls(runs: Mapping[str, pd.DataFrame], models: Iterable[str] | None = None)
         for sparsity in SPARSITIES:
             part = points[(points.scale == scale) & (points.sparsity == sparsity)]
             shares = dict(zip(part.model, fall(part.weights), strict=True))
-            if scale == "paper":
+            if len(part) < 2:
+                found = Estimate(math.nan, math.nan, math.nan, 0)
+            elif scale == "paper":
                 value = (part.model.map(shares) * part.value).sum()
                 reach = (part.model.map(shares).abs() * (part.high - part.value)).sum()
                 found = Estimate(value, value - reach, value + reach, math.nan)

@@ -90,6 +90,8 @@ def test_the_fall_of_a_scale_is_its_least_squares_slope_with_an_interval_over_se
     slope = np.polyfit(np.log2(paper.weights), paper.value, 1)[0]
     found = fall(slopes, "paper")
     assert found.value == pytest.approx(-slope) and found.low < found.value < found.high
+    for none_or_one in (["resnet-8", "resnet-14"], ["resnet-8", "resnet-20"]):
+        assert math.isnan(fall(scales.falls(runs, none_or_one), "paper").value)
 
 
 def test_other_ratios_are_held_against_erk_in_the_same_network(store):
