@@ -72,8 +72,9 @@ def _name(part: Part) -> str:
 
 
 def _effect(part: Part) -> str:
-    value = part.estimate.value
-    return "–" if isnan(value) else f"{number(value, part.digits)}\u00a0{part.unit}"
+    value, named = part.estimate.value, part.part.startswith("fall with ")  # which says of what
+    unit = part.unit.split(" of the ")[0] if named else part.unit
+    return "–" if isnan(value) else f"{number(value, part.digits)}\u00a0{unit}"
 
 
 def _bound(part: Part) -> str:
@@ -148,7 +149,8 @@ def show(name: str, parts: Sequence[Part]):
         "verdict needs both on one side of the threshold. A look is where all networks of a part "
         "have 3 seeds, or 5: the seeds of the look stand beside the runs, and beside the verdict "
         "how many would decide if effect and spread stay what they are. Where no number stands "
-        "beside a part that has had its look, a hundred would not; one without waits for its runs.",
+        "beside an undecided part, a hundred would not, or more seeds would not help: the interval "
+        "of a rank correlation is over cells.",
     )
     return folded("Every part of every claim, with both intervals", shown.data)
 
