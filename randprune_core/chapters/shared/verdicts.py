@@ -72,9 +72,8 @@ def _name(part: Part) -> str:
 
 
 def _effect(part: Part) -> str:
-    value, named = part.estimate.value, part.part.startswith("fall with ")  # which says of what
-    unit = part.unit.split(" of the ")[0] if named else part.unit
-    return "–" if isnan(value) else f"{number(value, part.digits)}\u00a0{unit}"
+    value = part.estimate.value
+    return "–" if isnan(value) else f"{number(value, part.digits)}\u00a0{part.unit}"
 
 
 def _bound(part: Part) -> str:
