@@ -38,10 +38,10 @@ CONFIDENCE = 0.975
 TWO_LOOKS, ONE_LOOK = (3, 5), (3,)
 """Numbers of seeds. Parts that need more than dense and ERK have three seeds, hence one look."""
 LARGE = {"mini": {"depth": 32, "width": 32}, "paper": {"depth": 56, "width": 24}}
-"""From this size on a network is one of the larger ones of claims 3, 6, 7 and 8. Weights for each
-training image: 93 and more in `mini`, 14 and more in `paper`."""
+"""The larger networks of claims 3, 6, 7 and 8 have this size at least. Weights for each training
+image: 93 and more in `mini`, 14 and more in `paper`."""
 SMALL_DEPTH = {"mini": 20, "paper": 32}
-"""Up to this depth, at the standard width, a network is one of the small ones of claim 4."""
+"""The small networks of claim 4 have this depth at most, and the standard width."""
 UNDECIDABLE = {
     "quick": "profile quick trains for seconds on digits, which says nothing about the claim",
     "cpu": "profile cpu is too short to decide: its networks do not fit their training images",

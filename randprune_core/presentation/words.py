@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isnan
+from math import ceil, isnan
 
 from ..config import RunConfig
 from ..datasets import DATASETS
@@ -66,6 +66,12 @@ def plus_minus(
         return number(value, digits)
     reach = "○" if isnan(low) else f"± {(high - low) / 2:.{digits}f}"
     return f"{number(value, digits)}\u00a0{reach}".replace("± ", "±\u00a0")
+
+
+def at_most(value: float, digits: int = 0) -> str:
+    """A bound that the values do not exceed: rounded up, so that the rounded number is one too."""
+    step = 10.0**-digits
+    return number(value if isnan(value) else step * ceil(round(value / step, 6)), digits)
 
 
 def number(value: float, digits: int | None = None) -> str:

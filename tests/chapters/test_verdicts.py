@@ -32,6 +32,12 @@ CHAPTERS = {
 }
 FINDINGS = {
     "01_depth": ("Deeper networks lose less", 1, ("sparsity 0.5", "sparsity 0.9"), "supported"),
+    "02_width": (
+        "At 90 % sparsity, wider networks lose less",
+        2,
+        ("sparsity 0.9",),
+        "supported",
+    ),
     "03_calibration": ("Calibration is no worse", 6, ("sparsity 0.5", "sparsity 0.9"), "supported"),
     "05_robustness": (
         "At 90 % sparsity, large networks are easier to attack",

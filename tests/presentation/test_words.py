@@ -49,6 +49,22 @@ def test_listing_joins_with_commas_and_an_and(items, text):
 
 
 @pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.0022, 3, "0.003"),
+        (0.003, 3, "0.003"),
+        (5.1, 0, "6"),
+        (5.0, 0, "5"),
+        (0.1 + 0.2, 1, "0.3"),
+        (-0.25, 1, "−0.2"),
+        (math.nan, 1, "–"),
+    ],
+)
+def test_a_bound_is_rounded_up(value, digits, text):
+    assert words.at_most(value, digits) == text
+
+
+@pytest.mark.parametrize(
     ("numbers", "text"),
     [
         ((62.54, math.nan, math.nan), "62.5 ○"),
