@@ -91,7 +91,9 @@ def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.Dat
         lines += [
             "",
             "A run that is recorded is not trained again, and a sweep that is stopped goes on. "
-            "Times are estimates from the seconds in the records ({ref}`provenance`).",
+            "Times are estimates from the seconds in the records ({ref}`provenance`), of each "
+            "network their median; runs that had to share a core took longer, so that their sum "
+            "can be larger.",
         ]
     return "\n".join(lines)
 
