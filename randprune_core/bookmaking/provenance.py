@@ -94,12 +94,15 @@ def _seconds(runs: pd.DataFrame) -> pd.DataFrame:
     """Seconds depend on the device and on how many runs shared it, so that these stay apart."""
     rows = []
     for label, same in protocols(runs):
+        profile = label.partition(":")[0]
+        if profile.startswith("control"):
+            profile += f", {same.train_images.iloc[0]:,} images"
         keys = [same.model, _column(same, "device"), _column(same, "at_once")]
         for (model, device, at_once), part in same.groupby(keys, sort=False):
             seconds = part["provenance.seconds"]
             rows.append(
                 {
-                    "profile": label.partition(":")[0],
+                    "profile": profile,
                     "network": model_label(model),
                     "device": device,
                     "runs at once": at_once.removesuffix(".0"),

@@ -40,7 +40,7 @@ FINDINGS = {
     ),
     "03_calibration": ("Calibration is no worse", 6, ("sparsity 0.5", "sparsity 0.9"), "supported"),
     "05_robustness": (
-        "At 90 % sparsity, large networks are easier to attack",
+        "Pruning 90 % makes large networks easier to attack",
         8,
         ("sparsity 0.9",),
         "contradicted",
