@@ -5,10 +5,11 @@ from conftest import made_up_record, tiny
 
 from randprune_core.bookmaking import provenance
 from randprune_core.records.table import records_to_frame
+from randprune_core.sweeps.grids import grid
 
 
-def run(seed=0, **changed):
-    record = made_up_record(tiny(seed_init=seed, seed_mask=seed, seed_data=seed))
+def run(seed=0, config=None, **changed):
+    record = made_up_record(config or tiny(seed_init=seed, seed_mask=seed, seed_data=seed))
     record["provenance"] |= {"started": "2026-01-02T03:04:05+00:00", "seconds": 3600.0} | changed
     return record
 
@@ -40,6 +41,13 @@ def test_equal_machines_are_one_row_and_others_another():
 def test_seconds_of_runs_that_shared_a_device_stand_apart():
     text = page(run(0, at_once=1), run(1, at_once=2, seconds=9000.0))
     assert [(row[3], row[5]) for row in rows(text, "seconds")] == [("1", "3,600"), ("2", "9,000")]
+
+
+def test_runs_of_the_control_stand_apart_by_their_images():
+    configs = grid("control", "mini", models=["resnet-8"], ratios=["dense"], seeds=[0])
+    found = rows(page(*(run(config=config) for config in configs)), "seconds")
+    names = {f"control of mini, {images} images" for images in ("2,500", "10,000")}
+    assert {row[0] for row in found} == names
 
 
 def test_uncommitted_changes_are_marked_and_commits_are_in_the_order_of_time():
