@@ -126,3 +126,13 @@ class Part:
         numbers = {"effect": value, "low": low, "high": high, "runs": len(self.runs)}
         numbers |= {"own_low": own.low, "own_high": own.high, "needed": self.needed or math.nan}
         return {name: numbers.get(name, getattr(self, name, None)) for name in COLUMNS}
+
+
+def named(parts: Iterable[Part], *names: str) -> list[Part]:
+    """The parts of these names, in this order.
+
+    A name that no part has, as in a profile that decides less, gives a part without an estimate,
+    which is undecided.
+    """
+    found = {part.part: part for part in parts}
+    return [found.get(name, Part(0, name)) for name in names]

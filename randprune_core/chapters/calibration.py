@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..analysis import claim_runs
 from ..analysis.cells import CELL, sparse_minus_dense, summarise
 from ..config import run_id
 from ..metrics.classification import chance_error, error_of_bins, overconfidence
@@ -33,19 +35,19 @@ def record_bins(record: Mapping) -> pd.DataFrame:
 
 
 def run_bins(records: Records, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """The bins of some of the recorded runs by run id, read from their full records."""
-    configs = {run_id(config): config for config in records.configs}
+    """The bins of some of the runs and of those of the pool by run id, from their full records."""
+    pool = claim_runs.pool(records.profile, records.variant)
+    configs = {run_id(config): config for config in [*records.configs, *pool]}
     return {name: record_bins(find_record(configs[name])) for name in run_ids}
 
 
-def with_bins(records: Records) -> pd.DataFrame:
-    """The runs, small networks first, with their `overconfidence` and `chance` (of the ECE)."""
-    bins = list(run_bins(records, records.runs.run_id).values())
-    runs = records.runs.assign(
-        overconfidence=[overconfidence(table) for table in bins],
-        chance=[chance_error(table) for table in bins],
-    )
-    return by_size(runs)
+def with_bins(records: Records) -> Records:
+    """The records with `overconfidence` and `chance` (of the ECE), small networks first."""
+    bins = run_bins(records, records.read().run_id)
+    columns = {"overconfidence": overconfidence, "chance": chance_error}
+    found = pd.DataFrame({name: {i: f(bins[i]) for i in bins} for name, f in columns.items()})
+    pool = None if records.pool is None else records.pool.join(found, on="run_id")
+    return replace(records, runs=by_size(records.runs.join(found, on="run_id")), pool=pool)
 
 
 def chosen_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -141,14 +143,14 @@ def _draw_diagram(axis: Axes, bins: pd.DataFrame, ratio: str) -> None:
     axis.text(0.97, 0.05, words, transform=axis.transAxes, ha="right", va="bottom", bbox=box)
 
 
-def figure_table(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
+def figure_table(records: Records) -> pd.DataFrame:
     """Every number by cell that the chapter draws or lists: fractions, the NLL in nats.
 
-    `runs` is `with_bins`. Columns `source, model, ratio, sparsity, n`, then `ece`, `nll` and
+    `records` are `with_bins`. Columns `source, model, ratio, sparsity, n`, then `ece`, `nll` and
     `difference` (ECE, sparse minus dense), each with `_low` and `_high`, the 95 % interval over
     seeds, then the means of `overconfidence` and `chance`.
     """
-    table = summarise(runs)[[*CELL, "n"]]
+    runs, table = records.runs, summarise(records.runs)[[*CELL, "n"]]
     for name, cells, value in (
         ("ece", summarise(runs, "ece", 1.0, records.pool), "mean"),
         ("nll", summarise(runs, "nll", 1.0, records.pool), "mean"),

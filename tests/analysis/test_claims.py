@@ -12,7 +12,7 @@ from randprune_core.analysis.contrasts import size
 from randprune_core.analysis.decisions import DECISIONS, UNDECIDABLE, pool
 from randprune_core.analysis.gradient_flow import CLAIMED
 from randprune_core.analysis.intervals import Estimate
-from randprune_core.analysis.parts import COLUMNS, NOTHING, Part
+from randprune_core.analysis.parts import COLUMNS, NOTHING, Part, named
 
 MINI = [row for row in DECISIONS if row.profile == "mini"]
 MEASURED = range(1, 11)
@@ -226,6 +226,13 @@ def test_what_is_lacking_keeps_a_verdict_back():
     sure = Estimate(1.0, 0.9, 1.1, 3)
     assert Part(1, "x", estimate=sure, own=sure, lacking="a run is").verdict == "undecided"
     assert Part(1, "x", lacking="no run").estimate == NOTHING
+
+
+def test_parts_are_found_by_name_and_one_that_is_not_there_is_undecided():
+    first, second = Part(1, "half", threshold=0.3), Part(1, "tenth")
+    assert named([first, second], "tenth", "half") == [second, first]
+    (lacking,) = named([first, second], "rises")
+    assert lacking.verdict == "undecided" and lacking.estimate == NOTHING
 
 
 @pytest.mark.parametrize(("below", "expected"), [(0.2, "supported"), (0.4, "contradicted")])

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import made_up_record, store_record
 
+from randprune_core.analysis import claim_runs
 from randprune_core.chapters import calibration
 from randprune_core.chapters.shared.records import Records
 from randprune_core.config import RunConfig
@@ -105,9 +107,20 @@ def test_with_bins_reads_each_run_from_its_own_record(made):
     record = made_up_record(found.configs[-1])
     record["test"]["bins"] = other
     store_record(record)
-    runs = calibration.with_bins(found)
+    runs = calibration.with_bins(found).runs
     assert runs.run_id.tolist() == found.runs.run_id.tolist()
     assert runs.overconfidence.tolist() == pytest.approx([-0.04] * 5 + [0.4])
+
+
+def test_with_bins_reads_the_runs_of_the_pool_too(made):
+    found = made(pairs(resnet_8=0.01))
+    stored = [made_up_record(config) for config in claim_runs.pool("cpu", "jpeg75")[:3]]
+    for record in stored:
+        record["test"]["bins"] = BINS
+        store_record(record)
+    pool = calibration.with_bins(replace(found, pool=records_to_frame(stored))).pool
+    assert pool.run_id.tolist() == [record["run_id"] for record in stored]
+    assert pool.overconfidence.tolist() == pytest.approx([-0.04] * 3)
 
 
 # ---------------------------------------------------------------- which runs are drawn
@@ -174,18 +187,18 @@ def test_reliability_figure_draws_filled_bins_and_all_counts(made):
 
 def test_nothing_recorded_gives_empty_tables(made):
     found = nothing(made(pairs(resnet_8=0.0)))
-    runs = calibration.with_bins(found)
-    assert runs.empty and calibration.figure_table(found, runs).empty
+    found = calibration.with_bins(found)
+    assert found.runs.empty and calibration.figure_table(found).empty
 
 
 def test_the_smallest_network_comes_first(made):
-    runs = calibration.with_bins(made(pairs(resnet_20=-0.01, resnet_8=0.02), SEEDS))
+    runs = calibration.with_bins(made(pairs(resnet_20=-0.01, resnet_8=0.02), SEEDS)).runs
     assert list(runs.model.unique()) == ["resnet-8", "resnet-20"]
 
 
 def test_figure_table_has_a_row_a_cell_with_every_number(made):
     found = made(pairs(resnet_8=0.02), SEEDS)
-    table = calibration.figure_table(found, calibration.with_bins(found))
+    table = calibration.figure_table(calibration.with_bins(found))
     assert table.ratio.tolist() == ["dense", "erk"]
     assert table.source.unique().tolist() == ["cpu jpeg75"]
     assert table.ece.tolist() == pytest.approx([0.03, 0.05])
