@@ -386,10 +386,10 @@
     const empty = Array.from({ length: filters }, (_, filter) =>
       mask.subarray((filter * layer.size) / filters, ((filter + 1) * layer.size) / filters)).filter((part) => !part.includes(1)).length;
     const text = `${layer.name}, seed ${seed()}: ${whole(kept.get(layer))} of ${whole(layer.size)} weights kept. ` +
-      `${empty} of ${filters} output filters keep none.`;
+      `${empty} of ${filters} ${layer.shape.length > 2 ? "output filters" : "outputs"} keep none.`;
     canvas.setAttribute("aria-label", `The mask of ${text}`);
     about.textContent = down < filters || across < inputs
-      ? `${text} The picture has room for ${down} of ${filters} filters and ${across} of ${inputs} input channels.`
+      ? `${text} The picture has room for ${down} of ${filters} rows and ${across} of ${inputs} columns.`
       : text;
     code.textContent = [
       "from randprune_core import build_model, layer_sparsities, random_masks",

@@ -324,7 +324,7 @@
       sentences.push("One seed is a hollow marker: it has no interval and decides nothing.");
     }
     if (floor !== null && values.length && values.every(({ mean }) => mean <= floor)) {
-      sentences.push(`No network here is above what guessing gives (${floor}\u00a0%): nothing can be read from this.`);
+      sentences.push(`No network here is above ${floor}\u00a0%, which guessing alone may reach on so many images: nothing can be read from this.`);
     }
     if (note) sentences.push(note);
     status.textContent = sentences.join(" ");

@@ -270,12 +270,24 @@ def _measured(
         return rows
 
     return {
-        "images": " or ".join(f"{n:,}" for n in counts),
+        "images": _images(key, known, counts),
         "floor": _floor(key, known, counts),
         "note": _note(key, known),
         "value": cells(summarise(few, key, scale, pool).drop(columns="std"), values),
         "gap": cells(gap_to_dense(few, key, scale, pool), pairs),
     }
+
+
+def _images(key: str, runs: pd.DataFrame, counts: list[int]) -> str:
+    """How many images a metric is measured on, in words; "" where it is on none."""
+    in_distribution = f"{key.rpartition('.')[0]}.n_in"
+    if not key.startswith("ood.") or in_distribution not in runs:
+        return _either(counts)
+    return f"{_either(runs[in_distribution].dropna())} known and {_either(counts)} unknown"
+
+
+def _either(counts: Iterable[float]) -> str:
+    return " or ".join(f"{n:,.0f}" for n in sorted(set(counts)))
 
 
 def _floor(key: str, runs: pd.DataFrame, counts: list[int]) -> float | None:

@@ -43,8 +43,10 @@ def random_masks(
     - `"filter"`: `round((1 - s) * f)` of the f output filters, each whole, so that the budget
       holds to within one filter a layer. The last linear layer stays unstructured at its sparsity:
       its rows are the classes, and a class without a row could never be predicted;
-    - `"n:m"`, for example `"2:4"`: n of every m consecutive weights along the input dimension,
-      see `_draw_n_m`. Each sparsity must then be 1 - n/m.
+    - `"n:m"`, for example `"2:4"`: n of every m consecutive inputs of each output. The inputs of a
+      convolution run through the channels of one place of the kernel, then through those of the
+      next; what is left over at the end, as of the 27 of a first layer on RGB images, keeps n/m of
+      them, rounded up or down. Each sparsity must then be 1 - n/m.
 
     Masks come back on the device of their weights. A RuntimeWarning gives both numbers where whole
     weights or filters move the total by more than 1 % of the budget of the given sparsities, and

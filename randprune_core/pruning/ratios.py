@@ -207,10 +207,11 @@ def layer_sparsities(
 ) -> dict[str, float]:
     """Sparsity of every maskable layer of `model`, in module order, under a ratio.
 
-    `ratio` is one of `RATIOS`, a registered one, or a function of (shapes, sparsity), such as `er`.
+    `ratio` is one of `RATIOS`, a registered one, or a function of (shapes, sparsity) that gives
+    such a dict.
     `sparsity` is the global one, in [0, 1), over `weights`: all of `maskable_weights(model)` unless
     others were chosen with its arguments. `snip` and `grasp` score the weights on one batch
-    (`inputs` N×C×H×W, `targets` N class indices; `chunk_size` as in `saliency`), keep the
+    (`inputs` N×C×H×W, `targets` N class indices; `chunk_size` as in `snip_scores`), keep the
     best over the whole network and return each layer's pruned fraction. A layer that the criterion
     empties gets one weight, taken from the layer that keeps most, so that the total stays exact.
     Masks keep a whole number of weights a layer and at least one: a RuntimeWarning gives both

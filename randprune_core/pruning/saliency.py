@@ -44,8 +44,8 @@ def snip_scores(
     the batch is run in near-equal parts of at most that many images, to bound memory; batch norm
     then normalises each part by itself. `weights` are those to score, all of
     `maskable_weights(model)` unless others were chosen with its arguments. The network is in
-    training mode; what it draws, as in dropout, follows from the seed `DRAWS` and not from the
-    global generators. Scores have the shapes of the weights, float32, >= 0. Raises ValueError where
+    training mode; what it draws, as in dropout, follows from a fixed seed and not from the global
+    generators. Scores have the shapes of the weights, float32, >= 0. Raises ValueError where
     the batch does not fit.
     Source: Lee et al. 2019, arXiv 1810.02340.
     """

@@ -66,7 +66,9 @@ def sweep(
     (default: one a core; on a GPU as many as pay). `time_budget` is in seconds: no run starts after
     it, runs that would not end within it wait behind those that would, and runs in progress stop at
     their next full epoch with a checkpoint. A failed run is noted and the sweep goes on. Executor
-    `ray` trains on a cluster (`cluster.run_on_ray` explains `ray_address` and `gpus_per_run`).
+    `ray` trains on the cluster at `ray_address`: HOST:PORT of its head node, `auto` for the one
+    that this machine belongs to, or `local` for one that lives as long as the sweep. On GPUs each
+    run takes the share `gpus_per_run` of one.
     Raises `ValueError` for an unknown executor or device.
     """
     check_name("executor", executor, EXECUTORS)

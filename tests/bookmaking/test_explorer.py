@@ -221,6 +221,15 @@ def test_attack_says_its_images_and_its_floor():
     assert "0.010" in found["ood.photos.auroc"]["note"]
 
 
+def test_ood_says_how_many_images_are_known_and_how_many_unknown():
+    record = made_up_record(config())
+    record["test"]["ood"]["photos"] |= {"n": 900, "n_in": 10_000}
+    (entry,) = data(record)["sets"]
+    for key in ("auroc", "fpr95"):
+        assert entry["measured"][f"ood.photos.{key}"]["images"] == "10,000 known and 900 unknown"
+    assert entry["measured"]["accuracy"]["images"] == f"{record['test']['n']:,}"
+
+
 def test_networks_are_in_the_order_of_their_weights():
     large, small = made_up_record(config(model="resnet-20")), made_up_record(config())
     large["cost"]["dense_weights"] = 2_000
