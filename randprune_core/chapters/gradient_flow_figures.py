@@ -80,10 +80,11 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
         axis.margins(0.1)
         axis.tick_params(labelleft=True)
         axis.set_ylabel("Gap to dense (points)" if name == flat else "Gap (points)")
+    axes[initial].set_xscale("log")  # it differs tenfold between networks
+    axes[initial].xaxis.set_major_formatter("{x:g}")
     if len(cells):  # room for names
         low, high = cells[FLAT].min(), cells[FLAT].max()
-        right = 0.7 if narrow else 0.35
-        axes[flat].set_xlim(1.6 * low - 0.6 * high, high + right * (high - low))
+        axes[flat].set_xlim(1.6 * low - 0.6 * high, high + (0.7 if narrow else 0.35) * (high - low))
     handles = [
         Line2D([], [], label=f"{LABELS[r]} {s:g}", **_point(r, s == highest))
         for r in in_order(cells.ratio)
@@ -98,20 +99,21 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
 
 
 def _name_networks(axis: Axes, cells: pd.DataFrame) -> None:
-    """Write the name of each network beside an end of its line, where fewest lines cross it."""
+    """Write the name of each network beside an end of its line, where it covers least."""
     axis.get_figure().draw_without_rendering()
     lines = [line for line in axis.lines if line.get_linestyle() == "-"]
     paths = [line.get_path().transformed(line.get_transform()) for line in lines]
     names, frame = [], axis.get_window_extent()
+    points = axis.transData.transform(cells[[FLAT, "gap"]])
     for model, part in cells.sort_values("gap").groupby("model"):
         places = {}
-        for (_, end), side in product([*part[::-1].iterrows()], (-1, 1)):
-            where = {"xytext": (7 * side, 0), "textcoords": "offset points", "va": "center"}
+        for (_, end), side, up in product([*part.iloc[[-1, 0]].iterrows()], (-1, 1), (0, -9, 9)):
+            where = {"xytext": (7 * side, up), "textcoords": "offset points", "va": "center"}
             where |= {"ha": "right" if side < 0 else "left", "fontsize": 8}
             text = axis.annotate(model_label(model), (end[FLAT], end.gap), **where)
-            box = text.get_window_extent()
+            box = text.get_window_extent().padded(3)
             places[text] = sum(path.intersects_bbox(box, filled=False) for path in paths)
-            places[text] += box.count_overlaps(names)
+            places[text] += box.count_overlaps(names) + box.count_contains(points)
             places[text] += len(paths) * (not frame.x0 < box.x0 < box.x1 < frame.x1)
         best = min(places, key=places.get)
         names.append(best.get_window_extent())

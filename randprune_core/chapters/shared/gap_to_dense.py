@@ -65,10 +65,8 @@ def beside_dense(
     """
     values, lost = (
         {
-            tuple(cell[name] for name in CELL): plus_minus(
-                cell[column], cell["low"], cell["high"], digits
-            )
-            for cell in table.to_dict("records")
+            tuple(row[n] for n in CELL): plus_minus(row[column], row["low"], row["high"], digits)
+            for row in table.to_dict("records")
         }
         for table, column in ((points, "mean"), (gaps, "gap"))
     )
