@@ -37,8 +37,7 @@ def plot_over_dense(shares: pd.DataFrame, steps: Sequence[int], title: str = "")
     reach = [1.0]
     for (model, ratio, sparsity), runs in shares.groupby(CELL, sort=False):
         axis, look = axes[model], looks[ratio, sparsity]
-        parts = [summarise(part, "share", 1).assign(epoch=e) for e, part in runs.groupby("epoch")]
-        mean = pd.concat(parts)
+        mean = pd.concat(summarise(p, "share", 1).assign(epoch=e) for e, p in runs.groupby("epoch"))
         x, y = mean.epoch.clip(lower=START), mean["mean"]
         axis.plot(x, y, linewidth=1.5, **look)
         axis.fill_between(x, mean.low, mean.high, color=look["color"], alpha=0.15, linewidth=0)
@@ -113,8 +112,9 @@ def _name_networks(axis: Axes, cells: pd.DataFrame) -> None:
             text = axis.annotate(model_label(model), (end[FLAT], end.gap), **where)
             box = text.get_window_extent().padded(3)
             places[text] = sum(path.intersects_bbox(box, filled=False) for path in paths)
-            places[text] += box.count_overlaps(names) + box.count_contains(points)
-            places[text] += len(paths) * (not frame.x0 < box.x0 < box.x1 < frame.x1)
+            outside = not frame.x0 < box.x0 < box.x1 < frame.x1
+            places[text] += box.count_contains(points)
+            places[text] += len(paths) * (box.count_overlaps(names) + outside)
         best = min(places, key=places.get)
         names.append(best.get_window_extent())
         for text in places.keys() - {best}:

@@ -153,9 +153,10 @@ def test_picture_and_its_python_are_the_mask_of_the_core(
     assert f"seed={seed})" in lines[-1] and layer in last and network in lines[1]
     empty = int((~mask.flatten(1).any(1)).sum())
     about = tab.locator("#mask-picture [role=status]").inner_text()
+    rows = "output filters" if mask.ndim == 4 else "outputs"
     assert about == (
         f"{layer}, seed {seed}: {int(mask.sum()):,} of {mask.numel():,} weights kept. "
-        f"{empty} of {filters} output filters keep none."
+        f"{empty} of {filters} {rows} keep none."
     )
     assert tab.get_by_role("img", name="The mask of").get_attribute("aria-label").endswith(about)
 
