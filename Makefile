@@ -43,8 +43,10 @@ lock_with = $(shell cat requirements.lock $(wildcard $(1)) | cksum | tr ' ' -)
 CLUSTER_STAMP := $(VENV)/.cluster-$(call lock_with,requirements-cluster.lock)
 LAB_STAMP := $(VENV)/.lab-$(call lock_with,requirements-lab.lock)
 # The files that take longest are begun first, in this order.
-LONGEST := whole/test_book_in_browser.py sweeps/test_cluster.py
-LONGEST += $(patsubst %,whole/test_%.py,kills_at_random killed_programs no_home benchmarks kills)
+LONGEST := whole/test_book_in_browser.py sweeps/test_cluster.py bookmaking/test_build.py
+LONGEST += $(patsubst %,whole/test_%.py,kills_at_random benchmarks kills no_records no_home)
+LONGEST += $(patsubst %,whole/test_%.py,contributing installed killed_programs full_disks)
+LONGEST += $(patsubst %,whole/test_%.py,draw_a_mask bad_input explorer surroundings touch train_it)
 LONGEST := $(addprefix tests/,$(LONGEST))
 first = $(foreach file,$(LONGEST),$(filter $(file),$(1))) $(filter-out $(LONGEST),$(1))
 TESTS = $(wildcard tests/test_*.py tests/*/test_*.py)

@@ -208,7 +208,7 @@ def layer_sparsities(
     """Sparsity of every maskable layer of `model`, in module order, under a ratio.
 
     `ratio` is one of `RATIOS`, a registered one, or a function of (shapes, sparsity) that gives
-    such a dict.
+    a sparsity for each layer.
     `sparsity` is the global one, in [0, 1), over `weights`: all of `maskable_weights(model)` unless
     others were chosen with its arguments. `snip` and `grasp` score the weights on one batch
     (`inputs` N×C×H×W, `targets` N class indices; `chunk_size` as in `snip_scores`), keep the
