@@ -78,7 +78,7 @@ def draw_seeds(
     seeds: pd.DataFrame,
     by: Sequence[str] = CELL,
 ) -> None:
-    """The runs of each cell that has several as dots, a little to the right of their mean."""
+    """The runs of each cell that has several as dots, right of their mean and below all means."""
     beside = axis.transData + ScaledTranslation(5 / 72, 0, axis.figure.dpi_scale_trans)
     look = {"linestyle": "none", "marker": "o", "markersize": 2.5, "color": style["color"]}
     groups = dict(list(seeds.groupby(list(by)).value)) if len(seeds) else {}
@@ -86,4 +86,4 @@ def draw_seeds(
         values = groups.get(cell, ())
         if len(values) > 1:
             axis.update_datalim([(place, value) for value in values], updatex=False)
-            axis.plot([place] * len(values), values, transform=beside, zorder=4, **look)
+            axis.plot([place] * len(values), values, transform=beside, zorder=1.9, **look)

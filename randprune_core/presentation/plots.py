@@ -297,7 +297,7 @@ def _draw_values(axis: Axes, cells: pd.DataFrame, hollow: bool, seeds: pd.DataFr
     ratios = in_order(sparse.ratio)
     low, high = axis.get_xlim()
     step = np.diff(np.unique(sparse.sparsity)).min(initial=1)
-    apart = 0 if hollow else min(0.15 * step, 0.06 * (high - low))  # side by side
+    apart = 0 if hollow else min(0.15 * step, 0.085 * (high - low))  # side by side
     for ratio, line in cells.groupby("ratio", sort=False):
         style = ratio_style(ratio, hollow)
         if ratio != "dense":
@@ -357,6 +357,6 @@ def _step(places: Mapping[str, float]) -> float:
 
 def _sparsity_ticks(axis: Axes, sparsities: list[float]) -> None:
     if sparsities:
-        room = 0.1 if len(sparsities) < 5 else 0.12
+        room = 0.16 if len(sparsities) < 5 else 0.12
         axis.set_xlim(min(sparsities) - room, max(sparsities) + room)
         axis.set_xticks(sorted(sparsities)[:: 1 if len(sparsities) < 5 else 4])
