@@ -78,7 +78,7 @@ def draw_seeds(
     seeds: pd.DataFrame,
     by: Sequence[str] = CELL,
 ) -> None:
-    """The runs of each cell that has several as dots, right of their mean and below all means."""
+    """The runs of each cell that has several as dots, right of their mean, under all lines."""
     beside = axis.transData + ScaledTranslation(5 / 72, 0, axis.figure.dpi_scale_trans)
     look = {"linestyle": "none", "marker": "o", "markersize": 2.5, "color": style["color"]}
     groups = dict(list(seeds.groupby(list(by)).value)) if len(seeds) else {}
