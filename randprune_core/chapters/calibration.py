@@ -90,20 +90,27 @@ def chosen_bins(records: Records) -> pd.DataFrame:
 def reliability_figure(records: Records, bins: pd.DataFrame) -> Figure:
     """Accuracy against confidence by bin, the images of each bin below; `bins`: `chosen_bins`.
 
-    A row of diagrams a network, dense left and sparse right. A pale bar joins each point with the
+    A column of diagrams a network, dense above sparse. A pale bar joins each point with the
     diagonal, the thin one is Wilson's interval.
     """
     use_theme()
     cells = list(bins.groupby(CELL, sort=False))
-    rows = max(1, len(cells) // 2)
-    size, grid = (WIDTH, 3 * rows + 0.9), {"height_ratios": [2.2, 0.8] * rows}
+    models = max(1, len(cells) // 2)
+    size, grid = (WIDTH, 6.9), {"height_ratios": [2.2, 0.8] * 2}
     figure, axes = plt.subplots(
-        2 * rows, 2, figsize=size, gridspec_kw=grid, sharex=True, sharey="row", layout="constrained"
+        4,
+        models,
+        figsize=size,
+        squeeze=False,
+        gridspec_kw=grid,
+        sharex=True,
+        sharey="row",
+        layout="constrained",
     )
     title = f"Profile {records.profile}: {data_label(records.configs[0])}; each diagram is one run"
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     for place, ((model, ratio, sparsity), part) in enumerate(cells):
-        diagram, counts = axes[2 * (place // 2) :, place % 2][:2]
+        diagram, counts = axes[2 * (place % 2) :, place // 2][:2]
         _draw_diagram(diagram, part, ratio)
         name = f"{LABELS[ratio]} {sparsity:g}" if sparsity else LABELS[ratio]
         diagram.set_title(f"{model_label(model)}, {name}, seed {part.seed_init.iloc[0]}")

@@ -65,8 +65,8 @@ def plot_predictors(flows: pd.DataFrame, title: str = "", width: float = WIDTH) 
     initial, to_flat, flat = PREDICTORS
     plan, shape = [[flat, initial], [flat, to_flat]], {"width_ratios": [5, 3]}
     if narrow := width < WIDTH:
-        plan, shape = [[flat], [initial], [to_flat]], {"height_ratios": [5, 3, 3]}
-    figure = plt.figure(figsize=(width, 7.5 if narrow else 4), layout="constrained")
+        plan, shape = [[flat], [initial], [to_flat]], {"height_ratios": [7, 3, 3]}
+    figure = plt.figure(figsize=(width, 8.8 if narrow else 4), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     axes, cells = figure.subplot_mosaic(plan, gridspec_kw=shape, sharey=True), cell_means(flows)
     highest = cells.sparsity.max()

@@ -194,6 +194,7 @@ def _place(figure: Figure, column: list, high: dict[Axes, float]) -> None:
         elif isinstance(item, Legend):
             column[place] = _key(item)
     tall = {item: _extent(item).height for item in column if not isinstance(item, list)}
+    turned = {a: max((t.get_rotation() for t in a.get_xticklabels()), default=0) for a in axes}
     around = dict.fromkeys(axes, (30.0, 5.0, 20.0, 30.0))  # letters left, right, above, below
     for _ in range(3):
         sides = [max((around[axis][side] for axis in alone), default=0.0) for side in (0, 1)]
@@ -219,7 +220,7 @@ def _place(figure: Figure, column: list, high: dict[Axes, float]) -> None:
                     if axis:
                         axis.set_position([x, bottom, across / width, down / height])
         for axis in axes:
-            _fit_labels(axis)
+            _fit_labels(axis, turned[axis])
             outer, inner = axis.get_tightbbox(_renderer(figure)), axis.bbox
             right = outer.x1 - inner.x1
             above, below = outer.y1 - inner.y1, inner.y0 - outer.y0
@@ -262,8 +263,12 @@ def _name_rows(axis: Axes, width: float) -> float:
     return len(texts) * 1.2 * LEAST * (0.5 + max(text.count("\n") + 1 for text in texts))
 
 
-def _fit_labels(axis: Axes) -> None:
-    """Break titles and labels of a panel, and show fewer ticks where their labels would touch."""
+def _fit_labels(axis: Axes, turned: float) -> None:
+    """Break titles and labels of a panel, and show fewer ticks where their labels would touch.
+
+    Where tick labels are `turned` in the drawn figure, by so many degrees, they all stay, and are
+    turned where they would touch.
+    """
     titles = {axis.get_title(loc) for loc in ("left", "center", "right")} - {""}
     for text in axis.get_children():
         if isinstance(text, Text) and text.get_text() in titles:
@@ -283,5 +288,8 @@ def _fit_labels(axis: Axes) -> None:
             boxes = [label.get_window_extent(renderer) for label in labels]
             ends = sorted((getattr(box, f"{across}0"), getattr(box, f"{across}1")) for box in boxes)
             if all(one[1] + 2 <= two[0] for one, two in pairwise(ends)):
+                break
+            if ticked is axis.xaxis and turned:
+                axis.tick_params(axis="x", rotation=turned)
                 break
             ticked.set_ticks(ticked.get_ticklocs()[::2], [one.get_text() for one in labels[::2]])

@@ -64,20 +64,16 @@ class Records:
 
     def seeds(self) -> str:
         """How many seeds a recorded cell has, in one line: `one seed`, `1 to 3 seeds`."""
-        counts = [count for count in self.cells().recorded if count]
-        if not counts:
-            return "no\u00a0seed"
-        few, many = min(counts), max(counts)
-        if many == 1:
-            return "one\u00a0seed"
-        return f"{many}\u00a0seeds" if few == many else f"{few}\u00a0to\u00a0{many}\u00a0seeds"
+        return _seeds(self.cells().recorded)
 
-    def source(self) -> str:
+    def source(self, shown: pd.DataFrame | None = None) -> str:
         """Profile, data and seeds, as they stand above the panels of a figure.
 
-        Where it is broken into lines, a number stays with its unit.
+        Seeds are those of all cells, or of the cells `shown`, which has a column `n`. Where it is
+        broken into lines, a number stays with its unit.
         """
-        config, seeds = self.configs[0], self.seeds().replace("\u00a0to\u00a0", "–")
+        counts = self.cells().recorded if shown is None else shown.n
+        config, seeds = self.configs[0], _seeds(counts).replace("\u00a0to\u00a0", "–")
         return (
             f"Profile {self.profile}: {data_label(config)}, {config.train_images:,}\u00a0images, "
             f"{config.epochs}\u00a0epochs, {seeds}"
@@ -125,6 +121,16 @@ class Records:
         more = len(self.read(*others)) - len(self.runs)
         beside = f"{more} recorded runs of other grids are read too, for {why}" * bool(more)
         return show_list(self.source(), self.coverage(), beside, self.failed(), purpose)
+
+
+def _seeds(counts: pd.Series) -> str:
+    counts = counts[counts > 0]
+    if counts.empty:
+        return "no\u00a0seed"
+    few, many = counts.min(), counts.max()
+    if many == 1:
+        return "one\u00a0seed"
+    return f"{many}\u00a0seeds" if few == many else f"{few}\u00a0to\u00a0{many}\u00a0seeds"
 
 
 def collect_records(
