@@ -71,7 +71,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1|/' | \
 		awk -F'|' '{ printf "%-24s %s\n", $$1, $$2 }'
 
-setup: $(STAMP) ## create .venv with everything that the other targets need
+setup: $(STAMP) ## create .venv, to which lab and test-faults add
 
 book: $(STAMP) ## execute the chapters and build the book (the last line is the path of index.html)
 	@$(PY) -m randprune_core book

@@ -159,7 +159,7 @@ def parse_granularity(granularity: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One training run. Every field is an option of `python -m randprune_core train`.
+    """One training run. Every field but `code` is an option of `python -m randprune_core train`.
 
     The defaults are the paper's protocol for CIFAR (Table 1); `train_images` left out are those of
     the data set. A default, once recorded, never changes, because `run_id` hashes only the fields

@@ -385,8 +385,9 @@
         write(AXIS.left - 8, AXIS.top + y + 4, String(count), { "text-anchor": "end" })));
     const empty = Array.from({ length: filters }, (_, filter) =>
       mask.subarray((filter * layer.size) / filters, ((filter + 1) * layer.size) / filters)).filter((part) => !part.includes(1)).length;
+    const rows = layer.shape.length > 2 ? "output filter" : "output";
     const text = `${layer.name}, seed ${seed()}: ${whole(kept.get(layer))} of ${whole(layer.size)} weights kept. ` +
-      `${empty} of ${filters} ${layer.shape.length > 2 ? "output filters" : "outputs"} keep none.`;
+      (empty ? `${empty} of ${filters} ${rows}s ${empty === 1 ? "is" : "are"} empty.` : `Every ${rows} keeps some.`);
     canvas.setAttribute("aria-label", `The mask of ${text}`);
     about.textContent = down < filters || across < inputs
       ? `${text} The picture has room for ${down} of ${filters} rows and ${across} of ${inputs} columns.`

@@ -120,9 +120,13 @@
     return element("label", { for: input.id }, input, ...words);
   }
 
-  // A label that fits into its menu: a profile says how many images and epochs, and the line below the controls too.
-  const short = (words) => words.replace(/ at (.+)\u00a0pixels/, ", $1").replace(", copy ", ", ")
-    .replace(/, [\d,]+ images, \d+ epochs$/, "");
+  // A label that fits into its menu: a profile says how many images and epochs, and so does the line below the
+  // controls. The images stay where two labels would be the same without them.
+  const shorter = (words) => words.replace(/ at (.+)\u00a0pixels/, ", $1").replace(", copy ", ", ")
+    .replace(/, \d+ epochs$/, "");
+  const shortest = (words) => shorter(words).replace(/, [\d,]+ images$/, "");
+  const short = (words) => data.sets.filter(({ label }) => shortest(label) === shortest(words)).length > 1
+    ? shorter(words) : shortest(words);
 
   function drawControls() {
     const groups = new Map();
@@ -321,7 +325,7 @@
     }
     if (images) sentences.push(`Measured on ${images} images.`);
     if (values.some(({ n }) => n === 1)) {
-      sentences.push("One seed is a hollow marker: it has no interval and decides nothing.");
+      sentences.push("One seed is a hollow marker, or for the dense network a line without a band: it has no interval and decides nothing.");
     }
     if (floor !== null && values.length && values.every(({ mean }) => mean <= floor)) {
       sentences.push(`No network here is above ${floor}\u00a0%, which guessing alone may reach on so many images: nothing can be read from this.`);

@@ -78,7 +78,7 @@ def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.Dat
     """A command and an expected time for each profile."""
     lines = [
         "**Run this page again.** In the root folder of the repository ({ref}`sec-rerun-chapter`). "
-        f"From the committed records, without any training: {_REDRAW.format(name=name)}"
+        f"From the committed records, none of which is trained again: {_REDRAW.format(name=name)}"
     ]
     if has_parameter(notebook, "profile") and any(grid_of(records, name) for name in PROFILES):
         lines += ["", "| profile | command | training from nothing |", "|---|---|---|"]
@@ -91,9 +91,10 @@ def commands(notebook: dict, name: str, records: Sequence[Records], runs: pd.Dat
         lines += [
             "",
             "A run that is recorded is not trained again, and a sweep that is stopped goes on. "
-            "Times are estimates from the seconds in the records ({ref}`provenance`), of each "
-            "network their median; runs that had to share a core took longer, so that their sum "
-            "can be larger.",
+            "Times are estimates from the seconds in the records ({ref}`provenance`): the median "
+            "of the runs of a network, divided by how many shared a GPU; for a network that has "
+            "none, by its multiply-accumulates. Runs that had to share a core took longer, so that "
+            "their sum can be larger.",
         ]
     return "\n".join(lines)
 
@@ -159,11 +160,12 @@ def origin(name: str, profile: str, runs: pd.DataFrame, home: Repository | None)
     if home:
         where = f"[in the records]({home.folder(f'results/runs/{runs.dataset.iloc[0]}')})"
     return (
-        f"**Behind this page.** {count} of profile {profile} "
+        f"**Behind this page.** In the grid of its figures {count} of profile {profile} "
         f"({'seed' if len(seeds) == 1 else 'seeds'} {listing(seeds)}; accuracy on "
         f"{images} test images) on {devices}, at least {runs['provenance.seconds'].sum():,.0f} "
         f"seconds, code at {_commits(runs, home)}: {where}, or one row a run in "
-        f"{{download}}`{runs_file(name)} </results/runs/{runs_file(name)}>`."
+        f"{{download}}`{runs_file(name)} </results/runs/{runs_file(name)}>`. The table above has "
+        "these and all others that the page reads."
     )
 
 

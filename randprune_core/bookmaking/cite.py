@@ -14,7 +14,7 @@ def companion(home: Repository | None) -> str:
     """The BibTeX entry of the companion; it has an address where the repository is published."""
     cff = _read("CITATION.cff")
     entry = {"title": f"{{{cff['title']}}}", **_who_and_when(cff, home)}
-    return _bibtex("software", "randprune", {**entry, "version": cff["version"]})
+    return _bibtex("misc", "randprune", {**entry, "note": f"Version {cff['version']}"})
 
 
 def chapter(name: str, title: str, home: Repository | None) -> str:
@@ -65,7 +65,9 @@ def _read(name: str) -> dict:
 
 def _bibtex(kind: str, key: str, fields: dict[str, str]) -> str:
     width = max(map(len, fields))
-    lines = [f"  {name:<{width}} = {{{value}}}," for name, value in fields.items()]
+    shown = {name: re.sub(r"([%&#_$])", r"\\\1", value) for name, value in fields.items()}
+    shown |= {name: value for name, value in fields.items() if name == "url"}
+    lines = [f"  {name:<{width}} = {{{value}}}," for name, value in shown.items()]
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 
 

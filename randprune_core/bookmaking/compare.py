@@ -94,5 +94,6 @@ def _numbers(table: pd.DataFrame) -> pd.Series:
     keys.append("row")
     numbers = table.drop(columns=keys).select_dtypes("number")
     ends = [name for name in numbers if re.search(r"(\b|_)(low|high|se)$", name)]
-    long = table[keys].join(numbers.drop(columns=ends)).melt(keys, var_name="number")
-    return long.set_index([*keys, "number"])["value"]
+    long = table[keys].join(numbers.drop(columns=ends))
+    long = long.melt(keys, var_name="number", value_name="")  # a CSV may have a column `value`
+    return long.set_index([*keys, "number"])[""]

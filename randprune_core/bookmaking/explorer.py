@@ -60,7 +60,7 @@ _METRICS = (
     (r"gradient\.last_epoch", "Gradient norm", "Gradient norm, mean of the last epoch", 1, 3, ""),
     (r"cost\.mac_ratio", "Cost", "MACs, share of the dense network's (%)", 100, 1, "lower"),
     (r"cost\.kept_weights", "Cost", "Kept weights", 1, 0, "lower"),
-    (r"provenance\.seconds", "Cost", "Training time (s)", 1, 0, "lower"),
+    (r"provenance\.seconds", "Cost", "Time of a run (s)", 1, 0, "lower"),
 )
 _NO_METRIC = re.compile(r"(.*\.)?(n|n_in|epoch|auroc_se)|(cost|provenance)\..*")
 """Columns of the runs that are no metric, unless `_METRICS` has them."""
@@ -308,7 +308,7 @@ def _note(key: str, runs: pd.DataFrame) -> str:
         return ""
     return (
         "Intervals are over seeds. The finite number of images adds a standard error of about "
-        f"{runs[error].mean():.3f} to each value (DeLong)."
+        f"{runs[error].mean():.3f} to the AUROC of a network (DeLong)."
     )
 
 

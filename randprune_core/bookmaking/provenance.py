@@ -49,7 +49,7 @@ def page(
     tables = (
         ("profiles", _profiles(runs), "Runs of each profile, and how long they took together."),
         ("seconds", _seconds(runs), "Seconds of one run, median and range."),
-        ("machines", _machines(runs), "Machines and versions. The hours are at least so many."),
+        ("machines", _machines(runs), "Machines and versions."),
         ("commits", _commits(runs, home), _CODE),
         ("data", _data(runs), "Data, by the first digits of its fingerprint."),
     )
@@ -121,7 +121,8 @@ def _machines(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, part in runs.groupby(keys, sort=False):
         hours = _hours(part["provenance.seconds"])
-        rows.append(dict(zip(names, key, strict=True)) | {"runs": len(part), "hours": hours})
+        about = {"runs": len(part), "hours, at least": hours}
+        rows.append(dict(zip(names, key, strict=True)) | about)
     return pd.DataFrame(rows)
 
 
@@ -152,7 +153,9 @@ def _commits(runs: pd.DataFrame, home: Repository | None) -> pd.DataFrame:
         if home and commit != _UNKNOWN:
             name = foreign.Markup(foreign.link(name, home.commit(commit)))
         moved = int((_column(part, "commits") != _UNKNOWN).sum())
-        rows.append({"commit": name, "runs": len(part), "begun under another": moved, **span})
+        rows.append(
+            {"commit": name, "runs": len(part), "begun under another commit": moved, **span}
+        )
     return pd.DataFrame(rows)
 
 

@@ -22,6 +22,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
 from ..analysis import cells, claims, published
+from ..analysis.decisions import DECISIONS
 from ..analysis.intervals import VERDICTS
 from ..chapters import scorecard
 from ..chapters.shared import verdicts
@@ -206,10 +207,16 @@ _CITED = (
 
 
 def _finding(numbers: Numbers) -> str:
-    """The gap of the smallest and of the largest network, in depth and in width."""
+    """The gap of the smallest and of the largest network that a claim rests on, by depth and width.
+
+    In a profile that decides nothing it is that of all networks.
+    """
     found = []
-    for records in (numbers.depth, numbers.width):
-        changes = cells.gap_change(records.runs, pool=records.pool)
+    for claim, records in ((1, numbers.depth), (2, numbers.width)):
+        rows = [row for row in DECISIONS if (row.claim, row.profile) == (claim, records.profile)]
+        fixed = {model for row in rows for model in row.networks} or {*records.runs.model}
+        runs = records.runs[records.runs.model.isin(fixed)]
+        changes = cells.gap_change(runs, pool=records.pool)
         changes = changes[changes.ratio == "erk"]
         if changes.empty:
             return "No two networks have dense and ERK runs at one sparsity yet."

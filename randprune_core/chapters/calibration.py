@@ -96,17 +96,9 @@ def reliability_figure(records: Records, bins: pd.DataFrame) -> Figure:
     use_theme()
     cells = list(bins.groupby(CELL, sort=False))
     models = max(1, len(cells) // 2)
-    size, grid = (WIDTH, 6.9), {"height_ratios": [2.2, 0.8] * 2}
-    figure, axes = plt.subplots(
-        4,
-        models,
-        figsize=size,
-        squeeze=False,
-        gridspec_kw=grid,
-        sharex=True,
-        sharey="row",
-        layout="constrained",
-    )
+    look = {"sharex": True, "sharey": "row", "squeeze": False, "layout": "constrained"}
+    look |= {"figsize": (WIDTH, 6.9), "gridspec_kw": {"height_ratios": [2.2, 0.8] * 2}}
+    figure, axes = plt.subplots(4, models, **look)
     title = f"Profile {records.profile}: {data_label(records.configs[0])}; each diagram is one run"
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     for place, ((model, ratio, sparsity), part) in enumerate(cells):

@@ -121,7 +121,7 @@ def demonstration(
 def source(records: Records) -> str:
     """Where the runs of a figure are from, in one line above it."""
     if records.profile != "paper":
-        return "Made pictures, not ImageNet"
+        return "Synthetic images, not ImageNet"
     epochs = sorted({config.epochs for config in records.configs})
     return f"Profile paper: ImageNet, {listing(epochs)} epochs, {records.seeds()}"
 

@@ -47,7 +47,7 @@ def plot_densities(layers: pd.DataFrame) -> Figure:
     """
     use_theme()
     models, ratios = list(layers.model.unique()), in_order(layers.ratio)
-    plain, plus = {"linewidth": 2.5}, {"linewidth": 1.3, "linestyle": (0, (4, 2))}
+    plain, plus = {"linewidth": 2.5}, {"linewidth": 1.3, "linestyle": (0, (2, 1))}
     looks = {r: {"color": COLOURS[r]} | (plus if r.endswith("_plus") else plain) for r in ratios}
     size = {"figsize": (WIDTH, 1.9 * len(models) + 0.6), "layout": "constrained"}
     figure, axes = plt.subplots(len(models), 1, sharey=True, squeeze=False, **size)

@@ -7,7 +7,9 @@ and nothing is selected on it.
 """
 
 import hashlib
+import itertools
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -41,8 +43,10 @@ def image_size(model: str) -> int:
 class Folder:
     """The pictures below `root`, as the engine sees a data set.
 
-    `train` and `val` are lists of (path, label), sorted by class; `side` is the size in pixels that
-    images are brought to. Raises `DataError` when the folders are not there or do not fit.
+    `train` and `val` are lists of (path, label), the first sorted by class, the second with the
+    classes in turn, so that any first part of it, as the one that is attacked, has all of them.
+    `side` is the size in pixels that images are brought to. Raises `DataError` when the folders are
+    not there or do not fit.
     """
 
     name, source = "imagenet", "ImageFolder"
@@ -51,6 +55,8 @@ class Folder:
         self.side = side
         found = {split: _image_folder(root, split) for split in ("train", "val")}
         self.train, self.val = (found[split].samples for split in ("train", "val"))
+        self.fingerprint = _fingerprint(root, [path for path, _ in self.train + self.val])
+        self.val = _in_turn(self.val)
         if different := set(found["train"].classes) ^ set(found["val"].classes):
             raise DataError(
                 f"imagenet: train/ and val/ in {root} need the same class folders, but only one of "
@@ -58,8 +64,7 @@ class Folder:
             )
         self.num_classes = len(found["train"].classes)
         self.train_labels = torch.tensor(found["train"].targets)
-        self.test_labels = torch.tensor(found["val"].targets)
-        self.fingerprint = _fingerprint(root, [path for path, _ in self.train + self.val])
+        self.test_labels = torch.tensor([label for _, label in self.val])
         counts = {"classes": self.num_classes, "train": len(self.train), "val": len(self.val)}
         self.variant = "original" if counts == ILSVRC_2012 else self.fingerprint[:8]
 
@@ -104,6 +109,12 @@ def _image_folder(root: Path, split: str) -> ImageFolder:
             f"imagenet: {folder} needs one folder for each class, with at least one picture in it "
             f"({str(error).splitlines()[0]})"
         ) from error
+
+
+def _in_turn(samples: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """One sample of every class, then another one of every class, and so on."""
+    places: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
+    return sorted(samples, key=lambda sample: (next(places[sample[1]]), sample[1]))
 
 
 def _fingerprint(root: Path, files: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ LARGEST_INDEX = 2**30
 
 
 def load_runs(**filters):
-    """All records as a DataFrame, one row a run, in the order of their run ids.
+    """All records as a DataFrame, one row a run, ordered by data set, then by run id.
 
     Columns: `run_id`, the fields of `RunConfig`, `setting` (`config.setting`), the flattened `test`
     keys (`accuracy`, `ece`, `ood.cifar100.auroc`, `pgd.1.accuracy`, ...; bins and curves stay in

@@ -29,8 +29,8 @@ PURPOSE = {
     "mini": "the paper's experiment scaled down: its schedule, on fewer and smaller images, with "
     "smaller networks",
     "cpu": "a short schedule on fewer images: it shows a direction, not the paper's accuracies",
-    "control of mini": "profile mini on twice and half its images, for as many image-steps: does "
-    "the gap to dense follow the weights for each training image?",
+    "control of mini": "profile mini on twice or half its images, for as many image-steps, to see "
+    "whether the gap to dense follows the weights for each training image",
     "paper": "the paper's own schedule",
 }
 """What the runs of a profile, or of the control of one, are good for, as the end of a sentence."""

@@ -61,6 +61,12 @@ def test_a_chapter_by_its_name_is_what_is_stored_of_it(project):
     assert lines[3] == "depth.csv: 1 of 1 numbers differ"
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in paths.NOTEBOOKS.glob("*.ipynb")))
+def test_every_chapter_of_the_book_can_be_compared(name):
+    lines = compare(name, name).splitlines()
+    assert [line for line in lines if ": 0 of " in line] == lines[3:] != []
+
+
 def test_a_re_run_that_is_not_there_or_is_of_another_chapter_is_one_line(project):
     rerun("01_a/x", [("cpu", "resnet-8", "erk", 0.5, 60.0)])
     rerun("02_b/x", [("cpu", "resnet-8", "erk", 0.5, 60.0)], figure="width")

@@ -147,4 +147,4 @@ def test_made_runs_are_whole_and_leave_nothing_behind(store, monkeypatch):
         assert math.isfinite(record["history"]["gradient_norm"]["norm"][-1])
     same, made = chapter.demonstration(records, found)
     assert same is records and made is found  # not trained a second time
-    assert "Made pictures" in chapter.plot_gradient_norm(records, found)._suptitle.get_text()
+    assert "Synthetic images" in chapter.plot_gradient_norm(records, found)._suptitle.get_text()

@@ -112,7 +112,7 @@ def test_provenance_is_grouped_by_where_the_runs_were_made(store):
     table = tables.provenance(runs)
     assert table.runs.tolist() == [2, 1]
     assert table["commit"].tolist() == ["a" * 12, "a" * 12 + "+"]
-    assert table["begun under another"].tolist() == [1, 0]
+    assert table["begun under another commit"].tolist() == [1, 0]
     assert table["device"].tolist() == ["Intel Xeon"] * 2
     assert table["seconds, at least"].tolist() == ["1,200", "600"]
     assert table["test images"].tolist() == ["10,000", "10,000"]

@@ -1,6 +1,7 @@
 """ImageNet's folder: what is wrong with it is named, its pictures follow their seeds."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,7 +86,9 @@ def test_networks_see_images_of_their_size(folder, model, side):
     found = load_folder(model)
     assert found.test_images.shape == (18, 3, side, side)
     assert found.test_images.dtype == torch.uint8
-    assert torch.equal(found.test_labels, torch.arange(3).repeat_interleave(6))
+    assert torch.equal(found.test_labels, torch.arange(3).repeat(6))  # any part has all classes
+    assert [Path(path).parent.name[-1] for path, _ in found.val] == ["0", "1", "2"] * 6
+    assert len({path for path, _ in found.val}) == 18
 
 
 def test_augmentation_follows_the_seeds_alone_and_leaves_the_global_generator(folder, monkeypatch):

@@ -153,10 +153,11 @@ def test_picture_and_its_python_are_the_mask_of_the_core(
     assert f"seed={seed})" in lines[-1] and layer in last and network in lines[1]
     empty = int((~mask.flatten(1).any(1)).sum())
     about = tab.locator("#mask-picture [role=status]").inner_text()
-    rows = "output filters" if mask.ndim == 4 else "outputs"
+    row = "output filter" if mask.ndim == 4 else "output"
+    verb = "is" if empty == 1 else "are"
+    rows = f"{empty} of {filters} {row}s {verb} empty." if empty else f"Every {row} keeps some."
     assert about == (
-        f"{layer}, seed {seed}: {int(mask.sum()):,} of {mask.numel():,} weights kept. "
-        f"{empty} of {filters} {rows} keep none."
+        f"{layer}, seed {seed}: {int(mask.sum()):,} of {mask.numel():,} weights kept. {rows}"
     )
     assert tab.get_by_role("img", name="The mask of").get_attribute("aria-label").endswith(about)
 

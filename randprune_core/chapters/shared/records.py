@@ -62,18 +62,22 @@ class Records:
         rows = [[*cell, *count] for cell, count in counts.items()]
         return pd.DataFrame(rows, columns=["model", "ratio", "sparsity", "recorded", "wanted"])
 
-    def seeds(self) -> str:
-        """How many seeds a recorded cell has, in one line: `one seed`, `1 to 3 seeds`."""
-        return _seeds(self.cells().recorded)
+    def seeds(self, counts: pd.Series | None = None) -> str:
+        """How many seeds a recorded cell has, or those of `counts`: `one seed`, `1 to 3 seeds`."""
+        counts = self.cells().recorded if counts is None else counts
+        few, many = counts[counts > 0].min(), counts.max()
+        if not few > 0:
+            return "no\u00a0seed"
+        if many == 1:
+            return "one\u00a0seed"
+        return f"{many}\u00a0seeds" if few == many else f"{few}\u00a0to\u00a0{many}\u00a0seeds"
 
-    def source(self, shown: pd.DataFrame | None = None) -> str:
+    def source(self, counts: pd.Series | None = None) -> str:
         """Profile, data and seeds, as they stand above the panels of a figure.
 
-        Seeds are those of all cells, or of the cells `shown`, which has a column `n`. Where it is
-        broken into lines, a number stays with its unit.
+        Seeds are as in `seeds`. Where it is broken into lines, a number stays with its unit.
         """
-        counts = self.cells().recorded if shown is None else shown.n
-        config, seeds = self.configs[0], _seeds(counts).replace("\u00a0to\u00a0", "–")
+        config, seeds = self.configs[0], self.seeds(counts).replace("\u00a0to\u00a0", "–")
         return (
             f"Profile {self.profile}: {data_label(config)}, {config.train_images:,}\u00a0images, "
             f"{config.epochs}\u00a0epochs, {seeds}"
@@ -121,16 +125,6 @@ class Records:
         more = len(self.read(*others)) - len(self.runs)
         beside = f"{more} recorded runs of other grids are read too, for {why}" * bool(more)
         return show_list(self.source(), self.coverage(), beside, self.failed(), purpose)
-
-
-def _seeds(counts: pd.Series) -> str:
-    counts = counts[counts > 0]
-    if counts.empty:
-        return "no\u00a0seed"
-    few, many = counts.min(), counts.max()
-    if many == 1:
-        return "one\u00a0seed"
-    return f"{many}\u00a0seeds" if few == many else f"{few}\u00a0to\u00a0{many}\u00a0seeds"
 
 
 def collect_records(

@@ -169,7 +169,7 @@ def provenance(runs: pd.DataFrame) -> pd.DataFrame:
         {
             "runs": len(part),
             "commit": commit_label(commit, dirty),
-            "begun under another": int(part["provenance.commits"].notna().sum()),
+            "begun under another commit": int(part["provenance.commits"].notna().sum()),
             "device": processor_label(device),
             "torch": torch,
             "data": fingerprint[:12],

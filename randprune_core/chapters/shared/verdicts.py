@@ -194,8 +194,8 @@ def show_decisions(profile: str):
         decision_table(profile),
         "tab-scorecard-decisions",
         f"What decides in profile {profile}, as it was fixed on {DATE}, before the first run of "
-        "profile mini: every part of every claim, at 97.5 % for each look, which is at so many "
-        "seeds of each network.",
+        "profile mini: every part of every claim but for the two on ImageNet, at 97.5 % for each "
+        "look, which is at so many seeds of each network.",
     )
     notes: dict[str, list[str]] = {}
     for row in (row for row in DECISIONS if row.profile == profile and row.note):

@@ -1,0 +1,14 @@
+// Excerpts of search results are of the text of a page, without the buttons above it.
+document.addEventListener("DOMContentLoaded", () => {
+  if (typeof Search === "undefined") return; // on every page but that of the search
+  const textOf = Search.htmlToText;
+  Search.htmlToText = (html, anchor) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const above = ".bd-header-article, #jb-print-docs-body";
+    page.querySelectorAll(above).forEach((part) => part.remove());
+    return textOf(page.documentElement.outerHTML, anchor);
+  };
+  Documentation.TRANSLATIONS[
+    "Your search did not match any documents. Please make sure that all words are spelled correctly and that you've selected enough categories."
+  ] = "No page has all of these words.";
+});
