@@ -157,18 +157,18 @@ def test_diagrams_take_the_highest_sparsity_that_most_networks_have(made):
     assert set(chosen.ratio) == {"dense", "erk"}
 
 
-def test_one_network_and_another_ratio_give_one_row_of_diagrams(made):
+def test_one_network_and_another_ratio_give_one_column_of_diagrams(made):
     found = made({("resnet-8", "dense", 0.0): 0.1, ("resnet-8", "snip", 0.9): 0.1})
     figure = calibration.reliability_figure(found, calibration.chosen_bins(found))
     titles = [axis.get_title() for axis in figure.get_axes()]
-    assert titles == ["ResNet-8, dense, seed 0", "ResNet-8, SNIP ratio 0.9, seed 0", "", ""]
+    assert titles == ["ResNet-8, dense, seed 0", "", "ResNet-8, SNIP ratio 0.9, seed 0", ""]
 
 
 def test_reliability_figure_draws_filled_bins_and_all_counts(made):
     found = made(pairs(resnet_8=0.0))
     bins = calibration.chosen_bins(found)
     figure = calibration.reliability_figure(found, bins)
-    diagram, _, counts, _ = figure.get_axes()
+    diagram, counts, *_ = figure.get_axes()
     drawn = [line.get_xydata().tolist() for line in diagram.lines]
     assert [[0.7, 0.6], [0.9, 1.0]] in drawn
     assert [patch.get_height() for patch in counts.patches] == [0, 30, 70]
