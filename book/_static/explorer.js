@@ -17,6 +17,7 @@
   const { element, shape, round, number, labelled, select, redraw, follow, plot, rule, line, marker, ink } = window.charts;
   const DASHES = { line: "4 3", edge: "2 1.5" }; // of what is published
   const SHOWN = [["value", "values"], ["gap", "dense minus sparse"]];
+  const FIRST = ["dense", "uniform", "uniform_plus", "erk", "snip"]; // shown until others are picked
   const picked = {}; // data, metric, show, network, sparsity, paper, hidden
 
   const set = () => data.sets.find(({ key }) => key === picked.data);
@@ -62,7 +63,9 @@
     picked.metric = known("metric", data.metrics.map(({ key }) => key)) ?? data.metrics[0].key;
     picked.show = known("show", SHOWN.map(([name]) => name)) ?? "value";
     picked.paper = known("paper", ["yes", "no"]) ?? "";
-    picked.hidden = new Set(asked.getAll("hide").filter((setting) => set().settings.includes(setting)));
+    const hidden = location.hash.includes("=")
+      ? asked.getAll("hide") : set().settings.filter((setting) => !FIRST.includes(setting));
+    picked.hidden = new Set(hidden.filter((setting) => set().settings.includes(setting)));
     picked.network = known("network", set().models) ?? fullest("model") ?? set().models[0];
     picked.sparsity = known("sparsity", set().sparsities) ?? fullest("sparsity") ?? 0;
   }
@@ -74,6 +77,7 @@
     for (const setting of hidden) address.append("hide", setting);
     history.pushState(null, "", `#${address}`);
     read();
+    if (changes.data) drawControls();
     draw();
   }
 
@@ -106,9 +110,7 @@
     const list = select(`explorer-${name}`, entries, picked[name]);
     list.addEventListener("change", () => {
       pick({ [name]: name === "sparsity" ? Number(list.value) : list.value });
-      if (name !== "data") return;
-      drawControls();
-      document.getElementById(list.id).focus();
+      if (name === "data") document.getElementById(list.id).focus();
     });
     return labelled(title, list);
   }
@@ -325,7 +327,8 @@
     }
     if (images) sentences.push(`Measured on ${images} images.`);
     if (values.some(({ n }) => n === 1)) {
-      sentences.push("One seed is a hollow marker, or for the dense network a line without a band: it has no interval and decides nothing.");
+      const line = isGap() ? "" : ", or for the dense network a line without a band";
+      sentences.push(`One seed is a hollow marker${line}: it has no interval and decides nothing.`);
     }
     if (floor !== null && values.length && values.every(({ mean }) => mean <= floor)) {
       sentences.push(`No network here is above ${floor}\u00a0%, which guessing alone may reach on so many images: nothing can be read from this.`);

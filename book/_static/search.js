@@ -1,11 +1,11 @@
-// Excerpts of search results are of the text of a page, without the buttons above it.
+// Excerpts of search results are of the text of a page, without the buttons above it, letters of figures, and code.
 document.addEventListener("DOMContentLoaded", () => {
   if (typeof Search === "undefined") return; // on every page but that of the search
   const textOf = Search.htmlToText;
   Search.htmlToText = (html, anchor) => {
     const page = new DOMParser().parseFromString(html, "text/html");
-    const above = ".bd-header-article, #jb-print-docs-body";
-    page.querySelectorAll(above).forEach((part) => part.remove());
+    const other = ".bd-header-article, #jb-print-docs-body, svg, .cell_input";
+    page.querySelectorAll(other).forEach((part) => part.remove());
     return textOf(page.documentElement.outerHTML, anchor);
   };
   Documentation.TRANSLATIONS[

@@ -134,7 +134,7 @@ def _draw_diagram(axis: Axes, bins: pd.DataFrame, ratio: str) -> None:
     tests = [binomtest(round(share * n), n) for share, n in zip(y, counts, strict=True)]
     low, high = np.array([test.proportion_ci(method="wilson") for test in tests]).reshape(-1, 2).T
     look = {"elinewidth": 1, "capsize": 2, "linestyle": "none", "markersize": 4}
-    look |= {"color": COLOURS[ratio], "marker": MARKERS[ratio] or "o"}
+    look |= {"color": COLOURS[ratio], "marker": MARKERS[ratio] or "o", "clip_on": False}
     axis.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), **look)  # rounding, at 0 or 1
     off = number(overconfidence(bins), 3)
     words = f"ECE {error_of_bins(bins):.3f}\nconf. − acc. {off}"

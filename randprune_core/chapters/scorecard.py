@@ -76,7 +76,7 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
                 "": row["claim"],
                 "claim": row["statement"],
                 "verdict": row["verdict"],
-                "part shown": "" if row["kind"] == "cited" else row["part"],
+                "part shown": "–" if row["kind"] == "cited" else row["part"],
                 "effect": _effect(row),
                 "threshold": "–" if pd.isna(row["effect"]) else number(row["threshold"]),
                 "runs": row["runs"],

@@ -51,7 +51,7 @@ def plot_over_static(ours: pd.DataFrame, theirs: pd.DataFrame, title: str) -> Fi
         axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), **where)
     models = list(ours.model.unique())
     for place, cell in enumerate(ours.itertuples()):
-        x = (1 - cell.sparsity) * 1.11 ** (1 + place)
+        x = (1 - cell.sparsity) * 1.15 ** (place - (len(ours) - 1) / 2)
         look = ratio_style(cell.ratio, hollow=False) | {"linestyle": ""}
         look["markersize"] = 7 + 3 * models.index(cell.model)
         axis.plot(x, cell.difference, **look)

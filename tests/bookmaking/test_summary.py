@@ -81,8 +81,10 @@ def test_page_says_what_the_records_say(numbers):
             assert f"({row.part})" in text
     assert text.count("undecided") >= (numbers.verdicts.verdict == "undecided").sum()
     assert HOME.url in text
-    for records in (numbers.depth, numbers.width):
-        changes = cells.gap_change(records.runs)
+    ends = (numbers.depth, "resnet-8", "resnet-32"), (numbers.width, "resnet-20-8", "resnet-20-32")
+    for records, *fixed in ends:  # not ResNet-20-4 and ResNet-56, on which no claim rests
+        assert records.profile == "mini"
+        changes = cells.gap_change(records.runs[records.runs.model.isin(fixed)])
         last = changes[changes.ratio == "erk"].iloc[-1]
         for gap, model in ((last.first_gap, last["first"]), (last.last_gap, last["last"])):
             assert f"{plus_minus(gap)} in {model_label(model)}" in text
