@@ -4,7 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const textOf = Search.htmlToText;
   Search.htmlToText = (html, anchor) => {
     const page = new DOMParser().parseFromString(html, "text/html");
-    const other = ".bd-header-article, #jb-print-docs-body, svg, .cell_input";
+    const other = ".bd-header-article, #jb-print-docs-body, svg, .cell_input, .citation > .label";
     page.querySelectorAll(other).forEach((part) => part.remove());
     return textOf(page.documentElement.outerHTML, anchor);
   };

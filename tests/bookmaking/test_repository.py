@@ -109,6 +109,8 @@ def no_runs():
 def test_citations_have_the_address_only_when_it_is_set():
     assert f"{{{URL}}}" in cite.companion(HOME)
     assert f"{URL}/blob/main/notebooks/01_depth.ipynb" in cite.chapter("01_depth", "Depth", HOME)
+    entry = cite.chapter("02_width", "At 90 % sparsity", None)
+    assert r"{At 90 \% sparsity}" in entry  # a bare one begins a comment in TeX
     assert "url" not in cite.companion(None) + cite.chapter("01_depth", "Depth", None)
 
 

@@ -591,6 +591,31 @@ def test_search_box_leads_to_pages_with_the_word(site, tab):
     assert tab.complaints == []
 
 
+def test_excerpts_of_the_search_are_of_the_text_of_a_page(site, tab):
+    visit(tab, f"{site}/search.html?q=adversarial")
+    found = tab.locator("#search-results .context")
+    found.filter(has_text="sparsity").first.wait_for()
+    excerpts = " ".join(found.all_inner_texts())
+    assert ".pdf" not in excerpts  # a button above the page
+    assert "worsesupported" not in excerpts  # letters of a figure
+    visit(tab, f"{site}/search.html?q=xyzzyq")
+    tab.get_by_text("No page has all of these words.").wait_for()
+
+
+def test_a_page_in_the_dark_theme_is_printed_in_the_light_one(site, tab):
+    visit(tab, f"{site}/book/explorer.html")
+    themes = """() => ["", "beforeprint", "afterprint"].map((name) => {
+      if (name) dispatchEvent(new Event(name));
+      else document.documentElement.dataset.theme = "dark";
+      return document.documentElement.dataset.theme; })"""
+    assert tab.evaluate(themes) == ["dark", "light", "dark"]
+    tab.emulate_media(media="print")
+    heights = "(box) => [box.scrollHeight, box.clientHeight]"
+    for table in tab.locator(".explorer-table").all():  # whole, and no window that scrolls
+        inside, shown = table.evaluate(heights)
+        assert inside <= shown + 1
+
+
 def test_sidebar_leads_to_every_page_and_opens_on_a_phone(site, tab):
     visit(tab, f"{site}/book/intro.html")
     listed = tab.evaluate("[...document.querySelectorAll('nav a')].map((link) => link.href)")
