@@ -17,6 +17,7 @@
   const { element, shape, round, number, labelled, select, redraw, follow, plot, rule, line, marker, ink } = window.charts;
   const DASHES = { line: "4 3", edge: "2 1.5" }; // of what is published
   const SHOWN = [["value", "values"], ["gap", "dense minus sparse"]];
+  const SETTINGS = [...new Set(data.sets.flatMap(({ settings }) => settings))];
   const FIRST = ["dense", "uniform", "uniform_plus", "erk", "snip"]; // shown until others are picked
   const picked = {}; // data, metric, show, network, sparsity, paper, hidden
 
@@ -63,9 +64,9 @@
     picked.metric = known("metric", data.metrics.map(({ key }) => key)) ?? data.metrics[0].key;
     picked.show = known("show", SHOWN.map(([name]) => name)) ?? "value";
     picked.paper = known("paper", ["yes", "no"]) ?? "";
-    const hidden = location.hash.includes("=")
-      ? asked.getAll("hide") : set().settings.filter((setting) => !FIRST.includes(setting));
-    picked.hidden = new Set(hidden.filter((setting) => set().settings.includes(setting)));
+    const others = SETTINGS.filter((setting) => !FIRST.includes(setting));
+    const hidden = location.hash.includes("=") ? asked.getAll("hide") : others;
+    picked.hidden = new Set(hidden.filter((setting) => SETTINGS.includes(setting)));
     picked.network = known("network", set().models) ?? fullest("model") ?? set().models[0];
     picked.sparsity = known("sparsity", set().sparsities) ?? fullest("sparsity") ?? 0;
   }

@@ -4,11 +4,14 @@ document.addEventListener("DOMContentLoaded", () => {
   const textOf = Search.htmlToText;
   Search.htmlToText = (html, anchor) => {
     const page = new DOMParser().parseFromString(html, "text/html");
-    const other = ".bd-header-article, #jb-print-docs-body, svg, .cell_input, .citation > .label";
+    const other = ".bd-header-article, #jb-print-docs-body, svg, .cell_input, details.hide > summary, .citation > .label";
     page.querySelectorAll(other).forEach((part) => part.remove());
+    page.querySelectorAll("p, li, dt, dd, th, td").forEach((part) => part.append(" ")); // words stay apart
     return textOf(page.documentElement.outerHTML, anchor);
   };
-  Documentation.TRANSLATIONS[
-    "Your search did not match any documents. Please make sure that all words are spelled correctly and that you've selected enough categories."
-  ] = "No page has all of these words.";
+  Object.assign(Documentation.TRANSLATIONS, {
+    "Your search did not match any documents. Please make sure that all words are spelled correctly and that you've selected enough categories.":
+      "No page has all of these words.",
+    "Search finished, found ${resultCount} page(s) matching the search query.": "Places found: ${resultCount}.",
+  });
 });

@@ -264,7 +264,7 @@ def _correlations(profile: str) -> list[Decision]:
             claim=10,
             part="initial norm",
             metric="gradient.initial",
-            unit="of the rank variance",
+            unit="left unexplained",
             networks=networks,
             listed=every,
             take="share of the gap to dense that the initial norm leaves open",

@@ -42,8 +42,7 @@ _CLAIM = (
     "Set a random part of a network's weights to zero before it is trained, and train the rest. "
     "Liu et al. (ICLR 2022) report that this costs less accuracy the larger the network is, once "
     "each layer gets a suitable share of the zeros, as the rule ERK gives it. This companion "
-    "repeats their experiments with code that can be read, and puts ten of their claims to the "
-    "test."
+    "repeats their experiments in miniature and puts ten of their claims to the test."
 )
 _COMMANDS = (
     ("make book", "build the book from the recorded runs"),
@@ -53,7 +52,7 @@ _COMMANDS = (
 _LEVELS = {0.5: ("s", (0, (3, 2))), 0.9: ("o", "-")}  # sparsity: marker, line
 _SIZE = (8.27, 11.69)  # inches of an A4 page
 _MARGIN = 0.55  # inches
-_HEIGHTS = (2.3, 1.9, 1.5)  # of the panels, inches
+_HEIGHTS = (2.3, 1.9, 1.5, 1.3)  # of the panels, inches
 
 
 @dataclass(frozen=True)
@@ -244,14 +243,15 @@ def _note(numbers: Numbers) -> str:
     (theirs, their_side), (ours, our_side) = images
     return (
         f"Grey: the paper's Figure 1, read off; the paper trains on {theirs} images of "
-        f"{their_side} pixels, this book on {ours} of {our_side}. Hollow: no spread over seeds is "
-        "known, as of one seed."
+        f"{their_side} pixels, this book on {ours} of {our_side}. Bars: 95 % intervals over seeds. "
+        "Hollow: no spread over seeds is known, as of one seed."
     )
 
 
 def _table(figure: Figure, y: float, numbers: Numbers) -> float:
     """The verdicts, a row a claim between thin lines; returns where it ends."""
-    size, columns = 7, {"": 0.0, "claim": 0.25, "verdict": 3.8, "effect": 4.54, "runs": 6.9}
+    size, columns = 7, {"": 0.0, "claim": 0.25, "verdict": 3.3, "effect": 4.1}
+    columns |= {"threshold": 6.2, "runs": 6.88}
     right = _SIZE[0] - 2 * _MARGIN
     ends = dict(zip(columns, [*list(columns.values())[1:], right], strict=True))
     heads = {name: name.capitalize() for name in columns} | {
@@ -268,15 +268,21 @@ def _table(figure: Figure, y: float, numbers: Numbers) -> float:
             look = {"weight": "bold"} if row is heads or name == "verdict" else {}
             if name == "verdict" and row is not heads:
                 look["color"] = scorecard.STYLES[row[name]][0]
-            width = ends[name] - left - 0.08
+            width = ends[name] - left - 0.12
             ended = _text(figure, y, str(row[name]), size, left=left, width=width, **look)
             bottom = min(bottom, ended)
-        y = bottom - 0.035
+        y = bottom - 0.03
         across = (_MARGIN / _SIZE[0], 1 - _MARGIN / _SIZE[0])
         look = {"color": "#777777" if number == 0 else "#DDDDDD", "linewidth": 0.8}
         figure.add_artist(Line2D(across, [(y + 0.01) / _SIZE[1]] * 2, **look))
-        y -= 0.015
-    return y
+        y -= 0.01
+    return _text(figure, y, _INTERVALS, 7, color="#444444")
+
+
+_INTERVALS = (
+    "In brackets: the first of two 97.5 % intervals (of claim 10 the only one). Supported: both "
+    "above the threshold; contradicted: both below."
+)
 
 
 def _text(

@@ -95,9 +95,9 @@ def test_table_shows_intervals_units_and_what_is_only_cited():
 
 
 def test_the_unit_of_an_effect_is_written_in_full():
-    row = part(10, effect=0.36, reach=0.1, unit="of the rank variance")
+    row = part(10, effect=0.36, reach=0.1, unit="left unexplained")
     effect = scorecard.table(verdicts_of(row)).effect[0]
-    assert effect == "0.36 [0.26, 0.46] of the rank variance"
+    assert effect == "0.36 [0.26, 0.46] left unexplained"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_an_effect_is_drawn_in_units_of_its_margin():
         part(6, unit="ECE", threshold=-0.005),
         part(9, unit="doublings", threshold=0.202),
         part(9, unit="of rank correlation"),
-        part(10, unit="of the rank variance", threshold=0.5),
+        part(10, unit="left unexplained", threshold=0.5),
     ]
     found = [scorecard.margin(row) for _, row in table_of(*rows).iterrows()]
     assert found == [0.3, 0.3, 0.005, 0.202, 0.1, 0.5]

@@ -28,7 +28,7 @@ def use_explorer(tab) -> None:
     entry.tap()
     assert 0 < rows.count() < before and "hide=dense" in tab.url
     entry.tap()
-    assert rows.count() == before and "hide" not in tab.url
+    assert rows.count() == before and "hide=dense" not in tab.url
 
 
 def use_draw_a_mask(tab) -> None:
