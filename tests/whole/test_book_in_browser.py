@@ -609,11 +609,34 @@ def test_a_page_in_the_dark_theme_is_printed_in_the_light_one(site, tab):
       else document.documentElement.dataset.theme = "dark";
       return document.documentElement.dataset.theme; })"""
     assert tab.evaluate(themes) == ["dark", "light", "dark"]
+
+
+def cut_on_paper(tab) -> list[str]:
+    """Tables and code of which a sheet of A4 has not all, as it has no window to scroll."""
     tab.emulate_media(media="print")
-    heights = "(box) => [box.scrollHeight, box.clientHeight]"
-    for table in tab.locator(".explorer-table").all():  # whole, and no window that scrolls
-        inside, shown = table.evaluate(heights)
-        assert inside <= shown + 1
+    tab.set_viewport_size({"width": 718, "height": 1046})  # less a margin of a centimetre
+    return tab.evaluate("""() => {
+      for (const fold of document.querySelectorAll("details")) fold.open = true;
+      const boxes = "article :is(.pst-scrollable-table-container, .explorer-table, pre)";
+      return [...document.querySelectorAll(boxes)].filter((box) => box.clientHeight
+        && (box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1))
+        .map((box) => box.textContent.trim().slice(0, 40)); }""")
+
+
+PRINTED = ["notebooks/05_robustness", "notebooks/11_scorecard"]
+PRINTED += ["book/explorer", "book/provenance", "book/reproduce", "book/method"]
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_nothing_is_cut_on_paper(site, tab, name):
+    visit(tab, f"{site}/{name}.html")
+    assert cut_on_paper(tab) == []
+
+
+def test_what_paper_cuts_is_found(site, tab):
+    visit(tab, f"{site}/book/provenance.html")
+    tab.add_style_tag(content=".bd-article td { white-space: nowrap !important; }")
+    assert cut_on_paper(tab) != []
 
 
 def test_sidebar_leads_to_every_page_and_opens_on_a_phone(site, tab):
