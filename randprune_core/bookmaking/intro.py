@@ -17,6 +17,13 @@ _BADGES = {"supported": "success", "contradicted": "danger"}  # what is decided 
 _BADGES |= {"undecided": "muted-line", "out of reach": "muted-line"}
 
 
+_LONGER = {
+    "doublings": "doublings of the norm",
+    "left unexplained": "of the rank variance left unexplained",
+}
+"""Units that a card, which has no table around it, says in full."""
+
+
 def scorecard() -> str:
     """Every claim in a few words with verdict and effect, as cards that lead to their chapters.
 
@@ -71,10 +78,10 @@ def _effect(row: dict) -> str:
     )
     if not math.isfinite(effect):
         return "cited, not tested\n" if row["verdict"] == "out of reach" else "no effect yet\n"
-    unit = foreign.text(row["unit"])
+    unit = foreign.text(_LONGER.get(row["unit"], row["unit"]))
     part = re.sub(r" (?=\d)", "\u00a0", foreign.text(row["part"]))  # "sparsity 0.5" on one line
     sign = "+" if effect > 0 else ""
-    words = f"{sign}{number(effect, digits(unit))} {unit} ({part})"
+    words = f"{sign}{number(effect, digits(row['unit']))} {unit} ({part})"
     if not math.isfinite(low) or not math.isfinite(high):
         return f"{words} ○\n"
     return f"{words}\n\n```{{raw}} html\n{_bar(effect, low, high, threshold)}\n```\n"
