@@ -375,7 +375,7 @@
     });
     const [output, input] = layer.shape.length > 2 ? ["Output filter", "Input channel"] : ["Output", "Input"];
     const middle = AXIS.top + canvas.height / 2;
-    fill(axes, { width: AXIS.left + Math.max(canvas.width, 110), height: AXIS.top + Math.max(canvas.height, 90) }, []);
+    fill(axes, { width: AXIS.left + Math.max(canvas.width, 110), height: AXIS.top + Math.max(canvas.height, 90) + 6 }, []);
     axes.replaceChildren(
       write(AXIS.left, 14, input, { class: "label" }),
       write(14, middle, output, { class: "label", "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }),
