@@ -134,6 +134,8 @@ def test_one_seed_is_hollow_and_has_a_circle_in_its_table(tab):
     assert tab.locator(".chart .hollow").count() == 0
     assert "one seed" not in tab.locator(".explorer-table").first.inner_text()
     pick(tab, data="cpu-cifar10-jpeg75", network="ResNet-8")
+    for name in ("SNIP mask", "GraSP mask"):
+        tab.get_by_role("checkbox", name=name).click()
     assert rows(tab, 0) == [
         ["0", "dense", "60.0", "○", "1"],
         ["0.9", "SNIP mask", "50.0", "○", "1"],
@@ -146,6 +148,15 @@ def test_one_seed_is_hollow_and_has_a_circle_in_its_table(tab):
     assert all(outline.endswith("Z") for outline in outlines) and len(set(outlines)) == 2
     assert "○ one seed" in tab.locator(".explorer-table caption").first.inner_text()
     assert "hollow marker" in tab.get_by_role("status").inner_text()
+
+
+def test_what_is_ticked_stays_so_when_other_data_are_picked(tab):
+    tab.get_by_role("checkbox", name="ERK", exact=True).click()
+    before = picked(tab)
+    assert "explorer-erk" in before["off"].split()
+    pick(tab, data="cpu-cifar10-jpeg75")
+    pick(tab, data="mini-cifar10-jpeg75")
+    assert picked(tab)["off"] == before["off"]
 
 
 def of_the_paper(tab) -> list[list[str]]:
