@@ -65,10 +65,12 @@ def _read(name: str) -> dict:
 
 def _bibtex(kind: str, key: str, fields: dict[str, str]) -> str:
     width = max(map(len, fields))
-    shown = {name: re.sub(r"([%&#_$])", r"\\\1", value) for name, value in fields.items()}
-    shown |= {name: value for name, value in fields.items() if name == "url"}
-    lines = [f"  {name:<{width}} = {{{value}}}," for name, value in shown.items()]
+    lines = [f"  {name:<{width}} = {{{_tex(name, value)}}}," for name, value in fields.items()]
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def _tex(name: str, value: str) -> str:
+    return value if name == "url" else re.sub(r"([%&#_$])", r"\\\1", value)
 
 
 def _fence(entry: str) -> str:

@@ -54,9 +54,7 @@ class Folder:
     def __init__(self, root: Path, side: int):
         self.side = side
         found = {split: _image_folder(root, split) for split in ("train", "val")}
-        self.train, self.val = (found[split].samples for split in ("train", "val"))
-        self.fingerprint = _fingerprint(root, [path for path, _ in self.train + self.val])
-        self.val = _in_turn(self.val)
+        self.train, self.val = found["train"].samples, _in_turn(found["val"].samples)
         if different := set(found["train"].classes) ^ set(found["val"].classes):
             raise DataError(
                 f"imagenet: train/ and val/ in {root} need the same class folders, but only one of "
@@ -65,6 +63,8 @@ class Folder:
         self.num_classes = len(found["train"].classes)
         self.train_labels = torch.tensor(found["train"].targets)
         self.test_labels = torch.tensor([label for _, label in self.val])
+        files = [path for split in found.values() for path, _ in split.samples]
+        self.fingerprint = _fingerprint(root, files)
         counts = {"classes": self.num_classes, "train": len(self.train), "val": len(self.val)}
         self.variant = "original" if counts == ILSVRC_2012 else self.fingerprint[:8]
 

@@ -132,8 +132,8 @@ def _variable(colour: str, text: bool) -> str:
     return f"var(--figure-{'text-' if text else ''}{colour[1:]},{colour})"
 
 
-_LIGHTER = {"4b1d7a": "#c79bf2"}
-"""On dark pages: nearer to its own, this colour is that of ERK to who sees no green."""
+_CHOSEN = {("dark", "4b1d7a"): "#c79bf2"}
+"""By hand: the nearest lightness of this one is the colour of ERK to who sees no green."""
 
 
 def colours(drawn: Iterable[str]) -> str:
@@ -143,8 +143,8 @@ def colours(drawn: Iterable[str]) -> str:
     for mode, ground in GROUNDS.items():
         lines = [f"  --figure-ground: {ground};"]
         for use, digits in found:
-            value = _LIGHTER.get(digits) if mode == "dark" else None
-            value = value or readable(f"#{digits}", ground, CONTRAST[mode][use])
+            nearest = readable(f"#{digits}", ground, CONTRAST[mode][use])
+            value = _CHOSEN.get((mode, digits), nearest)
             lines.append(f"  --figure-{use}{digits}: {value};")
         blocks.append("\n".join([f'html[data-theme="{mode}"] {{', *lines, "}"]))
     return "\n".join([*blocks, ""])
